@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""``mixmask-pretrain``: pretrain a ConvNet from a YAML file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mixmask_solo.cli.app import fail, run_hydra
+
+__all__ = ["main", "summary"]
+
+COMMAND = "mixmask-pretrain"
+USAGE = """
+mixmask-pretrain --config-path FOLDER --config-name FILE [key=value ...]
+
+Pretrains BYOL, MoCo v2+, SimCLR or SimSiam, with MixMask where the YAML has the block
+method_kwargs.mixmask. Works like solo-learn's main_pretrain.py and reads the same files.
+
+  mixmask-pretrain --config-path scripts/pretrain/digits --config-name simclr_mixmask
+  mixmask-pretrain --config-path scripts/pretrain/cifar --config-name mocov2plus_mixmask \\
+      method_kwargs.mixmask.grid_size=4 data.train_path=./datasets
+
+  --config-path FOLDER   relative to the current folder; scripts/README.md lists the files
+  --config-name FILE     with or without .yaml
+  key=value              override a key; +key=value adds one the file does not have
+  --cfg job              print the composed configuration and stop
+  -m, --multirun         Hydra's sweeps, e.g. method_kwargs.mixmask.grid_size=2,4,8
+
+Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
+<checkpoint.dir>/<method>/<name>-<time>. Ctrl-C saves first and says how to resume.
+Exit status: 0 done, 1 failed, 2 wrong configuration, 130 interrupted.
+"""
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The closing line of a run."""
+    metrics = result.get("metrics", {})
+    shown = [
+        f"{label} {metrics[key]:.4g}{unit}"
+        for key, label, unit in (
+            ("val_knn_acc1", "k-NN", "%"),
+            ("val_acc1", "online linear", "%"),
+            ("train_loss", "loss", ""),
+            ("train_embedding_std", "embedding std", ""),
+        )
+        if key in metrics
+    ]
+    rate = f"{result['images_per_second']:,.0f} images/s, {result['wall_seconds']:.0f} s"
+    return f"{result['status']}: {', '.join([*shown, rate])} -> {result['directory']}"
+
+
+def _task(cfg: Any) -> str:
+    from mixmask_solo.runs.interrupt import Interrupted
+    from mixmask_solo.runs.pretrain import pretrain
+    from mixmask_solo.runs.readback import NonFiniteLoss
+
+    try:
+        return summary(pretrain(cfg))
+    except Interrupted as stop:
+        resume = (
+            f"saved {stop.checkpoint}; resume with the same command and "
+            f"resume_from_checkpoint='{stop.checkpoint}'"
+            if stop.checkpoint
+            else "nothing was saved, because checkpoint.enabled is false"
+        )
+        fail(COMMAND, f"interrupted: {resume}", code=130)
+    except NonFiniteLoss as error:
+        fail(COMMAND, str(error), code=1)
+
+
+def main() -> None:
+    """Entry point."""
+    run_hydra(COMMAND, USAGE, _task)
+
+
+if __name__ == "__main__":
+    main()

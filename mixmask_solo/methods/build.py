@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Host method × mixin: the classes are made here, never written out pair by pair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mixmask_solo.methods.families import FAMILIES
+from mixmask_solo.methods.mixin import BranchesMixin
+from mixmask_solo.strategies import build_strategies
+
+if TYPE_CHECKING:
+    from mixmask_solo.host import Host
+
+__all__ = ["build_methods"]
+
+
+def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
+    """MixMask-capable classes of a host by method name.
+
+    Args:
+        host: the host whose ``byol``, ``mocov2plus``, ``simclr``, ``simsiam`` are extended.
+        module: importable module that will hold the classes under their names, so that they pickle.
+    """
+    return {name: _build(name, host, module) for name in FAMILIES if name in host.methods}
+
+
+def _build(name: str, host: Host, module: str) -> type[Any]:
+    concrete = host.methods[name]
+    momentum = issubclass(concrete, host.base_momentum)
+    base = host.base_momentum if momentum else host.base
+    mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, base), {})
+
+    def add_and_assert_specific_cfg(cfg: Any) -> Any:
+        """The host's defaults and checks, then those of the strategies' blocks."""
+        cfg = concrete.add_and_assert_specific_cfg(cfg)
+        build_strategies(cfg)
+        return cfg
+
+    cls = type(
+        f"MixMask{concrete.__name__}",
+        (concrete, mixin),
+        {
+            "__module__": module,
+            "__doc__": f"{concrete.__name__} of the {host.name} host, with strategies.",
+            "family": FAMILIES[name],
+            # Static in the host, and it calls its parents by name: a mixin is never asked.
+            "add_and_assert_specific_cfg": staticmethod(add_and_assert_specific_cfg),
+        },
+    )
+    _assert_order(cls, concrete, base)
+    return cls
+
+
+def _assert_order(cls: type[Any], concrete: type[Any], base: type[Any]) -> None:
+    order = cls.__mro__
+    if not order.index(concrete) < order.index(BranchesMixin) < order.index(base):
+        names = " -> ".join(c.__name__ for c in order)
+        raise TypeError(
+            f"{cls.__name__}: the mixin must stand between {concrete.__name__} and "
+            f"{base.__name__}, but the order is {names}"
+        )

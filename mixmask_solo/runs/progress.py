@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""What one sees while a run goes: a live bar in a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from mixmask_solo.runs.readback import Readback
+
+__all__ = ["ProgressReport", "Throughput"]
+
+_LINE_EVERY = 60.0  # seconds between lines where no terminal shows a bar
+_REDRAW_EVERY = 0.25
+
+
+class Throughput(Callback):
+    """Images per second of training, validation and checkpoints left out."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0
+        self._start = 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        """Over the whole run; 0 before the first batch."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Counts this batch on all ranks; loading time is part of it."""
+        now = time.perf_counter()
+        self.images += len(batch[0]) * trainer.world_size
+        self.seconds += now - self._start
+        self._start = now
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validation is not training time."""
+        self._start = time.perf_counter()
+
+
+class ProgressReport(Callback):
+    """Epoch, loss terms, λ, embedding std, last k-NN, images/s and time left.
+
+    Args:
+        readback: where the newest metrics are, without waiting for the device.
+        throughput: where images/s come from.
+    """
+
+    def __init__(self, readback: Readback, throughput: Throughput) -> None:
+        self.readback = readback
+        self.throughput = throughput
+        self.console = Console(file=sys.stderr, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._last = 0.0
+        self._begun = 0.0
+        self._first_batch = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the bar on rank zero."""
+        self._begun = self._last = time.perf_counter()
+        self._first_batch = self._done(trainer, 0)
+        if trainer.is_global_zero and self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}"),
+                console=self.console,
+                refresh_per_second=4,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("", total=trainer.num_training_batches, text="")
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Redraws, or writes a line, when it is time to."""
+        now = time.perf_counter()
+        interval = _REDRAW_EVERY if self._bar else _LINE_EVERY
+        if trainer.is_global_zero and now - self._last >= interval:
+            self._last = now
+            self._show(trainer, batch_idx + 1)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the epoch's end, k-NN included."""
+        if trainer.is_global_zero:
+            self._last = time.perf_counter()
+            self._show(trainer, int(trainer.num_training_batches))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Closes the bar, whatever ended the run."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _done(self, trainer: Trainer, batches: int) -> int:
+        return trainer.current_epoch * int(trainer.num_training_batches) + batches
+
+    def _show(self, trainer: Trainer, batches: int) -> None:
+        head = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        text = self._text(trainer, batches)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=head, completed=batches, text=text)
+        else:
+            total = int(trainer.num_training_batches)
+            self.console.print(f"{head} {batches}/{total} {text}", highlight=False)
+
+    def _text(self, trainer: Trainer, batches: int) -> str:
+        parts = [f"{_short(k)} {v:.3f}" for k, v in self.readback.latest.items() if _shown(k)]
+        knn = trainer.callback_metrics.get("val_knn_acc1")
+        if knn is not None:
+            parts.append(f"k-NN {float(knn):.1f}%")
+        parts.append(f"{self.throughput.images_per_second:,.0f} img/s")
+        done = self._done(trainer, batches)
+        if done > self._first_batch and trainer.max_epochs:
+            rate = (time.perf_counter() - self._begun) / (done - self._first_batch)
+            left = rate * (trainer.max_epochs * int(trainer.num_training_batches) - done)
+            parts.append(f"ETA {timedelta(seconds=round(left))}")
+        return " · ".join(parts)
+
+
+_NAMES = {
+    "loss": "loss",
+    "train_class_loss": "class",
+    "train_nce_loss": "nce",
+    "train_neg_cos_sim": "cos",
+    "train_embedding_std": "std",
+}
+
+
+def _shown(name: str) -> bool:
+    of_strategy = name.endswith(("_lam", "_loss")) and name != "train_mixture_loss"
+    return name in _NAMES or of_strategy
+
+
+def _short(name: str) -> str:
+    if name in _NAMES:
+        return _NAMES[name]
+    name = name.removeprefix("train_")
+    return "λ" if name.endswith("_lam") else name.removesuffix("_loss")

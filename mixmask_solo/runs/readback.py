@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Brings a step's metrics to the host without waiting for the device, and guards the loss."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from mixmask_solo.runs.checkpoints import Checkpointer
+
+__all__ = ["NonFiniteLoss", "Readback"]
+
+
+class NonFiniteLoss(Exception):
+    """The loss became NaN or infinite; the message names step, terms and last good checkpoint."""
+
+
+class _Pending(NamedTuple):
+    epoch: int
+    batch: int
+    names: list[str]
+    values: Tensor
+    event: Any
+
+
+class Readback(Callback):
+    """Keeps ``latest``: the newest step metrics that have arrived, as floats.
+
+    On CUDA each step's metrics are copied to pinned memory behind the step's own work and looked
+    at once the copy is through, a step or two later; nothing waits.
+
+    Raises:
+        NonFiniteLoss: from the hook, as soon as a step's total loss is seen not to be finite.
+    """
+
+    def __init__(self, checkpointer: Checkpointer | None) -> None:
+        self.checkpointer = checkpointer
+        self.latest: dict[str, float] = {}
+        self._pending: deque[_Pending] = deque()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Queues this step's metrics and looks at what has arrived."""
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        terms = {
+            k.removesuffix("_step"): v
+            for k, v in trainer.callback_metrics.items()
+            if k.startswith("train_") and k.endswith("_step") and isinstance(v, Tensor)
+        }
+        stacked = torch.stack([v.detach().float().flatten()[0] for v in (loss, *terms.values())])
+        event = None
+        if stacked.is_cuda:
+            host = torch.empty(stacked.shape, pin_memory=True)
+            stacked = host.copy_(stacked, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+        self._pending.append(
+            _Pending(trainer.current_epoch, batch_idx, ["loss", *terms], stacked, event)
+        )
+        self._drain(wait=False)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at all of the epoch before a checkpoint of it is written."""
+        self._drain(wait=True)
+
+    def _drain(self, *, wait: bool) -> None:
+        while self._pending:
+            event = self._pending[0].event
+            if event is not None and not event.query():
+                if not wait:
+                    return
+                event.synchronize()
+            step = self._pending.popleft()
+            self.latest = dict(zip(step.names, step.values.tolist(), strict=True))
+            if not math.isfinite(self.latest["loss"]):
+                raise NonFiniteLoss(self._message(step))
+
+    def _message(self, step: _Pending) -> str:
+        terms = ", ".join(f"{k}={v:.4g}" for k, v in self.latest.items() if k.endswith("loss"))
+        last = self.checkpointer.last if self.checkpointer else None
+        good = (
+            f"last good checkpoint: {last}"
+            if last is not None and Path(last).is_file()
+            else "no checkpoint was written yet"
+        )
+        return (
+            f"the loss is not finite at epoch {step.epoch}, batch {step.batch} ({terms}); {good}. "
+            "Lower optimizer.lr, lengthen scheduler.warmup_epochs or use precision=32"
+        )

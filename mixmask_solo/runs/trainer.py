@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""A Lightning Trainer from a solo-learn configuration."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from omegaconf import DictConfig, OmegaConf
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.runs.checkpoints import AtomicCheckpointIO
+
+__all__ = ["build_loggers", "build_trainer", "trainer_keys"]
+
+log = logging.getLogger(__name__)
+_OURS = ("callbacks", "logger", "plugins", "enable_checkpointing", "use_distributed_sampler")
+
+
+def trainer_keys() -> list[str]:
+    """Top-level configuration keys that go to the Trainer as they are."""
+    return [k for k in inspect.signature(Trainer.__init__).parameters if k not in ("self", *_OURS)]
+
+
+def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Any) -> Trainer:
+    """The Trainer of a run.
+
+    Args:
+        cfg: a resolved configuration.
+        callbacks: in the order in which their hooks must run.
+        loggers: a list of loggers, or False.
+
+    Raises:
+        ConfigError: when the accelerator or devices asked for are not there.
+    """
+    resolved: Any = OmegaConf.to_container(cfg, resolve=True)
+    kwargs = {k: resolved[k] for k in trainer_keys() if k in resolved}
+    if kwargs.get("strategy") in (None, "null"):
+        kwargs["strategy"] = "auto"
+    elif kwargs["strategy"] == "ddp":
+        kwargs["strategy"] = DDPStrategy(find_unused_parameters=False)
+    if _on_cpu(kwargs):
+        _adapt_to_cpu(kwargs)
+    kwargs.setdefault("enable_model_summary", False)
+    kwargs.setdefault("log_every_n_steps", 10)
+    kwargs.update(
+        enable_progress_bar=False,  # ours is a callback, see progress.py
+        enable_checkpointing=False,
+        use_distributed_sampler=False,  # the data's own sampler shards, see data/sampler.py
+        num_sanity_val_steps=kwargs.get("num_sanity_val_steps", 0),
+        plugins=[AtomicCheckpointIO()],
+        callbacks=list(callbacks),
+        logger=loggers,
+    )
+    try:
+        return Trainer(**kwargs)
+    except Exception as error:  # Lightning answers a wrong device or precision in many types
+        hint = "accelerator=cpu devices=1 precision=32 runs anywhere"
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"accelerator={resolved.get('accelerator')}, devices={resolved.get('devices')}, "
+            f"precision={resolved.get('precision')} cannot be used here: {text} ({hint})"
+        ) from error
+
+
+def _on_cpu(kwargs: dict[str, Any]) -> bool:
+    accelerator = kwargs.get("accelerator", "auto")
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+
+
+def _adapt_to_cpu(kwargs: dict[str, Any]) -> None:
+    """Lets a recipe written for GPUs run with ``accelerator=cpu`` alone."""
+    devices = kwargs.get("devices")
+    if isinstance(devices, list):
+        kwargs["devices"] = len(devices)
+    if kwargs.get("sync_batchnorm"):
+        log.warning("sync_batchnorm needs a GPU; switched off on the CPU")
+        kwargs["sync_batchnorm"] = False
+
+
+def build_loggers(cfg: DictConfig, directory: Path) -> list[Logger]:
+    """CSV and TensorBoard under ``directory``; Weights & Biases when ``wandb.enabled``.
+
+    Raises:
+        ConfigError: when wandb is asked for and not installed.
+    """
+    loggers: list[Logger] = [
+        CSVLogger(directory, name="csv"),
+        TensorBoardLogger(directory, name="tensorboard"),
+    ]
+    if cfg.wandb.enabled:
+        try:
+            from lightning.pytorch.loggers import WandbLogger
+
+            wandb = WandbLogger(
+                name=cfg.name,
+                project=cfg.wandb.project,
+                entity=cfg.wandb.entity,
+                offline=cfg.wandb.offline,
+                save_dir=directory,
+            )
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                "wandb.enabled is true, but wandb is not installed: "
+                "pip install 'mixmask_solo[wandb]', or set wandb.enabled=false"
+            ) from error
+        wandb.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        loggers.append(wandb)
+    return loggers

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Where a random decision gets its generator from: (seed, epoch, batch, rank, stream).
+
+The pair (epoch, batch index) counts batches without knowing how many an epoch has, and unlike
+``trainer.global_step`` it does not jump when two optimisers share a batch. A resumed run therefore
+repeats exactly what an uninterrupted one draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["Step", "seeded"]
+
+
+def seeded(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator on ``device`` that depends on every part of ``key`` and on nothing else."""
+    digest = hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=8).digest()
+    generator = torch.Generator(device=device)
+    generator.manual_seed(int.from_bytes(digest, "little") >> 1)  # manual_seed takes 63 bits
+    return generator
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training batch of one rank.
+
+    Args:
+        seed: the run's ``seed``.
+        epoch: epoch of the batch, from 0.
+        batch: index of the batch within its epoch, from 0.
+        rank: this process in a distributed run.
+        device: where the batch lies; generators for tensors live there.
+    """
+
+    seed: int
+    epoch: int
+    batch: int
+    rank: int
+    device: torch.device
+
+    def generator(self, stream: str) -> torch.Generator:
+        """For what each rank draws for itself: masks, partners."""
+        return seeded(self.seed, self.epoch, self.batch, self.rank, stream, device=self.device)
+
+    def shared(self, stream: str) -> torch.Generator:
+        """For what all ranks must agree on (is there a branch at all?), on the CPU: no sync.
+
+        Were ranks to disagree, those with a branch would wait for ever in a gather of negatives.
+        """
+        return seeded(self.seed, self.epoch, self.batch, stream)
+
+    def pool(self, stream: str, epoch: int, block: int) -> torch.Generator:
+        """For draws made ahead: block ``block`` of ``epoch``, whatever batch asks first."""
+        return seeded(self.seed, epoch, block, self.rank, stream, device=self.device)
