@@ -19,6 +19,7 @@ def option(
     above: float | None = None,
     choices: Sequence[Any] | None = None,
     length: int | None = None,
+    absent: bool = False,
 ) -> Any:
     """A field of a schema; without ``default`` the key is required.
 
@@ -29,9 +30,11 @@ def option(
         above: the number must be larger than this.
         choices: allowed values.
         length: exact number of items of a list.
+        absent: a null value is left out of the resolved configuration instead of written down.
     """
     limits = {"low": low, "high": high, "above": above, "choices": choices, "length": length}
-    metadata = {name: limit for name, limit in limits.items() if limit is not None}
+    metadata: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
+    metadata["absent"] = absent
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
     return field(default=default, metadata=metadata)

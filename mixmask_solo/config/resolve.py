@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""From what the user wrote to what a run reads: checked, defaults filled in, values derived."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mixmask_solo.config.check import check
+from mixmask_solo.config.crops import count_crops
+from mixmask_solo.config.devices import count_devices, read_devices
+from mixmask_solo.config.errors import ConfigError
+from mixmask_solo.config.filled import filled
+from mixmask_solo.config.plain import plain
+from mixmask_solo.config.schema import METHOD_KWARGS, OPTIMIZER_KWARGS, Linear, Pretrain
+from mixmask_solo.config.schema.method import Momentum
+from mixmask_solo.config.tables import MOMENTUM_METHODS
+
+__all__ = ["resolve_linear", "resolve_pretrain"]
+
+
+def resolve_pretrain(
+    cfg: Any,
+    *,
+    blocks: Collection[str] = (),
+    trainer_keys: Collection[str] = (),
+    visible: int | None = None,
+) -> DictConfig:
+    """Checks a pretraining configuration and completes it.
+
+    Derived as in solo-learn: ``optimizer.lr`` and ``classifier_lr`` times global batch / 256,
+    ``data.num_large_crops``, ``data.num_small_crops``, ``data.num_classes`` where the data set
+    tells it. ``cfg`` keeps the values as written.
+
+    Args:
+        cfg: DictConfig or dict; never changed.
+        blocks: names of strategies' blocks, allowed under ``method_kwargs`` and left alone.
+        trainer_keys: further arguments of the trainer, allowed at the top and left alone.
+        visible: number of accelerator devices of this machine, None if unknown; what ``auto``
+            and -1 mean.
+
+    Returns:
+        A new configuration without struct flag and interpolations.
+
+    Raises:
+        ConfigError: one line, before any data is read.
+    """
+    values, run = _read(cfg, Pretrain, trainer_keys)
+    kwargs = check(
+        values.get("method_kwargs"), METHOD_KWARGS[run.method], "method_kwargs", extra=blocks
+    )
+    large, small = count_crops(run.augmentations, run.method)
+    batch = _finish(run, visible)
+    if run.method == "mocov2plus" and kwargs.queue_size % batch:
+        raise ConfigError(
+            f"method_kwargs.queue_size is {kwargs.queue_size}: it must be a multiple of the "
+            f"global batch {batch} (optimizer.batch_size x devices x num_nodes), "
+            f"e.g. {max(1, round(kwargs.queue_size / batch)) * batch}"
+        )
+    run.name = run.name or f"{run.method}-{run.data.dataset}"
+    result = filled(values, run)
+    result["method_kwargs"] = filled(values.get("method_kwargs"), kwargs)
+    if run.method in MOMENTUM_METHODS:
+        momentum = check(values.get("momentum"), Momentum, "momentum")
+        result["momentum"] = filled(values.get("momentum"), momentum)
+    elif run.momentum is not None:
+        raise ConfigError(f"momentum is given: {run.method} has no momentum network; remove it")
+    result["data"].update(num_large_crops=large, num_small_crops=small)
+    if run.data.val_path is not None or run.data.dataset == "digits":
+        result["optimizer"]["classifier_lr"] *= batch / 256
+    return _scaled(result, batch)
+
+
+def resolve_linear(
+    cfg: Any, *, trainer_keys: Collection[str] = (), visible: int | None = None
+) -> DictConfig:
+    """Checks a probe's configuration and completes it, as ``resolve_pretrain`` does.
+
+    Args:
+        cfg: DictConfig or dict; never changed.
+        trainer_keys: further arguments of the trainer, allowed at the top and left alone.
+        visible: number of accelerator devices of this machine, None if unknown.
+
+    Raises:
+        ConfigError: one line, before any data is read.
+    """
+    values, run = _read(cfg, Linear, trainer_keys)
+    batch = _finish(run, visible)
+    run.name = run.name or f"linear-{run.data.dataset}"
+    return _scaled(filled(values, run), batch)
+
+
+def _read(cfg: Any, schema: type[Any], trainer_keys: Collection[str]) -> tuple[Any, Any]:
+    values = plain(cfg)
+    wandb = values.get("wandb") if isinstance(values, dict) else None
+    if isinstance(wandb, dict) and wandb.get("entity") == "None":
+        wandb["entity"] = None  # solo-learn's own files say None, and it reads that as null
+    run = check(values, schema, "", extra=trainer_keys)
+    optimizer = run.optimizer
+    kwargs = check(optimizer.kwargs, OPTIMIZER_KWARGS[optimizer.name], "optimizer.kwargs")
+    optimizer.kwargs = filled(optimizer.kwargs, kwargs)
+    return values, run
+
+
+def _finish(run: Any, visible: int | None) -> int:
+    """Completes schedule and devices in place; returns the global batch size."""
+    scheduler = run.scheduler
+    if scheduler.name.startswith("warmup") and scheduler.warmup_epochs > run.max_epochs:
+        raise ConfigError(
+            f"scheduler.warmup_epochs is {scheduler.warmup_epochs:g}: longer than training "
+            f"(max_epochs is {run.max_epochs}); lower it, 0 for no warm-up"
+        )
+    if scheduler.lr_decay_steps is not None:
+        counted = [s + run.max_epochs if s < 0 else s for s in scheduler.lr_decay_steps]
+        scheduler.lr_decay_steps = [step for step in counted if step > 0]
+    run.devices = read_devices(run.devices, run.accelerator, visible)
+    processes = count_devices(run.devices, visible) * run.num_nodes
+    return int(run.optimizer.batch_size * processes)
+
+
+def _scaled(result: dict[str, Any], batch: int) -> DictConfig:
+    result["optimizer"]["lr"] *= batch / 256
+    return OmegaConf.create(result)

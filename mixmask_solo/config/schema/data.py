@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
+"""``data``: which images, where they lie, how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mixmask_solo.config.errors import ConfigError
+from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.option import option
+from mixmask_solo.config.tables import DATASETS
+
+__all__ = ["Data", "LinearData"]
+
+
+@dataclass
+class Data:
+    """Source of the images.
+
+    Args:
+        dataset: one of the known names.
+        train_path: folder or Parquet files; not needed for ``digits``.
+        val_path: the same for validation; null skips it (``digits`` has its own split).
+        format: how a folder data set is stored.
+        num_workers: loader processes of each training process.
+        no_labels: a flat folder of images without classes.
+        fraction: share of the training set to use; -1 for all.
+        download: lets torchvision fetch what is missing (ours).
+        num_classes: for folder data sets; counted from the files when left out (ours).
+    """
+
+    dataset: str = option(choices=tuple(DATASETS))
+    train_path: str | None = None
+    val_path: str | None = None
+    format: Literal["image_folder", "parquet"] = "image_folder"
+    num_workers: int = option(4, low=0)
+    no_labels: bool = False
+    fraction: float = -1.0
+    download: bool = False
+    num_classes: int | None = option(None, low=1, absent=True)
+
+    def validate(self, prefix: str) -> None:
+        """Completes what the data set implies; raises ConfigError for what it rules out."""
+        facts = DATASETS[self.dataset]
+        if self.dataset in ("image_folder", "parquet"):
+            self.format = self.dataset  # type: ignore[assignment]
+        if self.train_path is None and facts.kind != "embedded":
+            raise ConfigError(
+                f"{prefix}.train_path is missing: data set {self.dataset} needs the folder "
+                "with its training images"
+            )
+        if self.fraction != -1 and not 0 < self.fraction <= 1:
+            raise ConfigError(
+                f"{prefix}.fraction is {self.fraction}: give a share above 0, at most 1, "
+                "or -1 for the whole training set"
+            )
+        self._validate_kind(prefix, facts.kind)
+        if facts.classes is not None and self.num_classes not in (None, facts.classes):
+            raise ConfigError(
+                f"{prefix}.num_classes is {self.num_classes}: {self.dataset} has {facts.classes}; "
+                "leave the key out"
+            )
+        self.num_classes = facts.classes or self.num_classes
+
+    def _validate_kind(self, prefix: str, kind: str) -> None:
+        for key, fits in (("no_labels", "folder"), ("download", "torchvision")):
+            if getattr(self, key) and kind != fits:
+                names = listing(name for name, facts in DATASETS.items() if facts.kind == fits)
+                raise ConfigError(f"{prefix}.{key} is true for {self.dataset}: only {names} can")
+
+
+@dataclass
+class _TestImage:
+    crop_size: int | None = option(None, low=1, absent=True)
+    mean: list[float] | None = option(None, absent=True)
+    std: list[float] | None = option(None, above=0.0, absent=True)
+
+
+@dataclass
+class LinearData(Data):
+    """``data`` of a probe, with the size and the normalisation of its images."""
+
+    augmentations: _TestImage = field(default_factory=_TestImage)
+
+    def validate(self, prefix: str) -> None:
+        """Adds to the common rules that a probe measures on labelled validation images."""
+        super().validate(prefix)
+        if self.val_path is None and DATASETS[self.dataset].kind != "embedded":
+            raise ConfigError(
+                f"{prefix}.val_path is missing: a probe is measured on validation images"
+            )
+        if self.no_labels:
+            raise ConfigError(f"{prefix}.no_labels is true: a probe learns from labels")
+        if self.augmentations.crop_size is None:
+            self.augmentations.crop_size = DATASETS[self.dataset].size

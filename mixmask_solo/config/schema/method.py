@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
+"""``method_kwargs`` of each method, and ``momentum``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mixmask_solo.config.errors import ConfigError
+from mixmask_solo.config.option import option
+
+__all__ = ["METHOD_KWARGS", "Momentum"]
+
+
+@dataclass
+class _Projector:
+    proj_hidden_dim: int = option(low=1)
+    proj_output_dim: int = option(low=1)
+
+
+@dataclass
+class _SimCLR(_Projector):
+    temperature: float = option(above=0.0)
+
+
+@dataclass
+class _MoCoV2Plus(_SimCLR):
+    queue_size: int = option(65_536, low=1)
+
+
+@dataclass
+class _BYOL(_Projector):
+    pred_hidden_dim: int = option(low=1)
+
+
+@dataclass
+class _SimSiam(_BYOL):
+    # solo-learn's own SimSiam files set it, though no loss there reads it
+    temperature: float | None = option(None, above=0.0, absent=True)
+
+
+METHOD_KWARGS: dict[str, type[Any]] = {
+    "byol": _BYOL,
+    "mocov2plus": _MoCoV2Plus,
+    "simclr": _SimCLR,
+    "simsiam": _SimSiam,
+}
+
+
+@dataclass
+class Momentum:
+    """EMA of the momentum network; tau goes from ``base_tau`` to ``final_tau`` by a cosine.
+
+    Args:
+        base_tau: share of the old weights at the start.
+        final_tau: the same at the end; equal to ``base_tau`` for a constant.
+        classifier: trains an online classifier on the momentum features too.
+    """
+
+    base_tau: float = option(0.99, low=0.0, high=1.0)
+    final_tau: float = option(1.0, low=0.0, high=1.0)
+    classifier: bool = False
+
+    def validate(self, prefix: str) -> None:
+        """Raises ConfigError where tau would fall during training."""
+        if self.base_tau > self.final_tau:
+            raise ConfigError(
+                f"{prefix}.base_tau is {self.base_tau}: it must not exceed "
+                f"{prefix}.final_tau ({self.final_tau}); for a constant set both alike"
+            )

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
+"""``optimizer`` and ``scheduler``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mixmask_solo.config.errors import ConfigError
+from mixmask_solo.config.option import option
+
+__all__ = ["OPTIMIZER_KWARGS", "LinearOptimizer", "Optimizer", "Scheduler"]
+
+
+@dataclass
+class _Torch:
+    eps: float | None = option(None, low=0.0, absent=True)
+    foreach: bool | None = option(None, absent=True)
+    fused: bool | None = option(None, absent=True)
+
+
+@dataclass
+class _Adam(_Torch):
+    betas: list[float] | None = option(None, low=0.0, high=1.0, length=2, absent=True)
+    amsgrad: bool | None = option(None, absent=True)
+
+
+@dataclass
+class _AdamW(_Adam):
+    betas: list[float] | None = option([0.9, 0.999], low=0.0, high=1.0, length=2)
+
+
+@dataclass
+class _SGD:
+    momentum: float = option(0.9, low=0.0, high=1.0)
+    dampening: float | None = option(None, low=0.0, absent=True)
+    nesterov: bool | None = option(None, absent=True)
+    foreach: bool | None = option(None, absent=True)
+    fused: bool | None = option(None, absent=True)
+
+
+@dataclass
+class _LARS:
+    momentum: float = option(0.9, low=0.0, high=1.0)
+    eta: float = option(1e-3, above=0.0)
+    clip_lr: bool = False
+    exclude_bias_n_norm: bool = False
+    dampening: float | None = option(None, low=0.0, absent=True)
+    nesterov: bool | None = option(None, absent=True)
+    eps: float | None = option(None, low=0.0, absent=True)
+
+
+OPTIMIZER_KWARGS: dict[str, type[Any]] = {
+    "sgd": _SGD,
+    "lars": _LARS,
+    "adam": _Adam,
+    "adamw": _AdamW,
+}
+_NAMES = tuple(OPTIMIZER_KWARGS)
+
+
+@dataclass
+class Optimizer:
+    """Optimiser of a pretraining run.
+
+    Args:
+        name: sgd, lars, adam or adamw.
+        batch_size: images of one process; BatchNorm and the losses need two.
+        lr: per 256 images of the global batch.
+        classifier_lr: the online classifier's, per 256 images too.
+        weight_decay: L2 term (decoupled for adamw).
+        exclude_bias_n_norm_wd: no decay of biases and norm layers.
+        kwargs: further arguments of the optimiser.
+    """
+
+    name: str = option(choices=_NAMES)
+    batch_size: int = option(low=2)
+    lr: float = option(above=0.0)
+    classifier_lr: float = option(low=0.0)
+    weight_decay: float = option(0.0, low=0.0)
+    exclude_bias_n_norm_wd: bool = False
+    kwargs: dict[str, Any] = option({})
+
+
+@dataclass
+class LinearOptimizer:
+    """Optimiser of a probe; ``layer_decay`` acts while fine-tuning only."""
+
+    name: str = option(choices=_NAMES)
+    batch_size: int = option(low=1)
+    lr: float = option(above=0.0)
+    weight_decay: float = option(0.0, low=0.0)
+    exclude_bias_n_norm_wd: bool = False
+    layer_decay: float = option(0.0, low=0.0, high=1.0)
+    kwargs: dict[str, Any] = option({})
+
+
+@dataclass
+class Scheduler:
+    """Learning rate over time.
+
+    Args:
+        name: solo-learn's ``warmup_cosine``, ``step``, ``none``; ours ``cosine`` (no warm-up) and
+            ``warmup_step``.
+        min_lr: where a cosine ends.
+        warmup_start_lr: where a warm-up starts.
+        warmup_epochs: its length; fractions of an epoch count with ``interval: step``.
+        lr_decay_steps: epochs at which the rate is multiplied by ``gamma``; a negative one counts
+            from the end of training (ours).
+        interval: whether the rate moves each step or each epoch.
+        gamma: factor at each decay step (ours).
+    """
+
+    name: Literal["warmup_cosine", "cosine", "step", "warmup_step", "none"] = option()
+    min_lr: float = option(0.0, low=0.0)
+    warmup_start_lr: float = option(3e-5, low=0.0)
+    warmup_epochs: float = option(10.0, low=0.0)
+    lr_decay_steps: list[int] | None = None
+    interval: Literal["step", "epoch"] = "step"
+    gamma: float = option(0.1, above=0.0, high=1.0)
+
+    def validate(self, prefix: str) -> None:
+        """Raises ConfigError where a step schedule has no steps."""
+        if self.name in ("step", "warmup_step") and not self.lr_decay_steps:
+            raise ConfigError(
+                f"{prefix}.lr_decay_steps is missing: {self.name} needs the epochs at which "
+                "to lower the rate, e.g. [60, 80]"
+            )

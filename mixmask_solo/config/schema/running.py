@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
+"""What a run does around training: trainer, checkpoints, logging, online k-NN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mixmask_solo.config.errors import ConfigError
+from mixmask_solo.config.option import option
+
+__all__ = ["Backbone", "KNNEval", "Running"]
+
+_PRECISIONS = (
+    *("64", "64-true", "32", "32-true", "16", "16-true", "16-mixed"),
+    *("bf16", "bf16-true", "bf16-mixed"),
+)
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
+
+
+@dataclass
+class Backbone:
+    """Network under the heads.
+
+    Args:
+        name: solo-learn's resnet18 and resnet50, or any timm ConvNet.
+        kwargs: arguments of its constructor.
+        stem: ``auto`` takes solo-learn's choice for the data set (ours).
+        stem_padding: of the CIFAR stem; solo-learn has 2, the papers 1 (ours).
+    """
+
+    name: str = option()
+    kwargs: dict[str, Any] = option({})
+    stem: Literal["auto", "imagenet", "cifar", "cifar_pool"] = "auto"
+    stem_padding: Literal[1, 2] = 2
+
+
+@dataclass
+class KNNEval:
+    """Weighted k-NN on the backbone's features after each validation."""
+
+    enabled: bool = False
+    k: int = option(20, low=1)
+    distance_func: Literal["euclidean", "cosine"] = "euclidean"
+
+
+@dataclass
+class _Performance:
+    disable_channel_last: bool = False
+
+
+@dataclass
+class _Checkpoint:
+    enabled: bool = False
+    dir: str = "trained_models"
+    frequency: int = option(1, low=1)
+    keep_prev: bool = False
+
+
+@dataclass
+class _AutoResume:
+    enabled: bool = False
+    max_hours: float = option(36.0, above=0.0)
+
+
+@dataclass
+class _WandB:
+    enabled: bool = False
+    entity: str | None = None
+    project: str = "solo-learn"
+    offline: bool = False
+
+
+@dataclass(kw_only=True)
+class Running:
+    """Keys that pretraining and probes share; those of the trainer keep Lightning's names.
+
+    Args:
+        name: of the run; made of method and data set when left out.
+        seed: of every random draw.
+        resume_from_checkpoint: ``.ckpt`` file to continue from.
+        accumulate_grad_batches: batches per optimiser step.
+        strategy: null is Lightning's ``auto``.
+        dali, auto_umap, debug_augmentations: solo-learn's, tolerated while switched off.
+    """
+
+    max_epochs: int = option(low=1)
+    name: str | None = None
+    seed: int = option(5, low=0, high=2**32 - 1)
+    backbone: Backbone = option()
+    performance: _Performance = field(default_factory=_Performance)
+    checkpoint: _Checkpoint = field(default_factory=_Checkpoint)
+    auto_resume: _AutoResume = field(default_factory=_AutoResume)
+    wandb: _WandB = field(default_factory=_WandB)
+    resume_from_checkpoint: str | None = None
+    accumulate_grad_batches: int = option(1, low=1)
+    num_nodes: int = option(1, low=1)
+    devices: int | list[int] | str = 1
+    accelerator: str = option("auto", choices=_ACCELERATORS)
+    strategy: str | None = "auto"
+    precision: str = option("32", choices=_PRECISIONS)
+    sync_batchnorm: bool = False
+    dali: dict[str, Any] | None = option(None, absent=True)
+    auto_umap: dict[str, Any] | None = option(None, absent=True)
+    debug_augmentations: bool = False
+
+    def validate(self, prefix: str) -> None:
+        """Raises ConfigError for what is solo-learn's alone, or a file of another kind."""
+        for key, block in (("auto_umap", self.auto_umap), ("dali", self.dali)):
+            if block and block.get("enabled", False):
+                raise ConfigError(f"{key}.enabled is true: it is not implemented; remove {key}")
+        if self.debug_augmentations:
+            raise ConfigError(
+                "debug_augmentations is true: it is not implemented; "
+                "mixmask-gallery shows augmented images"
+            )
+        path = self.resume_from_checkpoint
+        if path is not None and not path.endswith(".ckpt"):
+            raise ConfigError(
+                f"resume_from_checkpoint is {path!r}: give a .ckpt file written by a run"
+            )
+        self.strategy = self.strategy or "auto"

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Closed sets of names, and what is known about the data sets among them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["DATASETS", "MOMENTUM_METHODS", "TWO_VIEW_METHODS", "DataSet"]
+
+
+class DataSet(NamedTuple):
+    """Facts about a data set that a configuration may leave out.
+
+    Args:
+        classes: number of classes; None where the files have to be asked.
+        size: side of a test image in pixels.
+        kind: ``embedded``, ``torchvision`` (it knows its own files) or ``folder``.
+    """
+
+    classes: int | None
+    size: int
+    kind: str
+
+
+DATASETS = {
+    "digits": DataSet(10, 32, "embedded"),
+    "cifar10": DataSet(10, 32, "torchvision"),
+    "cifar100": DataSet(100, 32, "torchvision"),
+    "stl10": DataSet(10, 96, "torchvision"),
+    "tiny-imagenet": DataSet(200, 64, "folder"),
+    "imagenet100": DataSet(100, 224, "folder"),
+    "imagenet": DataSet(1000, 224, "folder"),
+    "custom": DataSet(None, 224, "folder"),
+    "image_folder": DataSet(None, 224, "folder"),
+    "parquet": DataSet(None, 224, "folder"),
+}
+
+MOMENTUM_METHODS = ("byol", "mocov2plus")
+"""Methods with an EMA copy of the network; only these read ``momentum``."""
+
+TWO_VIEW_METHODS = ("mocov2plus", "simsiam")
+"""Methods whose loss is written for exactly two large crops."""
