@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
 """``method_kwargs`` of each method, and ``momentum``."""
 
 from __future__ import annotations
