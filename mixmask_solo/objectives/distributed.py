@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""What a contrastive loss needs of the other processes."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather as all_gather_with_grad
+
+__all__ = ["gather", "gather_keys", "rank", "world_size"]
+
+
+def world_size() -> int:
+    """Number of processes, 1 without ``torch.distributed``."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's rank, 0 without ``torch.distributed``."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def gather(x: Tensor) -> Tensor:
+    """Rows of all processes in rank order; gradients flow back to each process's own rows.
+
+    Args:
+        x: ``(N, ...)``, N equal in all processes.
+
+    Returns:
+        ``(world · N, ...)``; ``x`` itself in a single process.
+    """
+    if world_size() == 1:
+        return x
+    if not x.requires_grad:
+        return gather_keys(x)
+    return torch.cat(list(all_gather_with_grad(x.contiguous())))
+
+
+@torch.no_grad()
+def gather_keys(x: Tensor) -> Tensor:
+    """Like :func:`gather`, without gradient."""
+    if world_size() == 1:
+        return x.detach()
+    x = x.detach().contiguous()
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    dist.all_gather(parts, x)
+    return torch.cat(parts)

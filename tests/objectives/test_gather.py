@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Contrastive losses over two gloo processes equal one process with the whole batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from mixmask_solo.objectives import gather, gather_keys, nt_xent, simclr, soft_nt_xent
+
+N, WORLD = 4, 2
+
+
+def losses(u, v, lam, partner, indexes):
+    return {
+        "nt_xent": nt_xent(u, v, 0.2).mean(),
+        "soft": soft_nt_xent(u, v, lam, partner, 0.2).mean(),
+        "query": soft_nt_xent(u, v, lam, partner, 0.2, query_only=True).mean(),
+        "simclr": simclr(torch.cat([u, v]), indexes.repeat(2), 0.2),
+    }
+
+
+def inputs():
+    generator = torch.Generator().manual_seed(3)
+    u, v = torch.randn(2, N * WORLD, 5, generator=generator, dtype=torch.float64)
+    lam = torch.rand(N * WORLD, generator=generator, dtype=torch.float64)
+    partner = torch.tensor([1, 2, 3, 0])  # within a process, as published
+    return u, v, lam, partner
+
+
+def worker(rank: int, port: int, folder: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+    u, v, lam, partner = inputs()
+    mine = slice(rank * N, (rank + 1) * N)
+    u_, v_ = u[mine].clone().requires_grad_(), v[mine].clone().requires_grad_()
+    result = {}
+    for name, loss in losses(u_, v_, lam[mine], partner, torch.arange(N) + rank * N).items():
+        result[name] = (loss.detach(), *torch.autograd.grad(loss, (u_, v_)))
+    keys = gather_keys(u[mine])
+    assert torch.equal(keys, u)
+    assert torch.equal(gather(u_), u)
+    torch.save(result, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_see_each_other(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.start_processes(worker, (port, str(tmp_path)), nprocs=WORLD, start_method="spawn")
+    parts = [torch.load(tmp_path / f"{r}.pt") for r in range(WORLD)]
+
+    u, v, lam, partner = inputs()
+    u, v = u.requires_grad_(), v.requires_grad_()
+    everywhere = torch.cat([partner, partner + N])
+    for name, loss in losses(u, v, lam, everywhere, torch.arange(N * WORLD)).items():
+        torch.testing.assert_close(torch.stack([p[name][0] for p in parts]).mean(), loss)
+        # Each process's loss is a mean over its own rows; averaging as DDP does gives the whole.
+        for i, whole in enumerate(torch.autograd.grad(loss, (u, v)), start=1):
+            torch.testing.assert_close(torch.cat([p[name][i] for p in parts]) / WORLD, whole)
+
+
+def test_a_single_process_gathers_nothing():
+    x = torch.randn(3, 2, requires_grad=True)
+    assert gather(x) is x
+    assert not gather_keys(x).requires_grad
