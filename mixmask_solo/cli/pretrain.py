@@ -7,7 +7,7 @@ from typing import Any
 
 from mixmask_solo.cli.app import fail, run_hydra
 
-__all__ = ["main", "summary"]
+__all__ = ["main", "run", "summary"]
 
 COMMAND = "mixmask-pretrain"
 USAGE = """
@@ -49,23 +49,25 @@ def summary(result: dict[str, Any]) -> str:
     return f"{result['status']}: {', '.join([*shown, rate])} -> {result['directory']}"
 
 
-def _task(cfg: Any) -> str:
+def run(cfg: Any, *, again: str = "") -> dict[str, Any]:
+    """Pretrains; ends the process with one line when the run is interrupted or diverges."""
     from mixmask_solo.runs.interrupt import Interrupted
     from mixmask_solo.runs.pretrain import pretrain
     from mixmask_solo.runs.readback import NonFiniteLoss
 
     try:
-        return summary(pretrain(cfg))
+        return pretrain(cfg)
     except Interrupted as stop:
-        resume = (
-            f"saved {stop.checkpoint}; resume with the same command and "
-            f"resume_from_checkpoint='{stop.checkpoint}'"
-            if stop.checkpoint
-            else "nothing was saved, because checkpoint.enabled is false"
-        )
-        fail(COMMAND, f"interrupted: {resume}", code=130)
+        if stop.checkpoint is None:
+            fail(COMMAND, "interrupted; nothing was saved: checkpoint.enabled is false", code=130)
+        how = again or f"repeat the command with resume_from_checkpoint='{stop.checkpoint}'"
+        fail(COMMAND, f"interrupted; saved {stop.checkpoint}; to resume, {how}", code=130)
     except NonFiniteLoss as error:
         fail(COMMAND, str(error), code=1)
+
+
+def _task(cfg: Any) -> str:
+    return summary(run(cfg))
 
 
 def main() -> None:

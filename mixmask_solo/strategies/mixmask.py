@@ -5,7 +5,8 @@ r"""MixMask: masked areas are filled with another image of the batch, not erased
 pixels elsewhere: :math:`m_i = M \odot x_i + (1 - M) \odot x_{\pi(i)}` (Eq. 1). With
 :math:`\lambda = \operatorname{mean}(M)` the loss adds to the method's own (Eq. 4, 6)
 
-.. math:: L_\text{mix} = \tfrac1N \sum_i \lambda\,\ell(m_i, t_i) + (1-\lambda)\,\ell(m_i, t_{\pi(i)})
+.. math:: L_\text{mix} = \tfrac1N \sum_i
+   \lambda\,\ell(m_i, t_i) + (1-\lambda)\,\ell(m_i, t_{\pi(i)})
 
 which equals the published re-ordering of the queries for every permutation.
 
@@ -30,13 +31,13 @@ Source: Vishniakov, Xing, Shen, "MixMask: Revisiting Masking Strategy for Siames
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, option
 from mixmask_solo.masks import MaskPool, blocked, discrete
 from mixmask_solo.mixtures import mixmask, partner
 from mixmask_solo.strategies.base import Branch, Pairing, Strategy, Targets
@@ -66,14 +67,14 @@ class MixMaskOptions:
             (``both`` for ``query``, ``other`` for ``pair``).
     """
 
-    grid_size: int = field(default=8, metadata={"low": 2})
+    grid_size: int = option(8, low=2)
     mask_type: Literal["block", "discrete"] = "block"
     ratio: float | list[float] = 0.5
     partner: Literal["reverse", "random", "roll"] = "reverse"
     per_sample: bool = False
     switch: bool = True
-    prob: float = field(default=1.0, metadata={"low": 0.0, "high": 1.0})
-    weight: float = field(default=1.0, metadata={"low": 0.0})
+    prob: float = option(1.0, low=0.0, high=1.0)
+    weight: float = option(1.0, low=0.0)
     pairing: Pairing | None = None
     targets: Targets | None = None
 

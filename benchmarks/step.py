@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""How close a training step comes to its floor: the network passes it cannot avoid.
+
+    python benchmarks/step.py --out benchmarks/results/step-cpu.json
+
+Floor = online forward (backbone, projector, predictor) of each view and of each mixed batch, one
+backward through all of them from constant gradients, and the momentum networks' forward of each
+view; the same modules, stem and memory format as the step. Step = zero_grad, training_step,
+backward, optimiser step, EMA and τ. Both are timed alternately in one process; what counts is the
+median over repetitions of floor / step within the same repetition. Exit status 1 when a target on
+the CPU is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from conditions import conditions, save, tell_load
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from mixmask_solo.methods import get_methods
+
+MIXMASK = {"grid_size": 2, "mask_type": "discrete"}
+TARGETS = {"mocov2plus": 0.96}  # the others: 0.97
+LARS = {"name": "lars", "kwargs": {"momentum": 0.9, "eta": 0.02, "clip_lr": True}}
+SGD = {"name": "sgd", "kwargs": {"momentum": 0.9}}
+# Heads and optimisers of solo-learn's CIFAR recipes.
+METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "mocov2plus": (
+        {"proj_hidden_dim": 2048, "proj_output_dim": 256, "temperature": 0.2, "queue_size": 65536},
+        SGD,
+    ),
+    "byol": ({"proj_hidden_dim": 4096, "proj_output_dim": 256, "pred_hidden_dim": 4096}, LARS),
+    "simclr": ({"proj_hidden_dim": 2048, "proj_output_dim": 256, "temperature": 0.2}, LARS),
+    "simsiam": ({"proj_hidden_dim": 2048, "proj_output_dim": 2048, "pred_hidden_dim": 512}, SGD),
+}
+
+
+def build(method: str, mixmask: bool, args: argparse.Namespace) -> Any:
+    """The method's module on the built-in host, in the step's memory format."""
+    kwargs, optimizer = METHODS[method]
+    cfg = OmegaConf.create(
+        {
+            "name": "bench",
+            "method": method,
+            "seed": 0,
+            "backbone": {"name": args.backbone, "kwargs": {}},
+            "method_kwargs": {**kwargs, **({"mixmask": MIXMASK} if mixmask else {})},
+            "momentum": {"base_tau": 0.99, "final_tau": 1.0},
+            "data": {
+                "dataset": "cifar10",
+                "num_classes": 10,
+                "num_large_crops": 2,
+                "num_small_crops": 0,
+            },
+            "augmentations": [{"crop_size": args.size, "num_crops": 2}],
+            "optimizer": {
+                **optimizer,
+                "batch_size": args.batch,
+                "lr": 1e-3,
+                "classifier_lr": 1e-3,
+                "weight_decay": 1e-4,
+            },
+            "scheduler": {"name": "none"},
+            "max_epochs": 1,
+        }
+    )
+    torch.manual_seed(0)
+    model = get_methods("builtin")[method](cfg)
+    model.log = model.log_dict = lambda *_, **__: None  # logging belongs to the trainer
+    return model.to(args.device, memory_format=torch.channels_last)
+
+
+def make_step(model: Any, batch: Any) -> Callable[[int], None]:
+    """One whole training step without the trainer's loop."""
+    optimizer = model.configure_optimizers()
+    momentum = hasattr(model, "momentum_updater")
+
+    def step(i: int) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        model.training_step(batch, i).backward()
+        optimizer.step()
+        if momentum:
+            for pair in model.momentum_pairs:
+                model.momentum_updater.update(*pair)
+            model.momentum_updater.update_tau(cur_step=i, max_steps=1_000_000)
+
+    return step
+
+
+def make_floor(model: Any, views: list[Tensor], n_mixed: int) -> Callable[[int], None]:
+    """The passes alone, through the same modules."""
+    heads = [model.projector] + ([model.predictor] if hasattr(model, "predictor") else [])
+    online = torch.nn.Sequential(model.backbone, *heads)
+    inputs = views + views[:1] * n_mixed
+    momentum = hasattr(model, "momentum_backbone")
+    grad: list[Tensor] = []
+
+    def floor(_: int) -> None:
+        online.zero_grad(set_to_none=True)
+        outs = [online(x.contiguous(memory_format=torch.channels_last)) for x in inputs]
+        if not grad:
+            grad.append(torch.full_like(outs[0], 1e-3))
+        if momentum:
+            with torch.no_grad():
+                for x in views:
+                    x = x.contiguous(memory_format=torch.channels_last)
+                    model.momentum_projector(model.momentum_backbone(x))
+        torch.autograd.backward(outs, grad * len(outs))
+
+    return floor
+
+
+def timed(run: Callable[[int], None], i: int, cuda: bool) -> float:
+    """Milliseconds of one call."""
+    if cuda:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    run(i)
+    if cuda:
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def measure(method: str, mixmask: bool, args: argparse.Namespace) -> dict[str, Any]:
+    """Times step and floor alternately, swapping who goes first."""
+    model = build(method, mixmask, args)
+    generator = torch.Generator().manual_seed(0)
+    views = [
+        torch.randn(args.batch, 3, args.size, args.size, generator=generator).to(args.device)
+        for _ in range(2)
+    ]
+    labels = torch.arange(args.batch, device=args.device)
+    batch = [labels, views, labels % 10]
+    step, floor = make_step(model, batch), make_floor(model, views, int(mixmask))
+    cuda = args.device.startswith("cuda")
+    for i in range(args.warmup):
+        step(i), floor(i)
+    steps, floors, loads = [], [], []
+    for i in range(args.repeats):
+        with tell_load(loads):
+            for name in ("sf", "fs")[i % 2]:
+                if name == "s":
+                    steps.append(timed(step, args.warmup + i, cuda))
+                else:
+                    floors.append(timed(floor, i, cuda))
+    ratios = [f / s for f, s in zip(floors, steps, strict=True)]
+    return {
+        "method": method,
+        "mixmask": mixmask,
+        "step_ms": statistics.median(steps),
+        "floor_ms": statistics.median(floors),
+        "floor_over_step": statistics.median(ratios),
+        "ratios": ratios,
+        "other_load_cores": loads,
+        "target": TARGETS.get(method, 0.97) if mixmask or method != "mocov2plus" else None,
+    }
+
+
+def main() -> int:
+    """Measures, prints, saves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    rows = []
+    print(f"{'method':12} {'mixmask':8} {'step ms':>9} {'floor ms':>9} {'floor/step':>11} target")
+    for method in args.methods:
+        for mixmask in (False, True):
+            row = measure(method, mixmask, args)
+            rows.append(row)
+            print(
+                f"{method:12} {mixmask!s:8} {row['step_ms']:9.1f} {row['floor_ms']:9.1f} "
+                f"{row['floor_over_step']:11.3f} {row['target'] or ''}",
+                flush=True,
+            )
+    options = {k: v for k, v in vars(args).items() if k != "out"}
+    save(args.out, {"benchmark": "step", **conditions(), "options": options, "rows": rows})
+    missed = [r for r in rows if r["target"] and round(r["floor_over_step"], 2) < r["target"]]
+    return 1 if missed and args.device == "cpu" else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
