@@ -62,8 +62,10 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
     x = views[0][:n]
     step = Step(int(cfg.seed), 0, 0, 0, torch.device("cpu"))
     [branch] = strategies[0].branches([x], step)
-    images = data.unnormalize(branch.mixture.images)
     mask = own_pixels(strategies[0], x.shape, step)
+    view = data.pipelines[0]
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (view.mean, view.std))
+    mixed = branch.mixture._replace(images=branch.mixture.images * std + mean)
     out.parent.mkdir(parents=True, exist_ok=True)
-    gallery(data.unnormalize(x), branch.mixture._replace(images=images), mask, out)
+    gallery((x * std + mean).clamp(0, 1), mixed, mask, out)
     return out

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import uuid
 from pathlib import Path
@@ -38,7 +37,12 @@ def resolve(cfg: DictConfig) -> DictConfig:
     Raises:
         ConfigError: naming the key, its value, what is allowed.
     """
-    resolved = resolve_pretrain(cfg, blocks=STRATEGIES, trainer_keys=trainer_keys())
+    resolved = resolve_pretrain(
+        cfg,
+        blocks=STRATEGIES,
+        trainer_keys=trainer_keys(),
+        visible=torch.cuda.device_count(),
+    )
     build_strategies(resolved)
     return resolved
 
@@ -56,6 +60,7 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     """
     cfg = resolve(cfg)
     data = build_pretrain(cfg)
+    data.prepare_data()  # downloads only where data.download says so
     cfg.data.num_classes = data.num_classes
     checkpoint = _resume_checkpoint(cfg)
     directory = checkpoint.parent if checkpoint else _new_directory(cfg)
@@ -128,8 +133,6 @@ def _root(cfg: DictConfig) -> Path:
 
 
 def _new_directory(cfg: DictConfig) -> Path:
-    """A folder name that processes started by this one share."""
-    name = os.environ.setdefault(
-        "MIXMASK_RUN_ID", f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    )
-    return _root(cfg) / f"{str(cfg.name).replace('/', '-')}-{name}"
+    """A fresh folder's name; where several processes run, all save to rank zero's."""
+    unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    return _root(cfg) / f"{str(cfg.name).replace('/', '-')}-{unique}"

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""The mixin on the built-in host: invisible without a block, exact with one."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from mixmask_solo.host import load
+from mixmask_solo.methods import get_methods
+from mixmask_solo.methods.build import _assert_order
+from mixmask_solo.methods.mixin import BranchesMixin
+
+METHODS = ("byol", "mocov2plus", "simclr", "simsiam")
+KWARGS = {
+    "proj_hidden_dim": 16,
+    "proj_output_dim": 8,
+    "pred_hidden_dim": 12,
+    "temperature": 0.2,
+    "queue_size": 32,
+}
+NEEDS = {
+    "byol": ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim"),
+    "mocov2plus": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
+    "simclr": ("proj_hidden_dim", "proj_output_dim", "temperature"),
+    "simsiam": ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim"),
+}
+
+
+def config(method: str, mixmask: Any = None, small: int = 0) -> DictConfig:
+    block = {} if mixmask is None else {"mixmask": mixmask}
+    return OmegaConf.create(
+        {
+            "method": method,
+            "seed": 1,
+            "backbone": {"name": "resnet18", "kwargs": {}},
+            "method_kwargs": {**{k: KWARGS[k] for k in NEEDS[method]}, **block},
+            "momentum": {"base_tau": 0.9, "final_tau": 1.0},
+            "data": {
+                "dataset": "custom",
+                "num_classes": 10,
+                "num_large_crops": 2,
+                "num_small_crops": small,
+            },
+            "optimizer": {
+                "name": "sgd",
+                "batch_size": 8,
+                "lr": 0.1,
+                "classifier_lr": 0.1,
+                "weight_decay": 0.0,
+            },
+            "scheduler": {"name": "none"},
+            "max_epochs": 1,
+        }
+    )
+
+
+def batch(small: int = 0, n: int = 8) -> list[Any]:
+    g = torch.Generator().manual_seed(3)
+    sizes = [32, 32] + [16] * small
+    views = [torch.randn(n, 3, s, s, generator=g) for s in sizes]
+    return [torch.arange(n), views, torch.arange(n) % 10]
+
+
+def step(cls: type[Any], cfg: DictConfig, data: list[Any]) -> tuple[Any, Tensor]:
+    torch.manual_seed(0)
+    model = cls(cfg)
+    model.log = model.log_dict = lambda *_, **__: None
+    loss = model.training_step(data, 0)
+    loss.backward()
+    return model, loss
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", METHODS)
+def test_without_a_block_it_is_the_hosts_method_bit_for_bit(method: str) -> None:
+    plain, ours = load("builtin").methods[method], get_methods("builtin")[method]
+    a, loss_a = step(plain, config(method), batch())
+    state_a = torch.get_rng_state()
+    b, loss_b = step(ours, config(method), batch())
+    assert torch.equal(loss_a, loss_b)
+    assert torch.equal(state_a, torch.get_rng_state())
+    assert list(a.state_dict()) == list(b.state_dict())
+    for (name, p), q in zip(a.named_parameters(), b.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None), name
+        assert p.grad is None or torch.equal(p.grad, q.grad), name
+    for (name, x), y in zip(a.named_buffers(), b.buffers(), strict=True):
+        assert torch.equal(x, y), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_block_adds_exactly_its_weighted_loss(method: str) -> None:
+    cls = get_methods("builtin")[method]
+    _, vanilla = step(cls, config(method), batch())
+    losses = [
+        step(cls, config(method, {"grid_size": 4, "weight": w}), batch())[1] for w in (1.0, 0.5, 0)
+    ]
+    mixture = losses[0] - vanilla
+    torch.testing.assert_close(losses[2], vanilla)
+    torch.testing.assert_close(losses[1] - vanilla, 0.5 * mixture, rtol=1e-4, atol=1e-5)
+    assert mixture.abs() > 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_state_dict_is_the_vanilla_one_and_classes_pickle(method: str) -> None:
+    cls = get_methods("builtin")[method]
+    with_block, without = cls(config(method, {"grid_size": 4})), cls(config(method))
+    assert list(with_block.state_dict()) == list(without.state_dict())
+    assert pickle.loads(pickle.dumps(cls)) is cls
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_draws_in_the_same_step_other_draws_in_the_next(method: str) -> None:
+    cfg = config(method, {"grid_size": 4, "mask_type": "discrete"})
+    torch.manual_seed(0)
+    model = get_methods("builtin")[method](cfg)
+    model.log = model.log_dict = lambda *_, **__: None
+    model.eval()  # batch norm then sees the same statistics every time
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    losses = []
+    for i in (3, 3, 4):
+        model.load_state_dict(before)
+        losses.append(model.training_step(batch(), i).item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("method", ["byol", "simclr"])
+def test_small_crops_are_neither_mixed_nor_targets(method: str) -> None:
+    cls = get_methods("builtin")[method]
+    _, loss = step(cls, config(method, {"grid_size": 4}, small=2), batch(small=2))
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("pairing", ["query", "pair"])
+@pytest.mark.parametrize("method", METHODS)
+def test_odd_batches_of_one_channel_per_sample(method: str, pairing: str) -> None:
+    block = {"grid_size": 3, "per_sample": True, "pairing": pairing, "ratio": [0.2, 0.8]}
+    n = 7
+    cfg = config(method, block)
+    if method == "mocov2plus":
+        cfg.method_kwargs.queue_size = 4 * n
+    _, loss = step(get_methods("builtin")[method], cfg, batch(n=n))
+    assert torch.isfinite(loss)
+
+
+def test_autocast_gives_float32_losses() -> None:
+    cls = get_methods("builtin")["mocov2plus"]
+    with torch.autocast("cpu", torch.bfloat16):
+        _, loss = step(cls, config("mocov2plus", {"grid_size": 4}), batch())
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+
+
+def test_a_wrong_order_of_classes_is_refused() -> None:
+    host = load("builtin")
+
+    class Late(host.methods["byol"], host.base_momentum, BranchesMixin):  # type: ignore[name-defined, misc]
+        pass
+
+    with pytest.raises(TypeError, match="must stand between"):
+        _assert_order(Late, host.methods["byol"], host.base_momentum)
