@@ -37,8 +37,12 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(temporary, path)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[str, Any]:
     """Loads a checkpoint of either host onto the CPU without running any code in it.
+
+    Args:
+        path: the file.
+        plain_weights: also takes a mere dict of tensors, which comes back as ``state_dict``.
 
     Raises:
         ConfigError: when there is no such file, or it is no checkpoint of tensors and plain values.
@@ -53,12 +57,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint '{path}' cannot be read ({type(error).__name__}): it is damaged or no "
             "PyTorch checkpoint of plain tensors; use another one"
         ) from error
+    if plain_weights and _is_plain_weights(content):
+        return {"state_dict": dict(content)}
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ConfigError(
             f"checkpoint '{path}' has no 'state_dict': expected a file written by "
             "mixmask-pretrain, solo-learn or Lightning"
         )
     return content
+
+
+def _is_plain_weights(content: Any) -> bool:
+    named = isinstance(content, dict) and len(content) > 0
+    return named and all(isinstance(value, torch.Tensor) for value in content.values())
 
 
 def _nearby(path: Path) -> str:
