@@ -77,8 +77,11 @@ class _CosineFamily:
     """BYOL and SimSiam: a predictor, and targets without gradient."""
 
     pairing: ClassVar[str] = "query"
-    pair_loss: ClassVar[PairLoss]
     average: ClassVar[bool]  # the host averages (SimSiam) or sums (BYOL) its two directions
+
+    @staticmethod
+    def pair_loss(p: Tensor, z: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def targets(self, method: Any, out: Out) -> list[Tensor]:
         raise NotImplementedError
@@ -91,7 +94,7 @@ class _CosineFamily:
         return [self._loss(out, self.targets(method, out), m) for m in mixed]
 
     def _loss(self, out: Out, targets: list[Tensor], mixed: Mixed) -> Tensor:
-        branch, loss = mixed.branch, type(self).pair_loss
+        branch, loss = mixed.branch, self.pair_loss
         pairing = branch.pairing or self.pairing
         views = target_views(branch, pairing, len(targets))
         terms = [soft_pair(loss, mixed.out["p"], targets[v], branch) for v in views]

@@ -36,10 +36,12 @@ class BranchesMixin(_Host):
     """Applies the strategies of ``cfg.method_kwargs`` around the host's forward passes."""
 
     family: Family
+    cfg: Any
+    momentum_forward: Any  # of the host's momentum base, where there is one
 
     def __init__(self, cfg: Any) -> None:
-        super().__init__(cfg)  # type: ignore[misc, call-arg]
-        self.strategies: list[Strategy] = build_strategies(self.cfg)  # type: ignore[attr-defined]
+        super().__init__(cfg)
+        self.strategies: list[Strategy] = build_strategies(self.cfg)
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Forwards views and mixtures.
@@ -59,7 +61,7 @@ class BranchesMixin(_Host):
         for strategy in self.strategies:
             views = strategy.views(views, step)
         branches = [b for strategy in self.strategies for b in strategy.branches(views, step)]
-        out = super().training_step([indexes, views, targets], batch_idx)
+        out: Any = super().training_step([indexes, views, targets], batch_idx)
         if branches:
             out["loss"] = out["loss"] + self._mixture_loss(out, branches)
         return out
@@ -82,5 +84,5 @@ class BranchesMixin(_Host):
         return cache(lambda: self.momentum_forward(branch.mixture.images)["z"])
 
     def _step(self, batch_idx: int, device: torch.device) -> Step:
-        seed = int(self.cfg.get("seed", 5))  # type: ignore[attr-defined]
+        seed = int(self.cfg.get("seed", 5))
         return Step(seed, self.current_epoch, batch_idx, self.global_rank, device)

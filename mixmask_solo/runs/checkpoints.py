@@ -96,8 +96,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         finally:
             temporary.unlink(missing_ok=True)
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, **_: Any) -> dict[str, Any]:
-        """See Lightning, whose releases pass different further arguments."""
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """See Lightning, whose older releases do not pass ``weights_only``; it is always on."""
         return read_checkpoint(path)
 
 
