@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""Images: sources, augmentations, batches.
+
+``build_pretrain`` and ``build_classification`` make Lightning data modules from a configuration;
+``source`` gives single images. One data module a decoder; this one is Pillow's and torchvision's.
+"""
+
+from __future__ import annotations
+
+from mixmask_solo.data.datasets import DATASETS, DatasetInfo, info
+from mixmask_solo.data.pil import (
+    ClassificationData,
+    PretrainData,
+    build_classification,
+    build_pretrain,
+)
+from mixmask_solo.data.sources import ImageError, Source, num_classes, source
+
+__all__ = [
+    "DATASETS",
+    "ClassificationData",
+    "DatasetInfo",
+    "ImageError",
+    "PretrainData",
+    "Source",
+    "build_classification",
+    "build_pretrain",
+    "info",
+    "num_classes",
+    "source",
+]

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""From a list of ``augmentations`` to the views of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from torchvision import transforms
+
+from mixmask_solo.config import ConfigError, check
+from mixmask_solo.data.augmentations.registry import lookup
+from mixmask_solo.data.datasets import DatasetInfo
+
+__all__ = ["Pipeline", "build", "build_all"]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One entry of ``augmentations``, ready for use.
+
+    Attributes:
+        transform: a PIL image in RGB to a (3, crop_size, crop_size) float32 tensor.
+        num_crops: how many views of each image it makes.
+        crop_size: edge of its views.
+        mean: per channel, as subtracted.
+        std: per channel, as divided by.
+    """
+
+    transform: transforms.Compose
+    num_crops: int
+    crop_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """One random view."""
+        view: Tensor = self.transform(image)
+        return view
+
+
+def build(name: str, node: Any, dataset: DatasetInfo, prefix: str = "augmentations") -> Pipeline:
+    """A pipeline from its registered name and its options.
+
+    Args:
+        name: a registered name.
+        node: the entry, a DictConfig or dict.
+        dataset: whose mean and deviation hold where the entry gives none.
+        prefix: full key of the entry, for error lines.
+
+    Raises:
+        ConfigError: for an unknown name, key or value.
+    """
+    schema, steps = lookup(name, prefix)
+    options = check(node, schema, prefix)
+    mean, std = tuple(options.mean or dataset.mean), tuple(options.std or dataset.std)
+    tensor = [transforms.ToTensor(), transforms.Normalize(mean, std)]
+    return Pipeline(
+        transforms.Compose([*steps(options), *tensor]),
+        options.num_crops,
+        options.crop_size,
+        mean,
+        std,
+    )
+
+
+def build_all(nodes: Sequence[Any] | None, dataset: DatasetInfo) -> list[Pipeline]:
+    """All pipelines of the key ``augmentations``, in its order.
+
+    Raises:
+        ConfigError: for a missing list, or anything wrong in an entry.
+    """
+    if not isinstance(nodes, Sequence) or isinstance(nodes, str) or not nodes:
+        raise ConfigError(
+            "augmentations is empty: give a list, each entry a block with crop_size, num_crops, ..."
+        )
+    pipelines = []
+    for i, node in enumerate(nodes):
+        name = (node.get("pipeline") or "solo") if hasattr(node, "get") else "solo"
+        pipelines.append(build(name, node, dataset, f"augmentations[{i}]"))
+    return pipelines

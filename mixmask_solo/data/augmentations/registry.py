@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Augmentation pipelines by name.
+
+A pipeline is a function from its options to the steps from a PIL image to a PIL image; turning
+the result into a normalised tensor is the same for all of them::
+
+    @dataclass
+    class Options(ViewOptions):
+        invert: Chance = ...
+
+    @register("mine", Options)
+    def mine(options: Options) -> list[Step]: ...
+
+Afterwards ``augmentations: [{pipeline: mine, crop_size: 32, invert: {prob: 0.5}}]`` means it.
+Steps draw from torch's global generator, which is seeded for each view; other generators would
+make a run depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.data.augmentations.options import ViewOptions
+
+__all__ = ["Step", "known", "lookup", "register"]
+
+Step = Callable[[Image.Image], Image.Image]
+Options = TypeVar("Options", bound=ViewOptions)
+
+_PIPELINES: dict[str, tuple[type[ViewOptions], Callable[[Any], list[Step]]]] = {}
+
+
+def register(
+    name: str, options: type[Options]
+) -> Callable[[Callable[[Options], list[Step]]], Callable[[Options], list[Step]]]:
+    """Decorator that makes a pipeline known.
+
+    Args:
+        name: what ``augmentations[i].pipeline`` says.
+        options: dataclass with the pipeline's keys.
+
+    Raises:
+        ValueError: when the name is taken.
+    """
+    if name in _PIPELINES:
+        raise ValueError(f"an augmentation pipeline named {name!r} is registered already")
+
+    def keep(pipeline: Callable[[Options], list[Step]]) -> Callable[[Options], list[Step]]:
+        _PIPELINES[name] = (options, pipeline)
+        return pipeline
+
+    return keep
+
+
+def known() -> list[str]:
+    """Names of all pipelines, sorted."""
+    return sorted(_PIPELINES)
+
+
+def lookup(name: Any, prefix: str) -> tuple[type[ViewOptions], Callable[[Any], list[Step]]]:
+    """Options and function of a pipeline.
+
+    Raises:
+        ConfigError: naming the known ones and the nearest.
+    """
+    if name not in _PIPELINES:
+        near = did_you_mean(str(name), known())
+        raise ConfigError(f"{prefix}.pipeline is {name!r}: choose {listing(known())}{near}")
+    return _PIPELINES[name]

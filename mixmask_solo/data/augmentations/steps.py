@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""Single steps from a PIL image to a PIL image, random ones on torch's global generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageFilter, ImageOps
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+
+from mixmask_solo.data.augmentations.options import ColorJitter, Crop
+from mixmask_solo.data.augmentations.registry import Step
+
+__all__ = ["RandomBlur", "crop", "jitter", "sometimes"]
+
+
+class RandomBlur:
+    """Pillow's Gaussian blur (box filters) with a deviation drawn evenly.
+
+    Args:
+        sigma: smallest and largest deviation in pixels.
+    """
+
+    def __init__(self, sigma: Sequence[float]) -> None:
+        self.low, self.high = sigma
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        sigma = torch.empty(1).uniform_(self.low, self.high).item()
+        return image.filter(ImageFilter.GaussianBlur(radius=sigma))
+
+
+def solarize(image: Image.Image) -> Image.Image:
+    """Inverts what is brighter than half."""
+    return ImageOps.solarize(image)
+
+
+def equalize(image: Image.Image) -> Image.Image:
+    """Flattens the histogram of each channel."""
+    return ImageOps.equalize(image)
+
+
+def crop(options: Crop, size: int) -> list[Step]:
+    """A random resized crop, or the whole image brought to the size; bicubic as in solo-learn.
+
+    Where solo-learn only resizes the shorter side, the centre is cut out as well: images that
+    are not square could not be stacked otherwise.
+    """
+    if not options.enabled:
+        return [
+            transforms.Resize(size, interpolation=InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+        ]
+    scale = (options.crop_min_scale, options.crop_max_scale)
+    return [
+        transforms.RandomResizedCrop(size, scale=scale, interpolation=InterpolationMode.BICUBIC)
+    ]
+
+
+def jitter(options: ColorJitter | None) -> list[Step]:
+    """Brightness, contrast, saturation and hue in random order, with one probability for all."""
+    if options is None:
+        return []
+    strengths = (options.brightness, options.contrast, options.saturation, options.hue)
+    return sometimes(options.prob, transforms.ColorJitter(*strengths))
+
+
+def sometimes(prob: float, step: Step) -> list[Step]:
+    """The step with a probability; none at all for 0, which then draws no number either."""
+    return [transforms.RandomApply([step], p=prob)] if prob else []

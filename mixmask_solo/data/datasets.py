@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What is known about each data set before it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import did_you_mean, listing
+
+__all__ = ["DATASETS", "DatasetInfo", "info"]
+
+Channels = tuple[float, float, float]
+
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Facts of one data set.
+
+    Attributes:
+        kind: which reader opens it: digits, cifar, stl10 or folder (``data.format: parquet``
+            replaces the reader, not the facts).
+        num_classes: None where the folder decides.
+        mean: per channel, pixels in [0, 1].
+        std: per channel.
+        size: edge of the images, or of the usual crop where they vary.
+        center_crop: test protocol. True: shorter side to size * 256 / 224, then the centre;
+            False: the whole image, brought to the crop size where it differs.
+        stem: the ResNet stem that suits the size (``backbone.stem: auto``).
+        min_scale: smallest crop a probe trains on.
+        flip: whether mirrored images are images of the same kind.
+    """
+
+    kind: str
+    num_classes: int | None
+    mean: Channels = IMAGENET_MEAN
+    std: Channels = IMAGENET_STD
+    size: int = 224
+    center_crop: bool = True
+    stem: str = "imagenet"
+    min_scale: float = 0.08
+    flip: bool = True
+
+
+# Means and deviations: solo-learn's table for pretraining; Tiny-ImageNet's from
+# htdt/self-supervised; the digits' measured on the training split.
+DATASETS: dict[str, DatasetInfo] = {
+    "digits": DatasetInfo(
+        kind="digits",
+        num_classes=10,
+        mean=(0.3054, 0.3054, 0.3054),
+        std=(0.3761, 0.3761, 0.3761),
+        size=32,
+        center_crop=False,
+        stem="cifar",
+        min_scale=0.6,
+        flip=False,
+    ),
+    "cifar10": DatasetInfo(
+        kind="cifar",
+        num_classes=10,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        size=32,
+        center_crop=False,
+        stem="cifar",
+    ),
+    "cifar100": DatasetInfo(
+        kind="cifar",
+        num_classes=100,
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        size=32,
+        center_crop=False,
+        stem="cifar",
+    ),
+    "stl10": DatasetInfo(
+        kind="stl10",
+        num_classes=10,
+        mean=(0.4914, 0.4823, 0.4466),
+        std=(0.247, 0.243, 0.261),
+        size=96,
+        center_crop=False,
+    ),
+    "tiny-imagenet": DatasetInfo(
+        kind="folder",
+        num_classes=200,
+        mean=(0.480, 0.448, 0.398),
+        std=(0.277, 0.269, 0.282),
+        size=64,
+        center_crop=False,
+        stem="cifar_pool",
+    ),
+    "imagenet": DatasetInfo(kind="folder", num_classes=1000),
+    "imagenet100": DatasetInfo(kind="folder", num_classes=100),
+    "custom": DatasetInfo(kind="folder", num_classes=None),
+    "image_folder": DatasetInfo(kind="folder", num_classes=None),
+    "parquet": DatasetInfo(kind="parquet", num_classes=None),
+}
+
+
+def info(name: str) -> DatasetInfo:
+    """Facts of the data set ``name``.
+
+    Raises:
+        ConfigError: for a name that is not in the table.
+    """
+    if name not in DATASETS:
+        near = did_you_mean(str(name), DATASETS)
+        raise ConfigError(f"data.dataset is {name!r}: choose {listing(DATASETS)}{near}")
+    return DATASETS[name]

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Loaders and their workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data.sampler import EpochBatches
+
+__all__ = ["EpochLoader", "plain_loader", "worker_count"]
+
+_log = logging.getLogger(__name__)
+
+
+class EpochLoader(DataLoader[Any]):
+    """A loader that goes on in mid-epoch.
+
+    The trainer's own counters say where to go on. The state kept here only serves to notice a
+    checkpoint written with other batches; having one also tells Lightning that resuming is safe.
+    """
+
+    def __init__(self, dataset: Dataset[Any], batches: EpochBatches, num_workers: int) -> None:
+        super().__init__(dataset, batch_sampler=batches, **_common(num_workers))
+        self.batches = batches
+
+    def state_dict(self) -> dict[str, int]:
+        """What decides the batches."""
+        drawn = self.batches
+        images = drawn.batch_size * drawn.world
+        return {"seed": drawn.seed, "images": len(drawn.source), "global_batch": images}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Compares a checkpoint's batches with these."""
+        now = self.state_dict()
+        other = [
+            f"{key} {state.get(key)} -> {now[key]}" for key in now if state.get(key) != now[key]
+        ]
+        if other:
+            _log.warning("the rest of this epoch has other batches: %s", ", ".join(other))
+
+
+def plain_loader(
+    dataset: Dataset[Any], batch_size: int, num_workers: int, sampler: Sampler[int] | None = None
+) -> DataLoader[Any]:
+    """All images once, in order, the incomplete last batch included."""
+    return DataLoader(
+        dataset, batch_size=batch_size, sampler=sampler, shuffle=False, **_common(num_workers)
+    )
+
+
+def worker_count(setting: Any, processes: int = 1) -> int:
+    """The number of worker processes of one loader.
+
+    Args:
+        setting: ``data.num_workers``: a number, or ``auto`` for the cores this process may use,
+            shared evenly among the training processes of the machine. Training on the CPU keeps
+            most of them for itself: a quarter then.
+        processes: training processes on this machine.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if setting is None or setting == "auto":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        share = (cores or 1) // processes
+        return max(1, share) if torch.cuda.is_available() else share // 4
+    if isinstance(setting, int) and not isinstance(setting, bool) and setting >= 0:
+        return setting
+    raise ConfigError(f"data.num_workers is {setting!r}: give auto or a whole number, at least 0")
+
+
+def _common(num_workers: int) -> dict[str, Any]:
+    return {
+        "num_workers": num_workers,
+        "pin_memory": torch.cuda.is_available(),
+        "persistent_workers": num_workers > 0,
+        # of its own: a loader without one draws its workers' seed from the global generator
+        "generator": torch.Generator().manual_seed(0),
+    }

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""What the data modules of all decoders share: splits, processes, workers."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data.block import data_block, get
+from mixmask_solo.data.datasets import info
+from mixmask_solo.data.loading import plain_loader, worker_count
+from mixmask_solo.data.position import position
+from mixmask_solo.data.sampler import EpochBatches, Shard
+from mixmask_solo.data.samples import Plain, Transform
+from mixmask_solo.data.sources import Source, Split, read
+
+__all__ = ["ImageData"]
+
+SOLO_LEARNS_SEED = 5
+
+
+class ImageData(LightningDataModule):
+    """Opens the training and the validation split of a configuration.
+
+    ``setup`` may be called ahead of a trainer, to fail early on what is missing.
+
+    Args:
+        cfg: the configuration; ``data``, ``optimizer.batch_size`` and ``seed`` are read here.
+        split: what training reads, ``pretrain`` or ``train``.
+
+    Raises:
+        ConfigError: for a missing or unknown data set or a batch size that cannot be.
+    """
+
+    def __init__(self, cfg: Any, split: Split) -> None:
+        super().__init__()
+        self.block = data_block(cfg)
+        self.dataset = info(self.block["dataset"])
+        self.split = split
+        self.seed = int(get(cfg, "seed", SOLO_LEARNS_SEED))
+        self.batch_size = _batch_size(get(cfg, "optimizer.batch_size"))
+        self.train_source: Source | None = None
+        self.val_source: Source | None = None
+        worker_count(self.block.get("num_workers"))
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens both splits, once.
+
+        Raises:
+            ConfigError: when images are missing, or too few for one batch.
+        """
+        if self.train_source is not None:
+            return
+        train = read(self.block, self.split)
+        assert train is not None, "only a val split may be absent"
+        self._require_a_batch(train)
+        self.val_source = read(self.block, "val", classes=train.classes or None)
+        self.train_source = train
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: the data set's, or that of the training images; 1 without labels."""
+        if self.block.get("no_labels"):
+            return 1
+        return self.dataset.num_classes or self.opened.num_classes
+
+    @property
+    def opened(self) -> Source:
+        """The training split; opens it if nobody did."""
+        self.setup()
+        return cast(Source, self.train_source)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """(rank, number of processes)."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def batches(self) -> EpochBatches:
+        """The training batches of this process; epoch and start follow the trainer, if any."""
+        self._require_a_batch(self.opened)
+        rank, world = self.place
+        return EpochBatches(
+            self.opened,
+            self.batch_size,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+            position=self._position if self.trainer is not None else None,
+        )
+
+    def workers(self, source: Source) -> int:
+        """Number of workers for a loader of ``source``, which is loaded as far as they share it."""
+        processes = 1 if self.trainer is None else max(1, self.trainer.num_devices)
+        count = worker_count(self.block.get("num_workers"), processes)
+        if count:
+            source.warm()
+        return count
+
+    def plain(self, source: Source, transform: Transform, *, shard: bool) -> DataLoader[Any]:
+        """A loader of un-augmented images in order, of this process' share or of all."""
+        sampler = Shard(len(source), *self.place) if shard else None
+        dataset = Plain(source, transform)
+        return plain_loader(dataset, self.batch_size, self.workers(source), sampler)
+
+    def _position(self) -> tuple[int, int]:
+        assert self.trainer is not None
+        return position(self.trainer)
+
+    def _require_a_batch(self, source: Source) -> None:
+        world = self.place[1]
+        if len(source) < self.batch_size * world:
+            where = f" in each of {world} processes" if world > 1 else ""
+            raise ConfigError(
+                f"optimizer.batch_size is {self.batch_size}{where}, but there are only "
+                f"{len(source)} training images: give at most {len(source) // world}"
+            )
+
+
+def _batch_size(value: Any) -> int:
+    if value is None:
+        raise ConfigError("optimizer.batch_size is missing: give a whole number, at least 1")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"optimizer.batch_size is {value!r}: give a whole number, at least 1")
+    return value

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Random numbers that depend on (seed, epoch, index, view) and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["keep_global_rng", "mix", "reseed"]
+
+_WORD = (1 << 64) - 1
+
+
+def mix(*values: int) -> int:
+    """One well-mixed 64-bit number from several integers; their order matters.
+
+    Args:
+        values: any integers, negative ones included.
+
+    Returns:
+        A number from 0 to 2^64 - 1, the same on every machine (SplitMix64's output function,
+        Steele et al. 2014, chained over the values).
+    """
+    state = 0x9E3779B97F4A7C15
+    for value in values:
+        state = (state + (value & _WORD) + 0x9E3779B97F4A7C15) & _WORD
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _WORD
+        state ^= state >> 31
+    return state
+
+
+def reseed(*key: int) -> None:
+    """Starts the generator torchvision's transforms draw from; CPU only, CUDA's stay untouched."""
+    torch.default_generator.manual_seed(mix(*key))
+
+
+@contextmanager
+def keep_global_rng() -> Iterator[None]:
+    """Gives the global CPU generator its state back, so that loading in the main process is
+    without effect on the training that runs there."""
+    state = torch.default_generator.get_state()
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(state)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Which images form which batch: a function of (seed, epoch), cut up among the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from mixmask_solo.data.randomness import mix
+from mixmask_solo.data.sources import Source
+
+__all__ = ["EpochBatches", "Shard"]
+
+Position = Callable[[], tuple[int, int]]
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of ``(epoch, index)`` pairs; the last incomplete batch is dropped.
+
+    One shuffled order per epoch; batch b of all processes together is its b-th piece of
+    ``batch_size * world`` images, of which each process takes a contiguous share. So two
+    processes of 64 train on the very batches of one process of 128.
+
+    Args:
+        source: decides number and order of the images.
+        batch_size: images of one batch of one process.
+        seed: with the epoch it decides the order.
+        rank: number of this process.
+        world: number of processes.
+        position: tells (epoch, first batch) whenever an iteration starts; without it those of
+            ``set_epoch`` hold.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        position: Position | None = None,
+    ) -> None:
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.position = position
+        self._next = (0, 0)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, also where an iteration starts later in it."""
+        return len(self.source) // (self.batch_size * self.world)
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """The epoch of the next iteration and the batch it starts with."""
+        self._next = (epoch, start_batch)
+
+    def order(self, epoch: int) -> Tensor:
+        """(len(source),) int64: the shuffled indexes of an epoch, the same in all processes."""
+        generator = torch.Generator().manual_seed(mix(self.seed, epoch))
+        return self.source.shuffled(generator)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        # not a generator itself: the position has to be read now, not at the first batch
+        epoch, start = self._next if self.position is None else self.position()
+        return self._batches(epoch, start)
+
+    def _batches(self, epoch: int, start: int) -> Iterator[list[tuple[int, int]]]:
+        order = self.order(epoch)
+        for batch in range(start, len(self)):
+            first = (batch * self.world + self.rank) * self.batch_size
+            yield [(epoch, index) for index in order[first : first + self.batch_size].tolist()]
+
+
+class Shard(Sampler[int]):
+    """Every ``world``-th image in order, beginning with ``rank``: nothing twice, nothing left out.
+
+    Args:
+        size: number of images.
+        rank: number of this process.
+        world: number of processes.
+    """
+
+    def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
+        self.indexes = range(rank, size, world)
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indexes)

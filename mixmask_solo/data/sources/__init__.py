@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+"""Where images come from: one reader a kind of storage, all of them with the same face."""
+
+from __future__ import annotations
+
+from mixmask_solo.data.sources.base import ImageError, Source
+from mixmask_solo.data.sources.reading import num_classes, read, source
+from mixmask_solo.data.sources.request import Split
+from mixmask_solo.data.sources.subset import Subset
+
+__all__ = ["ImageError", "Source", "Split", "Subset", "num_classes", "read", "source"]

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""What every source of images offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+__all__ = ["ImageError", "Labels", "Source"]
+
+Labels = NDArray[np.int64]
+
+
+class ImageError(ValueError):
+    """An image that cannot be decoded; the message names its file."""
+
+
+class Source(ABC):
+    """Images by number, with labels at hand and pixels on demand.
+
+    A source is picklable, opens its files in the process that reads them, and holds no random
+    state.
+
+    Attributes:
+        classes: names in the order of the labels; empty without labels.
+        labels: (N,) int64, -1 where an image has none.
+    """
+
+    classes: list[str]
+    labels: Labels
+
+    def __init__(self, labels: Any, classes: Sequence[str]) -> None:
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.classes = list(classes)
+
+    @abstractmethod
+    def load(self, index: int) -> Image.Image:
+        """The image as stored, in any mode; may raise what its decoder raises."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Where the image comes from, for messages."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 1 without labels, as solo-learn counts."""
+        return max(1, len(self.classes))
+
+    def image(self, index: int) -> Image.Image:
+        """The image in RGB.
+
+        Raises:
+            ImageError: when it cannot be decoded.
+        """
+        try:
+            return self.load(index).convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ImageError(f"{self.name(index)} cannot be decoded: {error}") from error
+
+    def label(self, index: int) -> int:
+        """The label, -1 when there is none."""
+        return int(self.labels[index])
+
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        """A random order of all indexes, (N,) int64, that this source reads quickly."""
+        return torch.randperm(len(self), generator=generator)
+
+    def warm(self) -> None:  # noqa: B027 - most sources have nothing to do
+        """Loads what worker processes should share instead of loading it once each."""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""From a ``data`` block to a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import did_you_mean
+from mixmask_solo.data.block import data_block
+from mixmask_solo.data.datasets import info
+from mixmask_solo.data.sources.base import Source
+from mixmask_solo.data.sources.digits import read_digits
+from mixmask_solo.data.sources.folder import count_classes, read_folder
+from mixmask_solo.data.sources.parquet import read_parquet
+from mixmask_solo.data.sources.request import Request, Split
+from mixmask_solo.data.sources.subset import take_fraction
+from mixmask_solo.data.sources.torchvision_files import read_cifar, read_stl10
+
+__all__ = ["num_classes", "read", "request", "source"]
+
+READERS: dict[str, Callable[[Request], Source | None]] = {
+    "digits": read_digits,
+    "cifar": read_cifar,
+    "stl10": read_stl10,
+    "folder": read_folder,
+    "parquet": read_parquet,
+}
+
+FORMATS = ("image_folder", "parquet")
+
+
+def request(
+    data: dict[str, Any],
+    split: Split,
+    *,
+    classes: Sequence[str] | None = None,
+) -> Request:
+    """The question that a ``data`` block asks for one split.
+
+    The ``val`` split lies at ``val_path``, or else where the training images lie, if that place
+    holds both.
+
+    Args:
+        data: the ``data`` block as a plain dict.
+        split: pretrain, train or val.
+        classes: the training split's classes, for ``val``.
+    """
+    own = "train_path" if split != "val" else "val_path"
+    path = data.get(own)
+    given = own if path is not None or split != "val" else "train_path"
+    return Request(
+        dataset=data["dataset"],
+        split=split,
+        path=None if data.get(given) is None else str(data[given]),
+        key=f"data.{given}",
+        explicit=given == own,
+        download=bool(data.get("download")),
+        no_labels=bool(data.get("no_labels") or False),
+        classes=classes,
+    )
+
+
+def reader(data: dict[str, Any]) -> Callable[[Request], Source | None]:
+    """The reader of a ``data`` block.
+
+    Raises:
+        ConfigError: for an unknown data set or format.
+    """
+    form = data.get("format") or "image_folder"
+    if form not in FORMATS:
+        near = did_you_mean(str(form), FORMATS)
+        raise ConfigError(f"data.format is {form!r}: choose image_folder or parquet{near}")
+    kind = info(data.get("dataset", "???")).kind
+    return READERS["parquet" if form == "parquet" and kind != "digits" else kind]
+
+
+def read(
+    data: dict[str, Any],
+    split: Split,
+    *,
+    classes: Sequence[str] | None = None,
+) -> Source | None:
+    """Opens one split of a ``data`` block; None where there is no ``val`` split.
+
+    ``data.fraction`` is the share of the training images.
+
+    Raises:
+        ConfigError: one line on what is missing, and where.
+    """
+    question = request(data, split, classes=classes)
+    nothing_to_validate = split == "val" and question.no_labels
+    found = None if nothing_to_validate else reader(data)(question)
+    if found is None:
+        return None
+    known = info(question.dataset).num_classes
+    top = int(found.labels.max())
+    if known is not None and top >= known:
+        raise question.wrong(f"label {top} in it, but {question.dataset} has {known} classes")
+    fraction = data.get("fraction")
+    if question.training and fraction is not None:
+        return take_fraction(found, float(fraction))
+    return found
+
+
+def source(cfg: Any, split: Split) -> Source | None:
+    """Opens one split of a configuration's ``data`` block.
+
+    Args:
+        cfg: a configuration with a ``data`` block.
+        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``.
+
+    Returns:
+        The source; None where the configuration has no ``val`` split.
+
+    Raises:
+        ConfigError: one line on what is missing, and where.
+    """
+    return read(data_block(cfg), split)
+
+
+def num_classes(cfg: Any) -> int:
+    """The number of classes: the table's, or what the training images hold; 1 without labels.
+
+    Args:
+        cfg: a configuration with a ``data`` block.
+
+    Raises:
+        ConfigError: where the images decide and are not there.
+    """
+    block = data_block(cfg)
+    known = info(block["dataset"]).num_classes
+    if known is not None and not block.get("no_labels"):
+        return known
+    question = request(block, "train")
+    if reader(block) is read_folder:
+        return count_classes(question)
+    found = reader(block)(question)
+    return found.num_classes if found is not None else 1

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""One question to a reader: which split of which data set, and where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mixmask_solo.config import ConfigError
+
+__all__ = ["Request", "Split"]
+
+Split = Literal["pretrain", "train", "val"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a reader needs to know.
+
+    Attributes:
+        dataset: name in the table of data sets.
+        split: ``pretrain`` may hold unlabelled images, ``train`` and ``val`` are labelled.
+        path: file, folder or glob; None where the user gave none.
+        key: full configuration key of ``path``, for messages.
+        explicit: whether ``path`` was given for this very split, so that nothing found there is
+            an error.
+        download: whether fetching is allowed.
+        no_labels: a folder of images without classes.
+        classes: the training split's classes, which number the labels of ``val``.
+    """
+
+    dataset: str
+    split: Split
+    path: str | None
+    key: str
+    explicit: bool = True
+    download: bool = False
+    no_labels: bool = False
+    classes: Sequence[str] | None = None
+
+    @property
+    def training(self) -> bool:
+        return self.split != "val"
+
+    def folder(self) -> Path:
+        """The folder at ``path``.
+
+        Raises:
+            ConfigError: when none is given, or it is not there.
+        """
+        if self.path is None:
+            raise ConfigError(f"{self.key} is missing: give the folder of {self.dataset}")
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            what = "is a file" if folder.is_file() else "no such folder"
+            raise ConfigError(f"{self.key} is '{self.path}': {what}; give a folder of images")
+        return folder
+
+    def wrong(self, problem: str) -> ConfigError:
+        """An error line about what lies at ``path``."""
+        return ConfigError(f"{self.key} is '{self.path}': {problem}")

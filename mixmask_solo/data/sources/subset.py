@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""A part of a source, and the share of it that ``data.fraction`` asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data.sources.base import Source
+
+__all__ = ["Subset", "take_fraction"]
+
+
+class Subset(Source):
+    """Some images of another source, numbered anew; the classes stay.
+
+    Args:
+        source: the whole.
+        indexes: (n,) integers, distinct.
+    """
+
+    def __init__(self, source: Source, indexes: Any) -> None:
+        self.source = source
+        self.indexes = np.asarray(indexes, dtype=np.int64)
+        super().__init__(source.labels[self.indexes], source.classes)
+
+    def load(self, index: int) -> Image.Image:
+        return self.source.load(int(self.indexes[index]))
+
+    def name(self, index: int) -> str:
+        return self.source.name(int(self.indexes[index]))
+
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        place = torch.full((len(self.source),), -1, dtype=torch.int64)
+        place[torch.from_numpy(self.indexes)] = torch.arange(len(self))
+        order = place[self.source.shuffled(generator)]
+        return order[order >= 0]
+
+    def warm(self) -> None:
+        self.source.warm()
+
+
+def take_fraction(source: Source, fraction: float) -> Source:
+    """The share of a source that solo-learn takes for the same number.
+
+    Args:
+        source: the whole.
+        fraction: -1 or 1 for everything, else between 0 and 1; stratified by label where
+            there are labels, with scikit-learn's split and random state 42.
+
+    Raises:
+        ConfigError: for another number, or one too small to hold each class once.
+    """
+    if fraction in (-1, 1):
+        return source
+    if not 0 < fraction < 1:
+        raise ConfigError(
+            f"data.fraction is {fraction}: give a share above 0, at most 1, or -1 for all images"
+        )
+    from sklearn.model_selection import train_test_split
+
+    labels = source.labels if source.classes else None
+    try:
+        chosen, _ = train_test_split(
+            np.arange(len(source)), train_size=fraction, stratify=labels, random_state=42
+        )
+    except ValueError as error:
+        raise ConfigError(f"data.fraction is {fraction}: {error}") from None
+    return Subset(source, chosen)
