@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""The built-in host: solo-learn 1.0.6's class contract on torch, timm and Lightning alone."""
+
+from __future__ import annotations
+
+from mixmask_solo.host.builtin.backbones import build_backbone, features_dim
+from mixmask_solo.host.builtin.base import BaseMethod
+from mixmask_solo.host.builtin.base_momentum import BaseMomentumMethod
+from mixmask_solo.host.builtin.byol import BYOL
+from mixmask_solo.host.builtin.knn import WeightedKNN, knn_accuracy, knn_scores
+from mixmask_solo.host.builtin.linear import LinearModel
+from mixmask_solo.host.builtin.mocov2plus import MoCoV2Plus
+from mixmask_solo.host.builtin.simclr import SimCLR
+from mixmask_solo.host.builtin.simsiam import SimSiam
+
+__all__ = [
+    "BYOL",
+    "METHODS",
+    "BaseMethod",
+    "BaseMomentumMethod",
+    "LinearModel",
+    "MoCoV2Plus",
+    "SimCLR",
+    "SimSiam",
+    "WeightedKNN",
+    "build_backbone",
+    "features_dim",
+    "knn_accuracy",
+    "knn_scores",
+]
+
+METHODS: dict[str, type[BaseMethod]] = {
+    "byol": BYOL,
+    "mocov2plus": MoCoV2Plus,
+    "simclr": SimCLR,
+    "simsiam": SimSiam,
+}

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""A linear classifier on a frozen backbone, or fine-tuning of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from omegaconf import DictConfig
+from timm.optim import param_groups_layer_decay
+from torch import Tensor, nn
+
+from mixmask_solo.host.builtin import optimization
+from mixmask_solo.host.builtin.backbones import features_dim
+from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
+from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss, weighted_mean
+from mixmask_solo.objectives import full_precision
+
+__all__ = ["LinearModel"]
+
+
+class LinearModel(LightningModule):
+    """solo-learn's probe. A frozen backbone stays in eval mode, its BatchNorm untouched.
+
+    Args:
+        backbone: from ``(N, C, H, W)`` to ``(N, F)``.
+        cfg: ``data.num_classes``, ``max_epochs``, ``optimizer``, ``scheduler``, ``finetune``.
+        loss_func: of ``(logits, targets)``, for batches that went through ``mixup_func``;
+            cross entropy by default.
+        mixup_func: from ``(X, targets)`` to the same, applied to training batches.
+    """
+
+    lr: float
+    weight_decay: float
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        cfg: DictConfig,
+        loss_func: Callable[[Tensor, Tensor], Tensor] | None = None,
+        mixup_func: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
+        super().__init__()
+        cfg = self.add_and_assert_specific_cfg(cfg)
+        self.cfg = cfg
+        self.backbone = backbone
+        self.classifier = nn.Linear(features_dim(backbone), cfg.data.num_classes)
+        self.loss_func = full_precision(loss_func or nn.functional.cross_entropy)
+        self.mixup_func = mixup_func
+        optimization.read_options(self, cfg)
+        self.layer_decay: float = cfg.optimizer.layer_decay
+        self.finetune: bool = cfg.finetune
+        self.no_channel_last: bool = cfg.performance.disable_channel_last
+        if not self.finetune:
+            self.backbone.requires_grad_(False).eval()
+        self.validation_step_outputs: list[dict[str, Any]] = []
+
+    @staticmethod
+    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+        """A copy of ``cfg`` with all defaults filled in.
+
+        Raises:
+            ValueError: naming a key that is missing.
+        """
+        require(cfg, ("max_epochs", "data.num_classes", "optimizer.name", "scheduler.name"))
+        cfg = complete(cfg, LINEAR)
+        if cfg.optimizer.layer_decay > 0 and not cfg.finetune:
+            raise ValueError(
+                f"optimizer.layer_decay is {cfg.optimizer.layer_decay}: it needs finetune: true"
+            )
+        return cfg
+
+    def train(self, mode: bool = True) -> LinearModel:
+        """Switches to training mode, without the backbone if that is frozen."""
+        super().train(mode)
+        if not self.finetune:
+            self.backbone.eval()
+        return self
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """Parameter groups; ``layer_decay`` lowers the rate from layer to layer downwards."""
+        classifier = {"name": "classifier", "params": list(self.classifier.parameters())}
+        if not self.finetune:
+            return [classifier]
+        if self.layer_decay <= 0:
+            return [{"name": "backbone", "params": list(self.backbone.parameters())}, classifier]
+        groups = param_groups_layer_decay(
+            self.backbone, self.weight_decay, layer_decay=self.layer_decay
+        )
+        layers = [
+            {**g, "lr": self.lr * g.pop("lr_scale"), "name": f"layer_{i}"}
+            for i, g in enumerate(groups)
+        ]
+        return [*layers, classifier]
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser and schedule from ``cfg.optimizer`` and ``cfg.scheduler``."""
+        return optimization.configure_optimizers(self, self.learnable_params)
+
+    def forward(self, X: Tensor) -> dict[str, Tensor]:
+        """``feats (N, F)`` and ``logits (N, classes)`` of ``X (N, C, H, W)``."""
+        if not self.no_channel_last:
+            X = X.to(memory_format=torch.channels_last)
+        with nullcontext() if self.finetune else torch.no_grad():
+            feats = self.backbone(X)
+        return {"logits": self.classifier(feats), "feats": feats}
+
+    def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Loss and accuracy of ``batch = (X, targets)``; no accuracy for mixed targets."""
+        X, targets = batch
+        if self.training and self.mixup_func is not None:
+            X, targets = self.mixup_func(X, targets)
+            return {"batch_size": len(X), "loss": self.loss_func(self(X)["logits"], targets)}
+        logits = self(X)["logits"]
+        acc1, acc5 = accuracy_at_k(logits, targets)
+        loss = class_loss(logits, targets)
+        return {"batch_size": len(X), "loss": loss, "acc1": acc1, "acc5": acc5}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss; logs it with the accuracies."""
+        out = self.shared_step(batch, batch_idx)
+        size = out.pop("batch_size")
+        log = {f"train_{key}": value for key, value in out.items()}
+        self.log_dict(log, on_epoch=True, sync_dist=True, batch_size=size)
+        loss: Tensor = out["loss"]
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Collects loss and accuracies."""
+        out = self.shared_step(batch, batch_idx)
+        metrics = {key if key == "batch_size" else f"val_{key}": v for key, v in out.items()}
+        self.validation_step_outputs.append(metrics)
+        return metrics
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs means over all validation samples."""
+        outputs = self.validation_step_outputs
+        names = ("val_loss", "val_acc1", "val_acc5")
+        log = {name: weighted_mean(outputs, name, "batch_size") for name in names}
+        self.log_dict(log, sync_dist=True)
+        self.validation_step_outputs.clear()

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""MoCo v2+: queries against the other view's momentum keys and a queue of older ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from mixmask_solo.host.builtin.base import Out
+from mixmask_solo.host.builtin.base_momentum import BaseMomentumMethod, momentum_copy
+from mixmask_solo.host.builtin.defaults import complete, require
+from mixmask_solo.host.builtin.heads import mlp
+from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
+
+__all__ = ["MoCoV2Plus"]
+
+
+class MoCoV2Plus(BaseMomentumMethod):
+    """MoCo v2 with a symmetric loss and a queue for each view, as in solo-learn.
+
+    Args:
+        cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, temperature, queue_size}``;
+            the queue holds 65,536 keys by default.
+    """
+
+    queue: Tensor
+    queue_ptr: Tensor
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = self.cfg.method_kwargs
+        self.temperature: float = kwargs.temperature
+        self.queue_size: int = kwargs.queue_size
+        out_dim = kwargs.proj_output_dim
+        self.projector = mlp(self.features_dim, kwargs.proj_hidden_dim, out_dim)
+        self.momentum_projector = momentum_copy(self.projector)
+        # queue[v] holds keys of view v, one a column: (2, D, K).
+        queue = F.normalize(torch.randn(2, out_dim, self.queue_size), dim=1)
+        self.register_buffer("queue", queue)
+        self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
+        # Reading the buffer would make every step wait for the device.
+        self._pointer: int | None = None
+        self.register_load_state_dict_post_hook(_forget_pointer)
+
+    @staticmethod
+    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+        """See :meth:`BaseMethod.add_and_assert_specific_cfg`."""
+        cfg = BaseMomentumMethod.add_and_assert_specific_cfg(cfg)
+        names = ("proj_hidden_dim", "proj_output_dim", "temperature")
+        require(cfg, [f"method_kwargs.{name}" for name in names])
+        return complete(cfg, {"method_kwargs": {"queue_size": 65536}})
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """Adds the projector."""
+        projector = {"name": "projector", "params": list(self.projector.parameters())}
+        return [*super().learnable_params, projector]
+
+    @property
+    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Adds the projectors."""
+        return [*super().momentum_pairs, (self.projector, self.momentum_projector)]
+
+    def forward(self, X: Tensor) -> Out:
+        """Adds ``z (N, D)``, unit rows."""
+        out = super().forward(X)
+        return {**out, "z": F.normalize(upcast(self.projector(out["feats"])), dim=-1)}
+
+    @torch.no_grad()
+    def momentum_forward(self, X: Tensor) -> Out:
+        """Adds ``z (N, D)``, unit rows: the keys."""
+        out = super().momentum_forward(X)
+        return {**out, "z": F.normalize(upcast(self.momentum_projector(out["feats"])), dim=-1)}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Mean of both directions of InfoNCE; a query of view 1 meets the queue of view 2.
+
+        ``out["queue_lse"]``, the log-sum-exp of view 1's queries on ``queue[1]`` and of view 2's
+        on ``queue[0]``, is taken if a class in between has computed it with its own queries.
+        """
+        out = super().training_step(batch, batch_idx)
+        (q1, q2), (k1, k2), t = out["z"], out["momentum_z"], self.temperature
+        lse = out.get("queue_lse")
+        if lse is None:
+            lse = queue_lse(q1, self.queue[1], t), queue_lse(q2, self.queue[0], t)
+        loss = info_nce_from_lse(q1, k2, lse[0], t).mean()
+        loss = (loss + info_nce_from_lse(q2, k1, lse[1], t).mean()) / 2
+        # The losses have done with the queue, their backward pass does not look at it again.
+        self._dequeue_and_enqueue(torch.stack((gather_keys(k1), gather_keys(k2))))
+        self.log("train_nce_loss", loss, on_epoch=True, sync_dist=True, batch_size=len(batch[2]))
+        return loss + out["loss"]
+
+    @torch.no_grad()
+    def _dequeue_and_enqueue(self, keys: Tensor) -> None:
+        """Overwrites the oldest keys of both queues by ``keys (2, N, D)`` of all processes."""
+        n = keys.shape[1]
+        if self.queue_size % n:
+            raise ValueError(
+                f"method_kwargs.queue_size is {self.queue_size}: it has to be a multiple of the "
+                f"global batch, and this one has {n} images; change either, and drop the last "
+                "incomplete batch"
+            )
+        if self._pointer is None:
+            self._pointer = int(self.queue_ptr)
+        self.queue[:, :, self._pointer : self._pointer + n] = keys.transpose(1, 2)
+        self._pointer = (self._pointer + n) % self.queue_size
+        self.queue_ptr.fill_(self._pointer)
+
+
+def _forget_pointer(module: nn.Module, _: Any) -> None:
+    """The buffer was loaded; it is read once, at the next step."""
+    module._pointer = None  # type: ignore[assignment]

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Learning rates as closed forms of the step, so that a resumed run needs no history of them."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+__all__ = ["Schedule", "ScheduledLR"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One learning rate over time; all counts in the unit (steps or epochs) it is stepped in.
+
+    Args:
+        warmup: length of the linear warm-up; may be fractional.
+        total: length of the whole schedule, where the cosine ends.
+        start_lr: rate at 0, with a warm-up.
+        min_lr: where the cosine ends.
+        milestones: multiply by ``gamma`` from each of these on, instead of a cosine.
+        gamma: the factor.
+    """
+
+    warmup: float = 0.0
+    total: float = 1.0
+    start_lr: float = 0.0
+    min_lr: float = 0.0
+    milestones: tuple[float, ...] | None = None
+    gamma: float = 0.1
+
+    def lr(self, base: float, at: int) -> float:
+        """Rate of a group with base rate ``base`` at step or epoch ``at``.
+
+        The warm-up reaches ``base`` at ``warmup - 1`` and rests there for one, as in solo-learn.
+        """
+        if at < self.warmup:
+            return self._warm(base, at)
+        if self.milestones is not None:
+            return base * self.gamma ** bisect_right(self.milestones, at)
+        span = max(self.total - self.warmup, 1e-12)
+        progress = min((at - self.warmup) / span, 1.0)
+        return self.min_lr + (base - self.min_lr) * (1 + math.cos(math.pi * progress)) / 2
+
+    def _warm(self, base: float, at: int) -> float:
+        if at == 0 or self.warmup <= 1:
+            return self.start_lr
+        return self.start_lr + (base - self.start_lr) * min(at / (self.warmup - 1), 1.0)
+
+
+class ScheduledLR(LRScheduler):
+    """Applies a :class:`Schedule` to every group of an optimiser.
+
+    Args:
+        optimizer: its groups' rates are the base rates.
+        schedule: the common schedule.
+        static: indexes of groups that keep their rate (SimSiam's predictor). As in solo-learn
+            their very first step is part of the warm-up.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, schedule: Schedule, static: tuple[int, ...] = ()
+    ) -> None:
+        self.schedule = schedule
+        self.static = static
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        """Rates of all groups at the current step or epoch."""
+        at = self.last_epoch
+        return [
+            base if i in self.static and at > 0 else self.schedule.lr(base, at)
+            for i, base in enumerate(map(float, self.base_lrs))
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers only, so that checkpoints load with ``weights_only=True``."""
+        keys = ("base_lrs", "last_epoch", "_step_count", "_last_lr")
+        return {key: getattr(self, key) for key in keys}

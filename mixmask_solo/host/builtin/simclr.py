@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""SimCLR: views of one image attract each other, all other images repel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from mixmask_solo import objectives
+from mixmask_solo.host.builtin.base import BaseMethod, Out
+from mixmask_solo.host.builtin.defaults import require
+from mixmask_solo.host.builtin.heads import mlp
+
+__all__ = ["SimCLR"]
+
+
+class SimCLR(BaseMethod):
+    """Chen et al., 2020, as in solo-learn; negatives from all processes.
+
+    Args:
+        cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, temperature}``.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = self.cfg.method_kwargs
+        self.temperature: float = kwargs.temperature
+        self.projector = mlp(self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim)
+
+    @staticmethod
+    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+        """See :meth:`BaseMethod.add_and_assert_specific_cfg`."""
+        cfg = BaseMethod.add_and_assert_specific_cfg(cfg)
+        names = ("proj_hidden_dim", "proj_output_dim", "temperature")
+        require(cfg, [f"method_kwargs.{name}" for name in names])
+        return cfg
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """Adds the projector."""
+        projector = {"name": "projector", "params": list(self.projector.parameters())}
+        return [*super().learnable_params, projector]
+
+    def forward(self, X: Tensor) -> Out:
+        """Adds ``z (N, D)``, any length."""
+        out = super().forward(X)
+        return {**out, "z": self.projector(out["feats"])}
+
+    def multicrop_forward(self, X: Tensor) -> Out:
+        """The same for small crops."""
+        out = super().multicrop_forward(X)
+        return {**out, "z": self.projector(out["feats"])}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """NT-Xent over all views; a sample's index tells its positives."""
+        out = super().training_step(batch, batch_idx)
+        indexes = batch[0].repeat(self.num_crops)
+        loss = objectives.simclr(torch.cat(out["z"]), indexes, self.temperature)
+        self.log("train_nce_loss", loss, on_epoch=True, sync_dist=True, batch_size=len(batch[2]))
+        return loss + out["loss"]

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""SimSiam: a predictor and a stopped gradient, neither negatives nor momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from mixmask_solo import objectives
+from mixmask_solo.host.builtin.base import BaseMethod, Out
+from mixmask_solo.host.builtin.defaults import require
+from mixmask_solo.host.builtin.heads import z_std
+
+__all__ = ["SimSiam"]
+
+
+class SimSiam(BaseMethod):
+    """Chen and He, 2021, as in solo-learn; the predictor's learning rate stays constant.
+
+    Args:
+        cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, pred_hidden_dim}``.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        kwargs = self.cfg.method_kwargs
+        hidden, out_dim = kwargs.proj_hidden_dim, kwargs.proj_output_dim
+        self.projector = nn.Sequential(
+            nn.Linear(self.features_dim, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, out_dim),
+            nn.BatchNorm1d(out_dim, affine=False),
+        )
+        # The norm behind it removes any bias; it stays in the state_dict for solo-learn's sake.
+        self.projector[6].bias.requires_grad = False
+        self.predictor = nn.Sequential(
+            nn.Linear(out_dim, kwargs.pred_hidden_dim, bias=False),
+            nn.BatchNorm1d(kwargs.pred_hidden_dim),
+            nn.ReLU(),
+            nn.Linear(kwargs.pred_hidden_dim, out_dim),
+        )
+
+    @staticmethod
+    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+        """See :meth:`BaseMethod.add_and_assert_specific_cfg`."""
+        cfg = BaseMethod.add_and_assert_specific_cfg(cfg)
+        names = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim")
+        require(cfg, [f"method_kwargs.{name}" for name in names])
+        return cfg
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """Adds projector and predictor."""
+        predictor = list(self.predictor.parameters())
+        return [
+            *super().learnable_params,
+            {"name": "projector", "params": list(self.projector.parameters())},
+            {"name": "predictor", "params": predictor, "static_lr": True},
+        ]
+
+    def forward(self, X: Tensor) -> Out:
+        """Adds ``z (N, D)`` and ``p (N, D)``, any length."""
+        out = super().forward(X)
+        z = self.projector(out["feats"])
+        return {**out, "z": z, "p": self.predictor(z)}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Mean of the two directions of ``-cos(p, z)``; exactly two views."""
+        out = super().training_step(batch, batch_idx)
+        (z1, z2), (p1, p2) = out["z"], out["p"]
+        loss = (objectives.simsiam(p1, z2).mean() + objectives.simsiam(p2, z1).mean()) / 2
+        self.log_dict(
+            {"train_neg_cos_sim": loss, "train_z_std": z_std(out["z"])},
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=len(batch[2]),
+        )
+        return loss + out["loss"]

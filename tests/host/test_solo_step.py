@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""One training step of each method against solo-learn's own numbers, in float64."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from mixmask_solo.host import load
+
+METHODS = ("byol", "mocov2plus", "simclr", "simsiam")
+
+
+def fill(name: str, shape: torch.Size, kind: str) -> torch.Tensor:
+    """The deterministic weights of tests/golden/README.md, section 8."""
+    n = math.prod(shape)
+    c = zlib.crc32(name.encode()) % 97
+    i = torch.arange(n, dtype=torch.int64)
+    if kind == "sine":
+        values = 0.05 * torch.sin(1.0 + (i * (1 + c)).double() / 97)
+    else:
+        r = ((i + 1) ** 2 * (2 * c + 1)) % 65537
+        values = 2 / math.sqrt(n / shape[0]) * torch.sin(2 * math.pi * r.double() / 65537)
+    return values.reshape(shape)
+
+
+def golden_state(model: torch.nn.Module, kind: str) -> dict[str, torch.Tensor]:
+    state = {}
+    for key, value in model.state_dict().items():
+        name = key.removeprefix("momentum_")
+        if value.ndim > 1:
+            state[key] = fill(name, value.shape, kind)
+        elif key.endswith("running_var") or (key.endswith("weight") and value.ndim == 1):
+            state[key] = torch.ones_like(value)
+        else:
+            state[key] = torch.zeros_like(value)
+    if "queue" in state:
+        state["queue"] = state["queue"] / state["queue"].norm(dim=1, keepdim=True)
+    return state
+
+
+def golden_model(g: dict[str, Any], method: str, kind: str) -> torch.nn.Module:
+    cfg = OmegaConf.create(json.loads(str(g[f"{method}_config_json"])))
+    model = load("builtin").methods[method](cfg).double().train()
+    model.load_state_dict(golden_state(model, kind))
+    return model
+
+
+@pytest.fixture(scope="module")
+def steps(golden):
+    """Every golden step, run once: (golden arrays, model, what was logged, out, loss)."""
+    g = golden("solo_step")
+    views = [torch.from_numpy(g[f"view{v}"]).double() for v in (1, 2)]
+    batch = [torch.from_numpy(g["indexes"]), views, torch.from_numpy(g["labels"])]
+    done: dict[tuple[str, str], Any] = {}
+
+    def run(method: str, kind: str) -> Any:
+        if (method, kind) not in done:
+            model = golden_model(g, method, kind)
+            logged: dict[str, Any] = {}
+            model.log = lambda name, value, **_: logged.update({name: value.detach()})
+            loss = model.training_step(batch, 0)
+            loss.backward()
+            done[method, kind] = (model, logged, loss)
+        model, logged, loss = done[method, kind]
+        prefix = f"chirp_{method}_" if kind == "chirp" else f"{method}_"
+        return {k.removeprefix(prefix): v for k, v in g.items() if k.startswith(prefix)}, (
+            model,
+            logged,
+            loss,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_state_dict_keys_and_shapes_are_solo_learns(golden, method):
+    g = golden("solo_step")
+    cfg = OmegaConf.create(json.loads(str(g[f"{method}_config_json"])))
+    state = load("builtin").methods[method](cfg).state_dict()
+    expected = json.loads(str(g[f"{method}_state_dict_json"]))
+    assert [[key, list(value.shape)] for key, value in state.items()] == expected
+
+
+@pytest.mark.parametrize("kind", ["sine", "chirp"])
+@pytest.mark.parametrize("method", METHODS)
+def test_losses(steps, method, kind):
+    g, (_, logged, loss) = steps(method, kind)
+    method_loss = logged.get("train_nce_loss", logged.get("train_neg_cos_sim"))
+    for actual, name in (
+        (loss.detach(), "total_loss"),
+        (method_loss, "method_loss"),
+        (logged["train_class_loss"], "class_loss"),
+    ):
+        torch.testing.assert_close(float(actual), float(g[name]), rtol=0, atol=1e-8, msg=name)
+    if "z_std" in g:
+        std = float(logged["train_z_std"])
+        torch.testing.assert_close(std, float(g["z_std"]), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["sine", "chirp"])
+@pytest.mark.parametrize("method", METHODS)
+def test_gradient_norms(steps, method, kind):
+    g, (model, _, _) = steps(method, kind)
+    names = json.loads(str(g["grad_names_json"]))
+    norms = {n: p.grad.norm() for n, p in model.named_parameters() if p.grad is not None}
+    assert sorted(norms) == names
+    if kind == "sine":
+        without = [n for n, p in model.named_parameters() if p.grad is None]
+        assert sorted(without) == sorted(json.loads(str(g["no_grad_names_json"])))
+    actual = torch.stack([norms[name] for name in names])
+    torch.testing.assert_close(actual, torch.from_numpy(g["grad_norms"]), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_batch_norm_sees_the_views_one_after_the_other(steps, method):
+    g, (model, _, _) = steps(method, "chirp")
+    bn = model.backbone.bn1
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        expected = torch.from_numpy(g[f"bn1_{name}_after"]).reshape(getattr(bn, name).shape)
+        torch.testing.assert_close(getattr(bn, name), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["sine", "chirp"])
+def test_moco_queue_after_the_step(steps, kind):
+    g, (model, _, _) = steps("mocov2plus", kind)
+    expected = torch.from_numpy(g["queue_after"])
+    torch.testing.assert_close(model.queue, expected, rtol=0, atol=1e-8)
+    assert model.queue_ptr.tolist() == g["queue_ptr_after"].reshape(-1).tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_outputs_per_view(golden, method):
+    """``forward`` and ``momentum_forward`` alone, with batch norm in training mode."""
+    g = golden("solo_step")
+    model = golden_model(g, method, "chirp")
+    for v in (1, 2):
+        x = torch.from_numpy(g[f"view{v}"]).double()
+        out = dict(model(x))
+        if hasattr(model, "momentum_forward"):
+            out["momentum_z"] = model.momentum_forward(x)["z"]
+        compared = 0
+        for name, value in out.items():
+            shared = f"chirp_{name}{v}"
+            key = shared if shared in g else f"chirp_{method}_{name}{v}"
+            torch.testing.assert_close(value, torch.from_numpy(g[key]), rtol=1e-8, atol=1e-8)
+            compared += 1
+        assert compared == len(out) >= 3
