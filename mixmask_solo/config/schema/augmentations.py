@@ -43,6 +43,11 @@ class _Chance:
 
 
 @dataclass
+class _Blur(_Chance):
+    sigma: list[float] | None = option(None, low=0.0, length=2, absent=True)
+
+
+@dataclass
 class Augmentation:
     """solo-learn's keys; a block that is left out is off, except the random resized crop.
 
@@ -51,17 +56,17 @@ class Augmentation:
     """
 
     crop_size: int = option(low=1)
-    num_crops: int = option(low=1)
+    num_crops: int = option(1, low=1)
     pipeline: str = "solo"
     rrc: _Crop | None = option(None, absent=True)
     color_jitter: _ColorJitter | None = option(None, absent=True)
     grayscale: _Chance | None = option(None, absent=True)
-    gaussian_blur: _Chance | None = option(None, absent=True)
+    gaussian_blur: _Blur | None = option(None, absent=True)
     solarization: _Chance | None = option(None, absent=True)
     equalization: _Chance | None = option(None, absent=True)
     horizontal_flip: _Chance | None = option(None, absent=True)
-    mean: list[float] | None = option(None, absent=True)
-    std: list[float] | None = option(None, above=0.0, absent=True)
+    mean: list[float] | None = option(None, length=3, absent=True)
+    std: list[float] | None = option(None, above=0.0, length=3, absent=True)
 
     @classmethod
     def extra_keys(cls, values: Mapping[str, Any]) -> Collection[str]:
@@ -70,16 +75,15 @@ class Augmentation:
         return [] if values.get("pipeline", "solo") == "solo" else set(values) - own
 
     def validate(self, prefix: str) -> None:
-        """Completes solo-learn's pipeline; raises ConfigError for unequal ``mean`` and ``std``."""
-        if len(self.mean or []) != len(self.std or []):
+        """Completes solo-learn's pipeline; raises ConfigError for ``mean`` without ``std``."""
+        if (self.mean is None) != (self.std is None):
             raise ConfigError(
-                f"{prefix}.mean is {self.mean} and {prefix}.std is {self.std}: "
-                "give both, one value a channel"
+                f"{prefix}.mean is {self.mean} and {prefix}.std is {self.std}: give both or none"
             )
         if self.pipeline != "solo":
             return
         self.rrc = self.rrc or _Crop()
         self.color_jitter = self.color_jitter or _ColorJitter()
-        for name in ("grayscale", "gaussian_blur", "solarization", "equalization"):
+        self.gaussian_blur = self.gaussian_blur or _Blur()
+        for name in ("grayscale", "solarization", "equalization", "horizontal_flip"):
             setattr(self, name, getattr(self, name) or _Chance())
-        self.horizontal_flip = self.horizontal_flip or _Chance()

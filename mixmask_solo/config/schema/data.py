@@ -24,7 +24,7 @@ class Data:
         train_path: folder or Parquet files; not needed for ``digits``.
         val_path: the same for validation; null skips it (``digits`` has its own split).
         format: how a folder data set is stored.
-        num_workers: loader processes of each training process.
+        num_workers: loader processes of each training process; ``auto`` goes by the cores (ours).
         no_labels: a flat folder of images without classes.
         fraction: share of the training set to use; -1 for all.
         download: lets torchvision fetch what is missing (ours).
@@ -35,7 +35,7 @@ class Data:
     train_path: str | None = None
     val_path: str | None = None
     format: Literal["image_folder", "parquet"] = "image_folder"
-    num_workers: int = option(4, low=0)
+    num_workers: int | Literal["auto"] = option("auto", low=0)
     no_labels: bool = False
     fraction: float = -1.0
     download: bool = False
@@ -74,8 +74,8 @@ class Data:
 @dataclass
 class _TestImage:
     crop_size: int | None = option(None, low=1, absent=True)
-    mean: list[float] | None = option(None, absent=True)
-    std: list[float] | None = option(None, above=0.0, absent=True)
+    mean: list[float] | None = option(None, length=3, absent=True)
+    std: list[float] | None = option(None, above=0.0, length=3, absent=True)
 
 
 @dataclass
