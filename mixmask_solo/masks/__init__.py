@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+"""Keep-masks on a grid: 1 (True) = the own pixel stays."""
+
+from __future__ import annotations
+
+from mixmask_solo.masks.blocked import blocked
+from mixmask_solo.masks.discrete import discrete
+from mixmask_solo.masks.pool import MaskPool
+from mixmask_solo.masks.upsample import own_share, upsample
+
+__all__ = ["MaskPool", "blocked", "discrete", "own_share", "upsample"]
