@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Features of a whole data set, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+__all__ = ["KINDS", "evaluating", "extract"]
+
+KINDS = ("backbone", "projector", "pixels")
+
+
+def extract(
+    model: nn.Module,
+    loader: DataLoader[Any],
+    device: torch.device | str,
+    *,
+    kinds: Sequence[str] = ("backbone",),
+    dtype: torch.dtype = torch.float32,
+    watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Runs every image through the network once, in eval mode.
+
+    Args:
+        model: a method, or for ``backbone`` and ``pixels`` a mere backbone.
+        loader: batches ``(x (n, C, H, W), targets (n,))`` of a data set with a length.
+        device: where the network runs and the features stay.
+        kinds: ``backbone`` (before the projector), ``projector`` (its output ``z``), ``pixels``
+            (the flattened input). One forward pass serves them all.
+        dtype: other than float32, the network runs in autocast to it.
+        watch: wraps the loader, for a progress bar.
+
+    Returns:
+        Per kind ``(N, D)`` float32, and the labels ``(N,)`` int64, both in the loader's order.
+
+    Raises:
+        ValueError: for an unknown kind, or a loader without images.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(f"feature kind is {unknown[0]!r}: choose one of {', '.join(KINDS)}")
+    device, total = torch.device(device), _length(loader)
+    stores: dict[str, Tensor] = {}
+    labels = torch.empty(total, dtype=torch.int64, device=device)
+    start = 0
+    with evaluating(model, device), _autocast(device, dtype), torch.inference_mode():
+        for x, targets in watch(loader):
+            # One copy with the layout change in it: cuDNN and oneDNN both prefer channels last.
+            x = x.to(device, memory_format=torch.channels_last, non_blocking=True)
+            end = start + len(x)
+            for kind, rows in _read(model, x, kinds).items():
+                if kind not in stores:
+                    stores[kind] = _store(total, rows)
+                stores[kind][start:end] = rows
+            labels[start:end] = targets.to(device, non_blocking=True)
+            start = end
+    if start == 0:
+        raise ValueError("there is no image to take features of")
+    return {kind: store[:start] for kind, store in stores.items()}, labels[:start]
+
+
+@contextmanager
+def evaluating(model: nn.Module, device: torch.device | str) -> Iterator[None]:
+    """Puts a network on ``device`` in eval mode; afterwards each part is in its mode again."""
+    modes = {module: module.training for module in model.modules()}
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _read(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, Tensor]:
+    found = {"pixels": x.flatten(1)} if "pixels" in kinds else {}
+    if "projector" in kinds:
+        out = model(x)
+        found |= {"projector": out["z"], "backbone": out["feats"]}
+    elif "backbone" in kinds:
+        found["backbone"] = getattr(model, "backbone", model)(x)
+    return {kind: found[kind] for kind in kinds}
+
+
+def _store(total: int, rows: Tensor) -> Tensor:
+    with torch.inference_mode(False):  # so that a probe may train on the features
+        return torch.empty(total, rows.shape[1], device=rows.device)
+
+
+def _autocast(device: torch.device, dtype: torch.dtype) -> Any:
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def _length(loader: DataLoader[Any]) -> int:
+    return len(loader.dataset)  # type: ignore[arg-type]

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""The images a network is measured on: those it was pretrained on, unless the user says others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config.filled import filled
+from mixmask_solo.config.schema.data import LinearData
+from mixmask_solo.data import ClassificationData, build_classification
+from mixmask_solo.evaluation.pretrained import Pretrained
+
+__all__ = ["evaluation_data"]
+
+
+def evaluation_data(
+    pretrained: Pretrained, given: Mapping[str, Any], batch_size: int
+) -> ClassificationData:
+    """Labelled images, un-augmented, of the size and statistics the network knows.
+
+    Args:
+        pretrained: its configuration's ``data`` and first view are the defaults.
+        given: keys of ``data``. Another ``dataset`` than the stored one forgets the stored paths,
+            size and statistics.
+        batch_size: for the loaders.
+
+    Raises:
+        ConfigError: naming the key of ``data`` that is missing or wrong.
+    """
+    config = pretrained.config or {}
+    # A network pretrained on a part of the images is still measured with all of them.
+    known = {f.name for f in fields(LinearData)} - {"fraction"}
+    stored = {k: v for k, v in (config.get("data") or {}).items() if k in known}
+    wanted = {k: v for k, v in given.items() if v is not None}
+    other = wanted.get("dataset", stored.get("dataset")) != stored.get("dataset")
+    if other:
+        stored = {}
+    if "dataset" not in {**stored, **wanted}:
+        raise ConfigError(
+            f"data.dataset is missing: checkpoint '{pretrained.path}' does not say what it was "
+            "trained on, and there is no args.json beside it"
+        )
+    values = {**stored, **wanted}
+    block = filled(values, check(values, LinearData, "data"))
+    if not other and not (values.get("augmentations") or {}).get("crop_size"):
+        block["augmentations"] = _first_view(config) or block["augmentations"]
+    cfg = {"data": block, "optimizer": {"batch_size": batch_size}, "seed": config.get("seed")}
+    return build_classification(OmegaConf.create(cfg))
+
+
+def _first_view(config: Mapping[str, Any]) -> dict[str, Any]:
+    views = config.get("augmentations") or []
+    first = views[0] if isinstance(views, list) and views else {}
+    return {k: first[k] for k in ("crop_size", "mean", "std") if first.get(k) is not None}

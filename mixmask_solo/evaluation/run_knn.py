@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""k-NN accuracy of a checkpoint, and of what it has to beat."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data import ClassificationData
+from mixmask_solo.evaluation.features import extract
+from mixmask_solo.evaluation.images import evaluation_data
+from mixmask_solo.evaluation.knn import knn
+from mixmask_solo.evaluation.method import has_projector, load_network
+from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
+from mixmask_solo.runs.result import versions
+
+__all__ = ["MOCO", "SOLO_LEARN", "Protocol", "evaluate_knn"]
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+class Protocol(NamedTuple):
+    """Which features, and all combinations of which settings.
+
+    Attributes:
+        features: ``backbone`` or ``projector``.
+        distance: ``cosine`` or ``euclidean``.
+        k: numbers of neighbours.
+        temperature: of the cosine's votes.
+    """
+
+    features: str = "backbone"
+    distance: str = "cosine"
+    k: tuple[int, ...] = (20,)
+    temperature: tuple[float, ...] = (0.07,)
+
+
+SOLO_LEARN = Protocol()
+MOCO = Protocol("projector", "cosine", (200,), (0.1,))
+"""Of the MoCo, Un-Mix and MixMask papers: the head's output, not the backbone's."""
+
+
+class _Sets(NamedTuple):
+    train: tuple[dict[str, Tensor], Tensor]
+    test: tuple[dict[str, Tensor], Tensor]
+
+
+def evaluate_knn(
+    checkpoint: str | Path,
+    *,
+    protocols: Sequence[Protocol] | None = None,
+    baselines: bool = False,
+    data: Mapping[str, Any] | None = None,
+    backbone: Mapping[str, Any] | None = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    watch: Watch = iter,
+) -> dict[str, Any]:
+    """Classifies validation images by their nearest training images, none of them augmented.
+
+    Args:
+        checkpoint: file, or folder of a run.
+        protocols: None for ``SOLO_LEARN`` and, where the checkpoint has a projector, ``MOCO``.
+        baselines: also measures the same network before its first step, and the raw pixels.
+        data: keys of ``data`` that differ from the pretraining's.
+        backbone: the network, where nothing beside the weights tells it.
+        batch_size: images of one forward pass.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        watch: wraps each loader, for a progress bar.
+
+    Returns:
+        ``trained`` (with baselines also ``untrained`` and ``pixels``): top-1 in percent under the
+        first protocol's first setting. ``rows``: every accuracy with ``network``, ``features``,
+        ``distance``, ``k``, ``temperature``, ``acc1``, ``acc5``. Further: ``checkpoint``,
+        ``dataset``, ``train_images``, ``test_images``, ``seconds``, ``versions``.
+
+    Raises:
+        ConfigError: for a checkpoint or data that cannot be used.
+    """
+    start = time.perf_counter()
+    pretrained = read_pretrained(checkpoint)
+    if protocols is None:
+        protocols = (SOLO_LEARN, MOCO) if has_projector(pretrained) else (SOLO_LEARN,)
+    images = evaluation_data(pretrained, data or {}, batch_size)
+    loaders = images.features_dataloaders()
+    kinds = list(dict.fromkeys(p.features for p in protocols))
+    where = _device(device)
+
+    def features(*, trained: bool) -> _Sets:
+        network = load_network(
+            pretrained,
+            projector="projector" in kinds,
+            trained=trained,
+            backbone=backbone,
+            dataset=images.block["dataset"],
+        )
+        wanted = [*kinds, "pixels"] if trained and baselines else kinds
+        return _Sets(*(extract(network, x, where, kinds=wanted, watch=watch) for x in loaders))
+
+    sets = features(trained=True)
+    rows = _rows("trained", sets, protocols)
+    if baselines:
+        rows += _rows("untrained", features(trained=False), protocols)
+        as_pixels = dict.fromkeys(p._replace(features="pixels") for p in protocols)
+        rows += _rows("pixels", sets, tuple(as_pixels))
+    first: dict[str, float] = {}
+    for row in rows:
+        first.setdefault(row["network"], row["acc1"])
+    return {
+        **first,
+        "rows": rows,
+        **_facts(pretrained, images, loaders),
+        "seconds": round(time.perf_counter() - start, 3),
+        "versions": versions(),
+    }
+
+
+def _rows(network: str, sets: _Sets, protocols: Sequence[Protocol]) -> list[dict[str, Any]]:
+    (train, train_labels), (test, test_labels) = sets
+    rows = []
+    for kind, distance, k, temperature in protocols:
+        accuracies = knn(
+            train[kind],
+            train_labels,
+            test[kind],
+            test_labels,
+            k=k,
+            temperature=temperature,
+            distance=distance,
+        )
+        common = {"network": network, "features": kind, "distance": distance}
+        rows += [
+            {**common, **setting._asdict(), "acc1": accuracy.top1, "acc5": accuracy.top5}
+            for setting, accuracy in accuracies.items()
+        ]
+    return rows
+
+
+def _facts(
+    pretrained: Pretrained, images: ClassificationData, loaders: Sequence[DataLoader[Any]]
+) -> dict[str, Any]:
+    train, test = (len(x.dataset) for x in loaders)  # type: ignore[arg-type]
+    return {
+        "checkpoint": str(pretrained.path),
+        "dataset": images.block["dataset"],
+        "train_images": train,
+        "test_images": test,
+    }
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device is {name!r}: it cannot be used here ({reason})") from error
+    return device
