@@ -51,8 +51,8 @@ DATASETS: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
         kind="digits",
         num_classes=10,
-        mean=(0.3054, 0.3054, 0.3054),
-        std=(0.3761, 0.3761, 0.3761),
+        mean=(0.3052, 0.3052, 0.3052),
+        std=(0.3760, 0.3760, 0.3760),
         size=32,
         center_crop=False,
         stem="cifar",

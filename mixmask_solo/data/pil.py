@@ -14,7 +14,7 @@ from mixmask_solo.data.block import get
 from mixmask_solo.data.loading import EpochLoader
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.samples import Augmented, Views
-from mixmask_solo.data.standard import probe_training, testing
+from mixmask_solo.data.standard import probe_training, unaugmented
 
 __all__ = ["ClassificationData", "PretrainData", "build_classification", "build_pretrain"]
 
@@ -40,7 +40,7 @@ class PretrainData(ImageData):
     def test_transform(self) -> transforms.Compose:
         """The un-augmented image at the size and with the statistics of the first view."""
         first = self.pipelines[0]
-        return testing(self.dataset, first.crop_size, first.mean, first.std)
+        return unaugmented(self.dataset, first.crop_size, first.mean, first.std)
 
     def train_dataloader(self) -> EpochLoader:
         """The views of each image."""
@@ -83,7 +83,7 @@ class ClassificationData(ImageData):
     @property
     def test_transform(self) -> transforms.Compose:
         """The un-augmented image."""
-        return testing(self.dataset, self.size, self.mean, self.std)
+        return unaugmented(self.dataset, self.size, self.mean, self.std)
 
     def train_dataloader(self) -> EpochLoader:
         """Randomly cropped training images; the last incomplete batch is dropped."""

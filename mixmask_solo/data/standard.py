@@ -10,12 +10,12 @@ from torchvision.transforms import InterpolationMode
 
 from mixmask_solo.data.datasets import DatasetInfo
 
-__all__ = ["probe_training", "testing"]
+__all__ = ["probe_training", "unaugmented"]
 
 BICUBIC, BILINEAR = InterpolationMode.BICUBIC, InterpolationMode.BILINEAR
 
 
-def testing(
+def unaugmented(
     dataset: DatasetInfo, size: int, mean: Sequence[float], std: Sequence[float]
 ) -> transforms.Compose:
     """The un-augmented image.
