@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: MIT
+"""Mixed images and the share each source has in them."""
+
+from __future__ import annotations
+
+from mixmask_solo.mixtures.cutmix import Box, cutmix, cutmix_box
+from mixmask_solo.mixtures.mixmask import mixmask
+from mixmask_solo.mixtures.mixture import Mixture
+from mixmask_solo.mixtures.mixup import mixup
+from mixmask_solo.mixtures.partner import partner
+
+__all__ = ["Box", "Mixture", "cutmix", "cutmix_box", "mixmask", "mixup", "partner"]
