@@ -72,8 +72,8 @@ def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> d
             f"backbone.name is {wanted['name']}, but checkpoint '{pretrained.path}' holds a "
             f"{block['name']}: set backbone.name={block['name']} or give another checkpoint"
         )
-    for key in _DEFAULTS:
-        if wanted.get(key, _DEFAULTS[key]) not in (_DEFAULTS[key], block[key]):
+    for key, default in _DEFAULTS.items():
+        if wanted.get(key, default) not in (default, block[key]) and block[key] != "auto":
             log.warning(
                 "backbone.%s is %s, but '%s' was pretrained with %s: taking the latter",
                 *(key, wanted[key], pretrained.path, block[key]),

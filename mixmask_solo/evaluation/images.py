@@ -15,7 +15,7 @@ from mixmask_solo.config.schema.data import LinearData
 from mixmask_solo.data import ClassificationData, build_classification
 from mixmask_solo.evaluation.pretrained import Pretrained
 
-__all__ = ["evaluation_data"]
+__all__ = ["evaluation_data", "first_view"]
 
 
 def evaluation_data(
@@ -48,12 +48,13 @@ def evaluation_data(
     values = {**stored, **wanted}
     block = filled(values, check(values, LinearData, "data"))
     if not other and not (values.get("augmentations") or {}).get("crop_size"):
-        block["augmentations"] = _first_view(config) or block["augmentations"]
+        block["augmentations"] = first_view(config) or block["augmentations"]
     cfg = {"data": block, "optimizer": {"batch_size": batch_size}, "seed": config.get("seed")}
     return build_classification(OmegaConf.create(cfg))
 
 
-def _first_view(config: Mapping[str, Any]) -> dict[str, Any]:
+def first_view(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Size and statistics of the images a network was pretrained on, as far as given there."""
     views = config.get("augmentations") or []
     first = views[0] if isinstance(views, list) and views else {}
     return {k: first[k] for k in ("crop_size", "mean", "std") if first.get(k) is not None}

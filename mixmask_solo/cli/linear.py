@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""``mixmask-linear``: probe or fine-tune a pretrained backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mixmask_solo.cli.app import fail, run_hydra
+
+__all__ = ["main", "summary"]
+
+COMMAND = "mixmask-linear"
+USAGE = """
+mixmask-linear --config-path FOLDER --config-name FILE pretrained_feature_extractor=PATH [key=value]
+
+Trains a linear classifier on a frozen, pretrained backbone, or with finetune=true both. Works like
+solo-learn's main_linear.py and reads the same files; every weight of the backbone must fit.
+
+  mixmask-linear --config-path scripts/linear/digits --config-name sgd \\
+      pretrained_feature_extractor=trained_models/simclr/NAME/last.ckpt
+
+  pretrained_feature_extractor   checkpoint of this package or of solo-learn, a file of mere
+                                 weights, or the folder of a run
+  backbone                       may be left out where the checkpoint knows it
+  probe.features=cached          features of un-augmented images, computed once
+  probe.init=normal              classifier starts from N(0, 0.01^2), bias 0
+  scheduler.name=exponential     from optimizer.lr to scheduler.min_lr, once an epoch
+  key=value                      override a key; +key=value adds one the file does not have
+  --cfg job                      print the composed configuration and stop
+
+Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
+<checkpoint.dir>/linear/<name>-<time>. Ctrl-C saves first and says how to resume.
+Exit status: 0 done, 1 failed, 2 wrong configuration, 130 interrupted.
+"""
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The closing line of a run."""
+    metrics = result.get("metrics", {})
+    shown = [
+        f"{label} {metrics[key]:.2f} %"
+        for key, label in (("val_acc1", "top-1"), ("val_acc5", "top-5"))
+        if key in metrics
+    ]
+    if "best_epoch" in result:
+        shown.append(f"best {result['best_val_acc1']:.2f} % in epoch {result['best_epoch'] + 1}")
+    kind = "fine-tuned" if result["config"]["finetune"] else "linear"
+    line = ", ".join([*shown, f"{result['wall_seconds']:.0f} s"])
+    return f"{result['status']}: {kind} {line} -> {result['directory']}"
+
+
+def _task(cfg: Any) -> str:
+    from mixmask_solo.data import ImageError
+    from mixmask_solo.runs.interrupt import Interrupted
+    from mixmask_solo.runs.linear import linear
+    from mixmask_solo.runs.readback import NonFiniteLoss
+
+    try:
+        return summary(linear(cfg))
+    except Interrupted as stop:
+        if stop.checkpoint is None:
+            fail(COMMAND, "interrupted; nothing was saved: checkpoint.enabled is false", code=130)
+        fail(
+            COMMAND,
+            f"interrupted; saved {stop.checkpoint}; to resume, repeat the command with "
+            f"resume_from_checkpoint='{stop.checkpoint}'",
+            code=130,
+        )
+    except ImageError as error:
+        fail(COMMAND, str(error))
+    except NonFiniteLoss as error:
+        fail(COMMAND, str(error), code=1)
+
+
+def main() -> None:
+    """Entry point."""
+    run_hydra(COMMAND, USAGE, _task)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""A linear probe, or fine-tuning, from configuration to ``result.json``."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule, Trainer, seed_everything
+from omegaconf import DictConfig
+from torch import nn
+
+from mixmask_solo.config import ConfigError, check, resolve_linear
+from mixmask_solo.config.plain import plain
+from mixmask_solo.data import ClassificationData, build_classification
+from mixmask_solo.evaluation.backbone import (
+    actual_stem,
+    backbone_block,
+    load_weights,
+    new_backbone,
+)
+from mixmask_solo.evaluation.best import BestEpoch
+from mixmask_solo.evaluation.cached import CachedFeatures
+from mixmask_solo.evaluation.features import extract
+from mixmask_solo.evaluation.images import first_view
+from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
+from mixmask_solo.evaluation.probe import Identity, ProbeOptions, build_probe
+from mixmask_solo.runs.checkpoints import Checkpointer
+from mixmask_solo.runs.interrupt import InterruptSaver
+from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
+from mixmask_solo.runs.progress import ProgressReport, Throughput
+from mixmask_solo.runs.readback import Readback
+from mixmask_solo.runs.trainer import build_loggers, build_trainer, trainer_keys
+
+__all__ = ["linear", "resolve"]
+
+_KEY = "pretrained_feature_extractor"
+
+
+def linear(cfg: DictConfig) -> dict[str, Any]:
+    """Runs ``cfg`` and returns the content of its ``result.json`` plus ``directory``.
+
+    Args:
+        cfg: a composed, unresolved configuration (solo-learn's schema, and the block ``probe``).
+
+    Raises:
+        ConfigError: for anything wrong with the configuration, the checkpoint or the data.
+        Interrupted: after Ctrl-C, with the checkpoint saved.
+        NonFiniteLoss: naming step, terms and the last good checkpoint.
+    """
+    cfg, pretrained = resolve(cfg)
+    backbone = new_backbone(pretrained, cfg.backbone, cfg.data.dataset)
+    load_weights(backbone, pretrained, cfg.backbone)
+    cfg.backbone.stem = actual_stem(backbone)  # `auto` would mean this run's data set from here on
+    images = build_classification(cfg)
+    images.prepare_data()  # downloads only where data.download says so
+    cfg.data.num_classes = images.num_classes
+    root = Path(cfg.checkpoint.dir) / "linear"
+    checkpoint = resume_checkpoint(cfg, root)
+    directory = checkpoint.parent if checkpoint else new_directory(root, str(cfg.name))
+
+    saver = Checkpointer(cfg, directory) if cfg.checkpoint.enabled else None
+    best, throughput, readback = BestEpoch(), Throughput(), Readback(saver)
+    callbacks: list[Callback] = [
+        best,
+        throughput,
+        readback,
+        ProgressReport(readback, throughput),
+        *([saver] if saver else []),
+        InterruptSaver(saver),
+    ]
+    trainer = build_trainer(cfg, callbacks, build_loggers(cfg, directory))
+    data, features = _inputs(cfg, trainer, backbone, images)
+    seed_everything(int(cfg.seed), workers=True, verbose=False)
+    model = build_probe(features, cfg)
+    if not cfg.performance.disable_channel_last:
+        model = model.to(memory_format=torch.channels_last)
+    # A frozen backbone is in eval mode on purpose, and small data sets have few batches.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    warnings.filterwarnings("ignore", message=r"The number of training batches .* is smaller than")
+    return fit(
+        trainer,
+        model,
+        data,
+        checkpoint,
+        cfg=cfg,
+        directory=directory,
+        throughput=throughput,
+        more=lambda: dict(best.best),
+    )
+
+
+def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
+    """Checks everything that can be checked without data, and reads the checkpoint.
+
+    Returns:
+        The resolved configuration, its ``backbone`` block that of the checkpoint, and the latter.
+
+    Raises:
+        ConfigError: naming the key, its value, what is allowed.
+    """
+    values: dict[str, Any] = dict(plain(cfg) or {})
+    probe = check(values.pop("probe", None), ProbeOptions, "probe")
+    given = values.get("backbone")
+    values["backbone"] = given or {"name": "resnet18"}  # the checkpoint's replaces it below
+    path = values.get(_KEY)
+    if isinstance(path, str) and Path(path).expanduser().is_dir():
+        values[_KEY] = str(find_checkpoint(path))
+    resolved = _resolve_linear(values)
+    resolved.probe = asdict(probe)
+    _refuse_contradictions(resolved)
+    try:
+        pretrained = read_pretrained(resolved[_KEY])
+    except ConfigError as error:
+        raise ConfigError(f"{_KEY}: {error}") from error
+    resolved.backbone = backbone_block(pretrained, given)
+    config = pretrained.config or {}
+    if (config.get("data") or {}).get("dataset") == resolved.data.dataset:
+        view = (values.get("data") or {}).get("augmentations") or {}
+        resolved.data.augmentations = {**first_view(config), **view} or {}
+    return resolved, pretrained
+
+
+def _resolve_linear(values: dict[str, Any]) -> DictConfig:
+    """``resolve_linear`` with the schedule ``exponential``, which is ours and a probe's alone."""
+    scheduler = values.get("scheduler")
+    exponential = isinstance(scheduler, dict) and scheduler.get("name") == "exponential"
+    if exponential:
+        values = {**values, "scheduler": {**scheduler, "name": "none"}}  # type: ignore[dict-item]
+    cfg = resolve_linear(values, trainer_keys=trainer_keys(), visible=torch.cuda.device_count())
+    if exponential:
+        cfg.scheduler.name = "exponential"
+    return cfg
+
+
+def _refuse_contradictions(cfg: DictConfig) -> None:
+    if cfg.auto_augment:
+        raise ConfigError("auto_augment is true: it is not implemented; leave it out")
+    if cfg.probe.features != "cached":
+        return
+    if cfg.finetune:
+        raise ConfigError(
+            "finetune is true and probe.features is cached: cached features train no backbone; "
+            "set probe.features=augmented"
+        )
+    for key in ("mixup", "cutmix"):
+        if cfg[key]:
+            raise ConfigError(
+                f"{key} is {cfg[key]} and probe.features is cached: only images can be mixed; "
+                "set probe.features=augmented"
+            )
+
+
+def _inputs(
+    cfg: DictConfig, trainer: Trainer, backbone: nn.Module, images: ClassificationData
+) -> tuple[LightningDataModule, nn.Module]:
+    """Images with the backbone, or its features with a placeholder."""
+    if cfg.probe.features == "augmented":
+        return images, backbone
+    if trainer.world_size > 1:
+        raise ConfigError(
+            f"devices is {cfg.devices} and probe.features is cached: features are cached in one "
+            "process; set devices=1"
+        )
+    device = trainer.strategy.root_device
+    sets = [extract(backbone, loader, device) for loader in images.features_dataloaders()]
+    train, val = ((features["backbone"], labels) for features, labels in sets)
+    data = CachedFeatures(train, val, int(cfg.optimizer.batch_size), int(cfg.seed))
+    return data, Identity(train[0].shape[1])
