@@ -44,12 +44,13 @@ def run_hydra(command: str, usage: str, task: Callable[[Any], str]) -> None:
     from mixmask_solo.config import ConfigError
 
     def run(cfg: Any) -> None:
-        print(task(cfg), flush=True)
+        try:
+            print(task(cfg), flush=True)
+        except ConfigError as error:  # here, before Hydra adds a line of its own
+            fail(command, str(error))
 
     try:
         hydra.main(version_base="1.3", config_path=None, config_name=None)(run)()
-    except ConfigError as error:
-        fail(command, str(error))
     except (HydraException, OmegaConfBaseException) as error:
         fail(command, f"{error} {_hint(str(error))}")
 

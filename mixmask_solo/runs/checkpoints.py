@@ -138,7 +138,7 @@ class Checkpointer(Callback):
 
     def save(self, trainer: Trainer) -> Path:
         """Writes ``last.ckpt``."""
-        trainer.save_checkpoint(self.last)
+        trainer.save_checkpoint(self.last, weights_only=False)
         return self.last
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -18,6 +18,7 @@ __all__ = ["ProgressReport", "Throughput"]
 
 _LINE_EVERY = 60.0  # seconds between lines where no terminal shows a bar
 _REDRAW_EVERY = 0.25
+_EPOCH_LINE_EVERY = 1.0  # seconds; a probe on cached features has many epochs in one
 
 
 class Throughput(Callback):
@@ -71,6 +72,7 @@ class ProgressReport(Callback):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last = 0.0
+        self._last_epoch = 0.0
         self._begun = 0.0
         self._first_batch = 0
 
@@ -106,8 +108,11 @@ class ProgressReport(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the epoch's end, k-NN included."""
-        if trainer.is_global_zero:
-            self._last = time.perf_counter()
+        now = time.perf_counter()
+        final = trainer.current_epoch + 1 == trainer.max_epochs
+        due = self._bar is not None or final or now - self._last_epoch >= _EPOCH_LINE_EVERY
+        if trainer.is_global_zero and due:
+            self._last = self._last_epoch = now
             self._show(trainer, int(trainer.num_training_batches))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -130,9 +135,10 @@ class ProgressReport(Callback):
 
     def _text(self, trainer: Trainer, batches: int) -> str:
         parts = [f"{_short(k)} {v:.3f}" for k, v in self.readback.latest.items() if _shown(k)]
-        knn = trainer.callback_metrics.get("val_knn_acc1")
-        if knn is not None:
-            parts.append(f"k-NN {float(knn):.1f}%")
+        for name, label in (("val_knn_acc1", "k-NN"), ("val_acc1", "linear")):
+            accuracy = trainer.callback_metrics.get(name)
+            if accuracy is not None:
+                parts.append(f"{label} {float(accuracy):.1f}%")
         parts.append(f"{self.throughput.images_per_second:,.0f} img/s")
         done = self._done(trainer, batches)
         if done > self._first_batch and trainer.max_epochs:
@@ -152,7 +158,9 @@ _NAMES = {
 
 
 def _shown(name: str) -> bool:
-    of_strategy = name.endswith(("_lam", "_loss")) and name != "train_mixture_loss"
+    # The total is there as `loss` already.
+    totals = ("train_loss", "train_mixture_loss")
+    of_strategy = name.endswith(("_lam", "_loss")) and name not in totals
     return name in _NAMES or of_strategy
 
 
