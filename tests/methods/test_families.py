@@ -45,7 +45,7 @@ def test_moco_query_is_the_published_loss(golden: Any) -> None:
     n = len(z.q)
     raw = z.q_mixed.clone().requires_grad_()
     m = mixed(
-        torch.full((n,), z.lam).double(),
+        torch.full((n,), z.lam, dtype=torch.float64),
         torch.arange(n).flip(0),
         {"z": F.normalize(raw, dim=1)},
         targets="other",
@@ -69,13 +69,16 @@ def test_moco_two_branches_with_different_permutations(golden: Any) -> None:
     out = {"z": [z.q, z.q], "momentum_z": [z.k, z.k]}
     branches = [
         mixed(
-            torch.full((n,), z.lam_unmix).double(),
+            torch.full((n,), z.lam_unmix, dtype=torch.float64),
             torch.arange(n).flip(0),
             {"z": z.q_mixed},
             targets="other",
         ),
         mixed(
-            torch.full((n,), z.lam_mask).double(), z.index_mask, {"z": z.q_mask}, targets="other"
+            torch.full((n,), z.lam_mask, dtype=torch.float64),
+            z.index_mask,
+            {"z": z.q_mask},
+            targets="other",
         ),
     ]
     unmix, mask = FAMILIES["mocov2plus"].losses(moco(z), out, branches)
@@ -90,7 +93,9 @@ def test_moco_two_branches_with_different_permutations(golden: Any) -> None:
 def test_moco_symmetric_halves_the_published_sum(golden: Any) -> None:
     z = tensors(golden, "unmix_symmetric_moco")
     n = len(z.q1)
-    m = mixed(torch.full((n,), z.lam).double(), torch.arange(n).flip(0), {"z": z.q_mixed})
+    m = mixed(
+        torch.full((n,), z.lam, dtype=torch.float64), torch.arange(n).flip(0), {"z": z.q_mixed}
+    )
     out = {"z": [z.q1, z.q2], "momentum_z": [z.k1, z.k2]}
     [loss] = FAMILIES["mocov2plus"].losses(moco(z), out, [m])
     published = z.total_symmetric - z.loss_12 - z.loss_21
