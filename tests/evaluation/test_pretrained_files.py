@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Finding and reading checkpoints of several origins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.evaluation.pretrained import backbone_weights, find_checkpoint, read_pretrained
+
+W = torch.arange(3.0)
+
+
+@pytest.mark.parametrize("prefix", ["backbone.", "encoder.", "module.encoder_q.", "module.", ""])
+def test_backbone_weights_of_every_origin(prefix: str) -> None:
+    found = backbone_weights({f"{prefix}conv1.weight": W})
+    assert found.keys() == {"conv1.weight"}
+
+
+def test_the_momentum_backbone_is_another_network() -> None:
+    other = torch.zeros(3)
+    state = {"momentum_backbone.a": other, "backbone.a": W, "projector.0.weight": other}
+    found = backbone_weights(state)
+    assert found.keys() == {"a"}
+    assert found["a"] is W
+
+
+def test_a_name_with_backbone_inside_is_left_alone() -> None:
+    assert backbone_weights({"backbone.neck.backbone.a": W}).keys() == {"neck.backbone.a"}
+
+
+def test_folder_means_last_then_newest(tmp_path: Path) -> None:
+    for age, name in enumerate(["b.ckpt", "a.ckpt"]):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    assert find_checkpoint(tmp_path).name == "b.ckpt"
+    (tmp_path / "last.ckpt").touch()
+    os.utime(tmp_path / "last.ckpt", (1, 1))
+    assert find_checkpoint(tmp_path).name == "last.ckpt"
+
+
+def test_folder_without_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds no \*\.ckpt"):
+        find_checkpoint(tmp_path)
+
+
+def test_plain_weights_and_lightning_alike(tmp_path: Path) -> None:
+    torch.save({"a": W}, tmp_path / "plain.pth")
+    torch.save({"state_dict": {"a": W}, "epoch": 3}, tmp_path / "lightning.ckpt")
+    for name in ("plain.pth", "lightning.ckpt"):
+        read = read_pretrained(tmp_path / name)
+        assert torch.equal(read.state["a"], W)
+        assert read.config is None
+
+
+def test_config_beside_the_checkpoint(run_folder: Path) -> None:
+    read = read_pretrained(run_folder)
+    assert read.config is not None
+    assert read.config["backbone"]["name"] == "resnet10t"
+    assert read.path == run_folder / "last.ckpt"
+
+
+class _Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"a": W}, "x": _Bomb(tmp_path / "boom")}, tmp_path / "evil.ckpt")
+    with pytest.raises(ConfigError, match=r"evil\.ckpt' cannot be read"):
+        read_pretrained(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, [1, 2], {"state_dict": {"a": 1}}])
+def test_files_without_weights(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(ConfigError, match=r"x\.ckpt"):
+        read_pretrained(tmp_path / "x.ckpt")
+
+
+def test_a_path_that_is_not_there_lists_what_is(run_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lost\.ckpt' does not exist.*holds last\.ckpt"):
+        read_pretrained(run_folder / "lost.ckpt")
