@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Array", "native", "popcount", "swar_popcount", "where"]
+__all__ = ["Array", "indices", "native", "popcount", "swar_popcount", "where"]
 
 Array: TypeAlias = Any  # np.ndarray or Tensor: neither mypy nor a protocol covers both
 
@@ -30,6 +30,13 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     """``np.where`` or ``torch.where``, whichever ``condition`` belongs to."""
     library: Any = np if isinstance(condition, np.ndarray) else torch
     return library.where(condition, a, b)
+
+
+def indices(condition: Array) -> Array:
+    """Where ``condition`` ``(m,)`` holds; on a GPU this waits for the device."""
+    if isinstance(condition, np.ndarray):
+        return np.flatnonzero(condition)
+    return condition.nonzero()[:, 0]
 
 
 def popcount(bits: Array) -> Array:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mixmask_solo.masks.arrays import Array, native, where
+from mixmask_solo.masks.arrays import Array, indices, native, where
 from mixmask_solo.masks.bitboard import BITBOARD_GRID, Bitboards
 from mixmask_solo.masks.bitrows import Bitrows
 from mixmask_solo.masks.canvas import Canvas
@@ -93,4 +93,5 @@ def _fill(
         going = (room > 0) & (tries > 0)
         if redraw_empty:  # ten more tries on an empty grid are the same as a new mask
             going |= room == target
-        rows, room, tries, target = rows[going], room[going], tries[going], target[going]
+        keep = indices(going)
+        rows, room, tries, target = (x.take(keep) for x in (rows, room, tries, target))
