@@ -60,6 +60,13 @@ class _Batches:
     def __init__(self, data: CachedFeatures) -> None:
         self.data = data
 
+    def state_dict(self) -> dict[str, int]:
+        """Nothing but a sign to Lightning that resuming in mid-epoch is safe."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The trainer's counters say where to go on."""
+
     def __len__(self) -> int:
         return -(-len(self.data.train[1]) // self.data.batch_size)
 

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""mixmask-knn as a user types it, right and wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from mixmask_solo.cli import knn as command
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose method has no projector here, as solo-learn leaves it behind."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    state = timm.create_model("resnet10t", num_classes=0).state_dict()
+    torch.save({"state_dict": {f"backbone.{k}": v for k, v in state.items()}}, folder / "a.ckpt")
+    config = {
+        "method": "barlow_twins",
+        "backbone": {"name": "resnet10t", "kwargs": {}},
+        "data": {"dataset": "digits", "num_workers": 0, "num_large_crops": 2},
+        "augmentations": [{"crop_size": 16, "num_crops": 2}],
+    }
+    (folder / "args.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_the_folder_of_a_run_is_enough(run: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mixmask_solo.cli.knn"),
+            *("--pretrained_checkpoint_dir", str(run), "--baselines"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    head, *rows, last = done.stdout.strip().splitlines()
+    assert head.split()[:3] == ["network", "features", "distance"]
+    assert [row.split()[0] for row in rows] == ["trained", "untrained", "pixels"]
+    assert last.startswith("k-NN ")
+    assert "untrained" in last
+    result = json.loads((run / "knn.json").read_text())
+    assert f"{result['trained']:.2f} %" in last
+    assert result["rows"][0]["k"] == 20
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["mixmask-knn", *arguments])
+    command.main()
+
+
+def test_solo_learns_flags_make_a_grid(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = "--k 1 5 5 --temperature 0.07 0.1 --distance_function cosine euclidean"
+    shared = "--dataset digits --num_workers 0 --batch_size 512 --feature_type backbone"
+    out = tmp_path / "deep" / "knn.json"
+    call(
+        monkeypatch,
+        *("--pretrained_checkpoint", str(run / "a.ckpt"), "--out", str(out)),
+        *flags.split(),
+        *shared.split(),
+    )
+    rows = json.loads(out.read_text())["rows"]
+    found = [(r["distance"], r["k"], r["temperature"]) for r in rows]
+    cosine = [("cosine", k, t) for k in (1, 5) for t in (0.07, 0.1)]
+    assert found == [*cosine, ("euclidean", 1, None), ("euclidean", 5, None)]
+    assert len(capsys.readouterr().out.strip().splitlines()) == 1 + 6 + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "one of the arguments --pretrained_checkpoint_dir --pretrained_checkpoint"),
+        ("--pretrained_checkpoint_dir lost", "checkpoint 'lost' does not exist"),
+        ("--pretrained_checkpoint_dir {run} --feature_typ x", "did you mean --feature_type?"),
+        ("--pretrained_checkpoint_dir {run} --k 0", "'0' is no whole number of at least 1"),
+        ("--pretrained_checkpoint_dir {run} --temperature -1", "argument --temperature"),
+        ("--pretrained_checkpoint_dir {run} --distance_function l2", "choose from"),
+        ("--pretrained_checkpoint_dir {run} --dataset cifr10", "did you mean cifar10?"),
+        ("--pretrained_checkpoint_dir {run} --dataset cifar10", "--train_data_path is missing"),
+        ("--pretrained_checkpoint_dir {run} --data_format dali", "--data_format is 'dali'"),
+        ("--pretrained_checkpoint_dir {run} --feature_type projector", "choose backbone"),
+        ("--pretrained_checkpoint_dir {run} --backbone resnet18", "holds a resnet10t"),
+        ("--pretrained_checkpoint_dir {run} --device quantum", "--device is 'quantum'"),
+        ("--pretrained_checkpoint {run}/args.json", "cannot be read"),
+        ("--pretrained_checkpoint_dir {empty}", "holds no *.ckpt"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    arguments: str,
+    message: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, *arguments.format(run=run, empty=tmp_path).split())
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    [line] = printed.err.strip().splitlines()
+    assert line.startswith("mixmask-knn: ")
+    assert message in line
+    assert not printed.out

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""mixmask-linear as a user types it, right and wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from mixmask_solo.cli import linear as command
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ["--config-path", "scripts/linear/digits", "--config-name", "sgd"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of mere weights of the network that the digits' YAML names."""
+    path = tmp_path_factory.mktemp("weights") / "resnet10t.pth"
+    torch.manual_seed(0)
+    torch.save(timm.create_model("resnet10t", num_classes=0).state_dict(), path)
+    return path
+
+
+def test_a_probe_ends_with_one_line_and_a_result(weights: Path, tmp_path: Path) -> None:
+    overrides = [
+        "max_epochs=2",
+        "++limit_train_batches=2",
+        "++probe.init=normal",
+        "accelerator=cpu",
+    ]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mixmask_solo.cli.linear", *DIGITS),
+            f"pretrained_feature_extractor={weights}",
+            *(*overrides, f"checkpoint.dir={tmp_path}"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.strip().splitlines()
+    assert line.startswith("completed: linear top-1 ")
+    assert " in epoch " in line
+    directory = Path(line.rpartition(" -> ")[2])
+    assert directory.parent == tmp_path / "linear"
+    result = json.loads((directory / "result.json").read_text())
+    assert result["status"] == "completed"
+    assert f"{result['metrics']['val_acc1']:.2f} %" in line
+    assert (directory / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["pretrained_feature_extractor=lost.ckpt"], "'lost.ckpt' does not exist"),
+        (["pretrained_feature_extractor={weights}", "backbone.name=resnet18"], "does not fit"),
+        (["pretrained_feature_extractor={weights}", "+probe.inits=x"], "did you mean init?"),
+        (["pretrained_feature_extractor={weights}", "optimizer.name=sgdd"], "optimizer.name"),
+        (["pretrained_feature_extractor={weights}", "optimiser.name=sgd"], "optimiser"),
+        ([], "pretrained_feature_extractor"),
+    ],
+)
+def test_wrong_configurations_are_one_line_and_status_2(
+    overrides: list[str],
+    message: str,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    given = [override.format(weights=weights) for override in overrides]
+    monkeypatch.setattr(sys, "argv", ["mixmask-linear", *DIGITS, *given])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    assert stop.value.code == 2
+    printed = capfd.readouterr()
+    [line] = printed.err.strip().splitlines()
+    assert line.startswith("mixmask-linear: ")
+    assert message in line
+    assert not printed.out
+
+
+def test_help_says_how(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["mixmask-linear", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    assert stop.value.code == 0
+    assert "probe.features=cached" in capsys.readouterr().out
