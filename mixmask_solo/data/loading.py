@@ -29,6 +29,14 @@ class EpochLoader(DataLoader[Any]):
         super().__init__(dataset, batch_sampler=batches, **_common(num_workers))
         self.batches = batches
 
+    def __iter__(self) -> Any:
+        """The batches from where training stands when the *first* of them is asked for.
+
+        Not from where it stands now: a trainer that resumes makes its first iterator while
+        counting the steps of its schedule, before it has restored its counters.
+        """
+        yield from super().__iter__()
+
     def state_dict(self) -> dict[str, int]:
         """What decides the batches."""
         drawn = self.batches

@@ -13,8 +13,8 @@ __all__ = ["position"]
 def position(trainer: Trainer) -> tuple[int, int]:
     """Epoch, and number of its batches that were trained on already.
 
-    Lightning asks for the first iterator before it puts its counters in order, so all states a
-    checkpoint can leave them in have to be read here:
+    Asked when the first batch is due. By then the counters are restored, but not in all cases put
+    in order, so all states a checkpoint can leave them in have to be read here:
 
     * between epochs (saved at the end of one): the batch counter still belongs to the old epoch;
     * within an epoch: ``processed`` counts the batches whose optimiser step is done;
@@ -26,6 +26,6 @@ def position(trainer: Trainer) -> tuple[int, int]:
     if epoch.ready == epoch.processed:
         return epoch.processed, 0
     done = batch.current.processed
-    if done and batch.is_last_batch and batch.current.ready == done:
+    if 0 < loop.max_batches <= done:
         return epoch.processed + 1, 0
     return epoch.processed, done

@@ -66,7 +66,6 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         return self.source.shuffled(generator)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        # not a generator itself: the position has to be read now, not at the first batch
         epoch, start = self._next if self.position is None else self.position()
         return self._batches(epoch, start)
 

@@ -189,7 +189,8 @@ def test_features_serve_both_kinds(views_cfg):
 
 
 def test_real_decoding_of_photographs(real_data, views_cfg):
-    block = {"dataset": "imagenet", "train_path": str(real_data / "imagenet-sample")}
+    folder = str(real_data / "imagenet-sample")
+    block = {"dataset": "imagenet", "train_path": folder, "val_path": folder}
     data = build_pretrain(views_cfg(block, 8, crop_size=64))
     _, views, _ = next(iter(data.train_dataloader()))
     assert views[0].shape == (8, 3, 64, 64)

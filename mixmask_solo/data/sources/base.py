@@ -19,7 +19,7 @@ Labels = NDArray[np.int64]
 
 
 class ImageError(ValueError):
-    """An image that cannot be decoded; the message names its file."""
+    """An image that cannot be read or decoded; the message names its file."""
 
 
 class Source(ABC):
@@ -64,6 +64,8 @@ class Source(ABC):
         """
         try:
             return self.load(index).convert("RGB")
+        except ImageError:
+            raise
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ImageError(f"{self.name(index)} cannot be decoded: {error}") from error
 

@@ -53,15 +53,13 @@ class FolderSource(Source):
             return image
 
 
-def read_folder(request: Request) -> FolderSource | None:
-    """The images of one split; None where a folder given for all splits lacks this one.
+def read_folder(request: Request) -> FolderSource:
+    """The images of one split.
 
     Raises:
         ConfigError: for a folder that is missing, empty or has other classes than training.
     """
     root = _root(request)
-    if root is None:
-        return None
     if request.no_labels:
         source = _unlabelled(root)
     elif (root / ANNOTATIONS).is_file():
@@ -79,21 +77,14 @@ def count_classes(request: Request) -> int:
     Raises:
         ConfigError: for a folder that is missing or without class folders.
     """
-    root = _root(request)
-    if root is None or request.no_labels:
-        return 1
-    return len(_classes(root, request))
+    return 1 if request.no_labels else len(_classes(_root(request), request))
 
 
-def _root(request: Request) -> Path | None:
-    """The folder of the split; None where a folder given for training only holds training."""
-    given = request.folder()
-    root = split_folder(given, training=request.training)
-    if request.explicit:
-        if root is None:
-            raise request.wrong(f"no folder of the {request.split} split in it")
-        return root
-    return None if root == given else root
+def _root(request: Request) -> Path:
+    root = split_folder(request.folder(), training=request.training)
+    if root is None:
+        raise request.wrong(f"no folder of the {request.split} split in it")
+    return root
 
 
 def _unlabelled(root: Path) -> FolderSource:

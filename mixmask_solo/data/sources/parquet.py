@@ -97,15 +97,13 @@ class _Shard:
     weights: list[int]
 
 
-def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> ParquetSource | None:
-    """The images of one split; None where a path given for all splits lacks this one.
+def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> ParquetSource:
+    """The images of one split.
 
     Raises:
         ConfigError: for a path without files, an unreadable file, or one of another layout.
     """
     files = find_shards(request)
-    if not files:
-        return None
     shards = [_open(file, request.no_labels) for file in files]
     for file, shard in zip(files, shards, strict=True):
         if shard.image != shards[0].image:
@@ -122,6 +120,8 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
     if len(labels) == 0:
         raise request.wrong("no row in its Parquet files")
     classes = list(request.classes or shards[0].names)
+    if shards[0].names not in ([], classes):
+        raise request.wrong("its classes are not those of the training images, or in another order")
     return ParquetSource(groups, labels, _complete(classes, labels, request))
 
 

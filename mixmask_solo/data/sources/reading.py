@@ -20,7 +20,7 @@ from mixmask_solo.data.sources.torchvision_files import read_cifar, read_stl10
 
 __all__ = ["num_classes", "read", "request", "source"]
 
-READERS: dict[str, Callable[[Request], Source | None]] = {
+READERS: dict[str, Callable[[Request], Source]] = {
     "digits": read_digits,
     "cifar": read_cifar,
     "stl10": read_stl10,
@@ -39,30 +39,25 @@ def request(
 ) -> Request:
     """The question that a ``data`` block asks for one split.
 
-    The ``val`` split lies at ``val_path``, or else where the training images lie, if that place
-    holds both.
-
     Args:
         data: the ``data`` block as a plain dict.
         split: pretrain, train or val.
         classes: the training split's classes, for ``val``.
     """
-    own = "train_path" if split != "val" else "val_path"
+    own = "val_path" if split == "val" else "train_path"
     path = data.get(own)
-    given = own if path is not None or split != "val" else "train_path"
     return Request(
         dataset=data["dataset"],
         split=split,
-        path=None if data.get(given) is None else str(data[given]),
-        key=f"data.{given}",
-        explicit=given == own,
+        path=None if path is None else str(path),
+        key=f"data.{own}",
         download=bool(data.get("download")),
         no_labels=bool(data.get("no_labels") or False),
         classes=classes,
     )
 
 
-def reader(data: dict[str, Any]) -> Callable[[Request], Source | None]:
+def reader(data: dict[str, Any]) -> Callable[[Request], Source]:
     """The reader of a ``data`` block.
 
     Raises:
@@ -82,18 +77,20 @@ def read(
     *,
     classes: Sequence[str] | None = None,
 ) -> Source | None:
-    """Opens one split of a ``data`` block; None where there is no ``val`` split.
+    """Opens one split of a ``data`` block.
 
-    ``data.fraction`` is the share of the training images.
+    ``data.fraction`` is the share of the training images. There is no ``val`` split without
+    ``val_path`` (but the digits bring their own) or without labels; then the result is None.
 
     Raises:
         ConfigError: one line on what is missing, and where.
     """
     question = request(data, split, classes=classes)
-    nothing_to_validate = split == "val" and question.no_labels
-    found = None if nothing_to_validate else reader(data)(question)
-    if found is None:
+    opener = reader(data)
+    absent = question.path is None and opener is not read_digits
+    if split == "val" and (absent or question.no_labels):
         return None
+    found = opener(question)
     known = info(question.dataset).num_classes
     top = int(found.labels.max())
     if known is not None and top >= known:
@@ -134,7 +131,5 @@ def num_classes(cfg: Any) -> int:
     if known is not None and not block.get("no_labels"):
         return known
     question = request(block, "train")
-    if reader(block) is read_folder:
-        return count_classes(question)
-    found = reader(block)(question)
-    return found.num_classes if found is not None else 1
+    opener = reader(block)
+    return count_classes(question) if opener is read_folder else opener(question).num_classes

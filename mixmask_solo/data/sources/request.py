@@ -24,8 +24,6 @@ class Request:
         split: ``pretrain`` may hold unlabelled images, ``train`` and ``val`` are labelled.
         path: file, folder or glob; None where the user gave none.
         key: full configuration key of ``path``, for messages.
-        explicit: whether ``path`` was given for this very split, so that nothing found there is
-            an error.
         download: whether fetching is allowed.
         no_labels: a folder of images without classes.
         classes: the training split's classes, which number the labels of ``val``.
@@ -35,7 +33,6 @@ class Request:
     split: Split
     path: str | None
     key: str
-    explicit: bool = True
     download: bool = False
     no_labels: bool = False
     classes: Sequence[str] | None = None

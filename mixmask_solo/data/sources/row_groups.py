@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mixmask_solo.data.sources.base import ImageError
+
 __all__ = ["CACHE_BYTES", "RowGroups"]
 
 # What one process keeps of the encoded bytes: CIFAR-10 (46 MB) and Tiny-ImageNet (195 MB) fit.
@@ -86,12 +88,18 @@ class RowGroups:
         return column
 
     def _read(self, group: int) -> Any:
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         file, number = self.places[group]
         name, *field = self.column.split(".")
-        # one thread: this runs in every worker of a loader
-        table = self._handle(file).read_row_group(number, columns=[self.column], use_threads=False)
+        handle = self._handle(file)
+        try:
+            # one thread: this runs in every worker of a loader
+            table = handle.read_row_group(number, columns=[self.column], use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            place = f"{self.files[file]} row group {number}"
+            raise ImageError(f"{place} cannot be read: {str(error).strip()}") from error
         column = table[name]
         if field:
             column = pc.struct_field(column, field)

@@ -15,11 +15,11 @@ _PREFIXES = {"train": ("train",), "val": ("val", "test")}
 
 
 def find_shards(request: Request) -> list[Path]:
-    """The files of one split, sorted; empty where a path given for all splits lacks this one.
+    """The files of one split, sorted.
 
     A path may be a file, a glob, or a folder; a folder may keep its files in ``data/`` or in a
-    folder named after the split. Files named ``train*``, ``val*`` and ``test*`` are told apart;
-    where no file bears such a name, all of them are meant, for the split the path was given for.
+    folder named after the split. In a folder, files named ``train*``, ``val*`` and ``test*`` are
+    told apart; files without such a name belong to any split.
 
     Raises:
         ConfigError: when there is nothing where the user said.
@@ -28,13 +28,12 @@ def find_shards(request: Request) -> list[Path]:
         raise request.wrong("give a Parquet file, a folder of them or a pattern such as 'a-*'")
     given = Path(request.path).expanduser()
     if given.is_file():
-        return [given] if request.explicit else []
+        return [given]
     if given.is_dir():
         found = _in_folder(given, request)
     else:
         found = sorted(Path(p) for p in glob.glob(str(given), recursive=True) if Path(p).is_file())
-        found = found if request.explicit else []
-    if not found and request.explicit:
+    if not found:
         raise request.wrong(f"no Parquet file of the {request.split} split there")
     return found
 
@@ -47,8 +46,8 @@ def _in_folder(folder: Path, request: Request) -> list[Path]:
             named = [file for file in files if file.name.startswith(prefix)]
             if named:
                 return named
-        if files and request.explicit:
-            others = [file for file in files if not file.name.startswith(("train", "val", "test"))]
+        others = [file for file in files if not file.name.startswith(("train", "val", "test"))]
+        if others:
             return others
     named_folders = [d for prefix in prefixes for d in sorted(folder.glob(f"{prefix}*/"))]
     return next((files for d in named_folders if (files := sorted(d.glob("*.parquet")))), [])

@@ -41,19 +41,19 @@ def test_without_labels_a_flat_folder_will_do(tmp_path, picture):
     assert images.labels.tolist() == [-1, -1, -1]
     assert images.classes == []
     assert num_classes(cfg(tmp_path, no_labels=True)) == 1
-    assert source(cfg(tmp_path, no_labels=True), "val") is None
+    assert source(cfg(tmp_path, no_labels=True, val_path=str(tmp_path)), "val") is None
 
 
 def test_a_folder_of_both_splits_serves_both(tmp_path, class_folders):
     class_folders(tmp_path / "train", {"a": 3, "b": 2})
     class_folders(tmp_path / "val", {"a": 1, "b": 1})
     assert len(source(cfg(tmp_path), "train")) == 5
-    assert len(source(cfg(tmp_path), "val")) == 2
+    assert len(source(cfg(tmp_path, val_path=str(tmp_path)), "val")) == 2
     assert num_classes(cfg(tmp_path)) == 2
 
 
-def test_training_images_are_never_taken_for_validation(tmp_path, class_folders):
-    class_folders(tmp_path, {"a": 3})
+def test_without_a_path_there_is_no_validation(tmp_path, class_folders):
+    class_folders(tmp_path / "val", {"a": 3})
     assert source(cfg(tmp_path), "val") is None
 
 
@@ -79,7 +79,7 @@ def test_tiny_imagenet_as_distributed(tmp_path, class_folders, picture):
         "val_0.JPEG\tn02\t0\t0\t9\t9\nval_1.JPEG\tn01\t0\t0\t9\t9\nval_2.JPEG\tn02\t1\t1\t2\t2\n"
     )
     (tmp_path / "val" / "val_annotations.txt").write_text(annotations)
-    tiny = cfg(tmp_path, "tiny-imagenet")
+    tiny = cfg(tmp_path, "tiny-imagenet", val_path=str(tmp_path))
     assert source(tiny, "train").labels.tolist() == [0, 0, 1, 1]
     val = source(tiny, "val")
     assert val.labels.tolist() == [1, 0, 1]
@@ -191,6 +191,6 @@ def test_real_photographs(real_data):
 
     folder = str(real_data / "imagenet-sample")
     train = read({"dataset": "imagenet", "train_path": folder}, "train")
-    val = read({"dataset": "imagenet", "train_path": folder}, "val", classes=train.classes)
+    val = read({"dataset": "imagenet", "val_path": folder}, "val", classes=train.classes)
     assert (len(train), len(val), train.num_classes) == (240, 40, 20)
     assert all(val.image(i).mode == "RGB" for i in range(len(val)))

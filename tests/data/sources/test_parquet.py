@@ -14,6 +14,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageError, num_classes, source
 from mixmask_solo.data.datasets import info
 from mixmask_solo.data.samples import Plain
+from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.parquet import read_parquet
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.standard import unaugmented
@@ -41,7 +42,8 @@ def test_shards_are_one_data_set(two_shards, picture):
 
 
 def test_splits_are_told_apart_by_name(two_shards, picture):
-    val = source(cfg(two_shards), "val")
+    assert source(cfg(two_shards), "val") is None
+    val = source(cfg(two_shards, val_path=str(two_shards)), "val")
     assert val.labels.tolist() == [1, 0]
     assert np.array_equal(np.asarray(val.image(0)), np.asarray(picture(9)))
 
@@ -51,22 +53,20 @@ def test_a_hub_repository_keeps_its_files_in_data_or_in_split_folders(tmp_path, 
     shard(tmp_path / "two" / "train" / "0000.parquet", [0, 1, 1])
     shard(tmp_path / "two" / "test" / "0000.parquet", [0])
     assert len(source(cfg(tmp_path / "one"), "train")) == 2
-    assert source(cfg(tmp_path / "one"), "val") is None
-    assert len(source(cfg(tmp_path / "two"), "train")) == 3
-    assert len(source(cfg(tmp_path / "two"), "val")) == 1
+    two = cfg(tmp_path / "two", val_path=str(tmp_path / "two"))
+    assert len(source(two, "train")) == 3
+    assert len(source(two, "val")) == 1
 
 
 def test_a_file_or_a_pattern_will_do(two_shards):
     assert len(source(cfg(two_shards / "train-00001-of-00002.parquet"), "train")) == 3
     assert len(source(cfg(two_shards / "train-*"), "train")) == 9
-    assert source(cfg(two_shards / "train-*"), "val") is None
 
 
 def test_files_without_a_split_in_their_names_belong_to_the_path_given(tmp_path, shard):
     shard(tmp_path / "a" / "0000.parquet", [0, 1])
     shard(tmp_path / "b" / "0000.parquet", [1])
     assert len(source(cfg(tmp_path / "a"), "train")) == 2
-    assert source(cfg(tmp_path / "a"), "val") is None
     assert len(source(cfg(tmp_path / "a", val_path=str(tmp_path / "b")), "val")) == 1
 
 
@@ -179,6 +179,29 @@ def test_one_line_says_that_there_is_no_shard(tmp_path, shard):
         source(cfg(tmp_path, val_path=str(tmp_path)), "val")
 
 
+def test_a_shard_with_a_damaged_middle_is_named(tmp_path, shard):
+    path = shard(tmp_path / "a.parquet", [0] * 8)
+    whole = bytearray(path.read_bytes())
+    whole[4:40] = bytes(36)  # the header of the first page
+    path.write_bytes(whole)
+    images = source(cfg(path), "train")
+    with pytest.raises(ImageError, match=r"a\.parquet row group 0 cannot be read: "):
+        images.image(1)
+    with pytest.raises(ImageError, match=r"a\.parquet row group 0 cannot be read: "):
+        images.warm()
+    assert images.image(7).size == (12, 10)
+
+
+def test_validation_with_other_classes_is_refused(tmp_path, shard):
+    path = shard(tmp_path / "v.parquet", [0, 1], ["y", "x"])
+    block = cfg(path, val_path=str(path))["data"]
+    assert read(block, "val", classes=["y", "x"]).labels.tolist() == [0, 1]
+    with pytest.raises(
+        ConfigError, match=r"data\.val_path is .*classes are not those of the train"
+    ):
+        read(block, "val", classes=["x", "y"])
+
+
 def test_more_labels_than_classes_are_refused(tmp_path, shard):
     shard(tmp_path / "a.parquet", [0, 5], ["x", "y"])
     with pytest.raises(ConfigError, match="label 5 in it, but there are only 2 classes"):
@@ -199,7 +222,8 @@ def test_rows_that_cannot_be_decoded_are_named(tmp_path):
 
 
 def test_real_cifar10(real_data):
-    data = cfg(real_data / "cifar10", "cifar10")
+    folder = real_data / "cifar10"
+    data = cfg(folder, "cifar10", val_path=str(folder))
     train, val = source(data, "train"), source(data, "val")
     assert (len(train), len(val)) == (50_000, 10_000)
     assert train.classes == val.classes
@@ -209,7 +233,8 @@ def test_real_cifar10(real_data):
 
 
 def test_real_tiny_imagenet(real_data):
-    data = cfg(real_data / "tiny-imagenet-200", "tiny-imagenet")
+    folder = real_data / "tiny-imagenet-200"
+    data = cfg(folder, "tiny-imagenet", val_path=str(folder))
     train, val = source(data, "train"), source(data, "val")
     assert (len(train), len(val)) == (100_000, 10_000)
     assert (train.num_classes, val.classes) == (200, train.classes)

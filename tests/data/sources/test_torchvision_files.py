@@ -53,13 +53,14 @@ def test_cifar10_is_what_torchvision_reads(tmp_path, believe):
     assert ours.labels.tolist() == theirs.targets
     assert ours.classes == theirs.classes
     assert np.array_equal(np.asarray(ours.image(19)), np.asarray(theirs[19][0]))
-    assert len(source(cfg(tmp_path, "cifar10"), "val")) == 4
+    assert len(source(cfg(tmp_path, "cifar10", val_path=str(tmp_path)), "val")) == 4
 
 
 def test_stl10_pretrains_on_unlabelled_images_too(tmp_path, believe):
     write_stl10(tmp_path, np.random.default_rng(0))
     pretrain, train, val = (
-        source(cfg(tmp_path, "stl10"), split) for split in ("pretrain", "train", "val")
+        source(cfg(tmp_path, "stl10", val_path=str(tmp_path)), split)
+        for split in ("pretrain", "train", "val")
     )
     assert pretrain.labels.tolist() == [0, 1, 2, -1, -1, -1, -1]
     assert train.labels.tolist() == [0, 1, 2]
