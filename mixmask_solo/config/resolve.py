@@ -74,30 +74,35 @@ def resolve_pretrain(
 
 
 def resolve_linear(
-    cfg: Any, *, trainer_keys: Collection[str] = (), visible: int | None = None
+    cfg: Any,
+    *,
+    blocks: Collection[str] = (),
+    trainer_keys: Collection[str] = (),
+    visible: int | None = None,
 ) -> DictConfig:
     """Checks a probe's configuration and completes it, as ``resolve_pretrain`` does.
 
     Args:
         cfg: DictConfig or dict; never changed.
+        blocks: names of blocks at the top that another part of the package checks.
         trainer_keys: further arguments of the trainer, allowed at the top and left alone.
         visible: number of accelerator devices of this machine, None if unknown.
 
     Raises:
         ConfigError: one line, before any data is read.
     """
-    values, run = _read(cfg, Linear, trainer_keys)
+    values, run = _read(cfg, Linear, [*blocks, *trainer_keys])
     batch = _finish(run, visible)
     run.name = run.name or f"linear-{run.data.dataset}"
     return _scaled(filled(values, run), batch)
 
 
-def _read(cfg: Any, schema: type[Any], trainer_keys: Collection[str]) -> tuple[Any, Any]:
+def _read(cfg: Any, schema: type[Any], extra: Collection[str]) -> tuple[Any, Any]:
     values = plain(cfg)
     wandb = values.get("wandb") if isinstance(values, dict) else None
     if isinstance(wandb, dict) and wandb.get("entity") == "None":
         wandb["entity"] = None  # solo-learn's own files say None, and it reads that as null
-    run = check(values, schema, "", extra=trainer_keys)
+    run = check(values, schema, "", extra=extra)
     optimizer = run.optimizer
     kwargs = check(optimizer.kwargs, OPTIMIZER_KWARGS[optimizer.name], "optimizer.kwargs")
     optimizer.kwargs = filled(optimizer.kwargs, kwargs)

@@ -206,6 +206,16 @@ def test_a_probe_knows_its_image_size() -> None:
     assert result.optimizer.layer_decay == 0.0
 
 
+def test_a_probe_leaves_the_backbone_to_the_checkpoint_and_takes_guests() -> None:
+    cfg = linear(probe={"features": "cached"})
+    del cfg.backbone
+    result = resolve_linear(cfg, blocks=["probe"])
+    assert "backbone" not in result
+    assert result.probe == {"features": "cached"}
+    with pytest.raises(ConfigError, match="unknown key probe"):
+        resolve_linear(cfg)
+
+
 @pytest.mark.parametrize(
     ("devices", "accelerator", "visible", "expected"),
     [

@@ -129,6 +129,7 @@ WRONG_LINEAR: list[Case] = [
     ({"data.val_path": None}, ["data.val_path is missing"]),
     ({"optimizer.classifier_lr": 0.1}, ["unknown key optimizer.classifier_lr"]),
     ({"optimizer.layer_decay": 0.7}, ["optimizer.layer_decay is 0.7", "finetune"]),
+    ({"scheduler": {"name": "exponential"}}, ["scheduler.min_lr is 0", "above 0"]),
     ({"label_smoothing": 2}, ["label_smoothing is 2", "from 0.0 to 1.0"]),
     ({"data.augmentations": {"crop_sise": 1}}, ["data.augmentations.crop_sise", "crop_size?"]),
     ({"augmentations": []}, ["unknown key augmentations"]),

@@ -58,11 +58,12 @@ def test_a_pretraining_recipe_composes_and_validates(file: Path) -> None:
 
 @pytest.mark.parametrize("file", LINEAR, ids=_id)
 def test_a_probe_composes_and_validates(file: Path) -> None:
-    cfg = resolve_linear(_compose(file, "pretrained_feature_extractor=last.ckpt"))
+    cfg = resolve_linear(_compose(file, "pretrained_feature_extractor=last.ckpt"), blocks={"probe"})
     assert cfg.data.augmentations.crop_size == {"imagenet": 224, "tiny-imagenet": 64}.get(
         file.parent.name, 32
     )
     assert cfg.finetune is False
+    assert "backbone" not in cfg  # the checkpoint tells it
 
 
 @pytest.mark.parametrize("file", FILES, ids=_id)
@@ -88,7 +89,7 @@ def test_the_laptop_line_is_a_valid_run(file: Path) -> None:
             overrides += [word for word in line[2:].split() if "=" in word]
     if "linear" in file.parts:
         overrides.append("pretrained_feature_extractor=last.ckpt")
-        cfg = resolve_linear(_compose(file, *overrides))
+        cfg = resolve_linear(_compose(file, *overrides), blocks={"probe"})
     else:
         cfg = resolve_pretrain(_compose(file, *overrides), blocks={"mixmask"})
     assert file.parent.name == "digits" or (cfg.accelerator, cfg.devices) == ("cpu", 1)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 from mixmask_solo.config.schema.data import LinearData
-from mixmask_solo.config.schema.optimizer import LinearOptimizer, Scheduler
-from mixmask_solo.config.schema.running import Running
+from mixmask_solo.config.schema.optimizer import LinearOptimizer, LinearScheduler
+from mixmask_solo.config.schema.running import Backbone, Running
 
 __all__ = ["Linear"]
 
@@ -23,16 +23,18 @@ class Linear(Running):
 
     Args:
         pretrained_feature_extractor: checkpoint whose backbone is probed.
+        backbone: what the checkpoint must hold; not needed where the checkpoint tells it.
         pretrain_method: for the records.
         finetune: trains the backbone too.
         auto_augment, label_smoothing, mixup, cutmix: solo-learn's extras for supervised training.
     """
 
     pretrained_feature_extractor: str = option()
+    backbone: Backbone | None = option(None, absent=True)
     pretrain_method: str | None = None
     data: LinearData = option()
     optimizer: LinearOptimizer = option()
-    scheduler: Scheduler = option()
+    scheduler: LinearScheduler = option()
     finetune: bool = False
     auto_augment: bool = False
     label_smoothing: float = option(0.0, low=0.0, high=1.0)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 
-__all__ = ["OPTIMIZER_KWARGS", "LinearOptimizer", "Optimizer", "Scheduler"]
+__all__ = ["OPTIMIZER_KWARGS", "LinearOptimizer", "LinearScheduler", "Optimizer", "Scheduler"]
 
 
 @dataclass
@@ -97,12 +97,11 @@ class LinearOptimizer:
 
 
 @dataclass
-class Scheduler:
+class _Schedule:
     """Learning rate over time.
 
     Args:
-        name: solo-learn's ``warmup_cosine``, ``step``, ``none``; ours ``cosine`` (no warm-up) and
-            ``warmup_step``.
+        name: of the schedule; what there is to choose from differs below.
         min_lr: where a cosine ends.
         warmup_start_lr: where a warm-up starts.
         warmup_epochs: its length; fractions of an epoch count with ``interval: step``.
@@ -112,7 +111,7 @@ class Scheduler:
         gamma: factor at each decay step (ours).
     """
 
-    name: Literal["warmup_cosine", "cosine", "step", "warmup_step", "none"] = option()
+    name: str = option()
     min_lr: float = option(0.0, low=0.0)
     warmup_start_lr: float = option(3e-5, low=0.0)
     warmup_epochs: float = option(10.0, low=0.0)
@@ -126,4 +125,28 @@ class Scheduler:
             raise ConfigError(
                 f"{prefix}.lr_decay_steps is missing: {self.name} needs the epochs at which "
                 "to lower the rate, e.g. [60, 80]"
+            )
+
+
+@dataclass
+class Scheduler(_Schedule):
+    """solo-learn's ``warmup_cosine``, ``step``, ``none``; ours ``cosine`` and ``warmup_step``."""
+
+    name: Literal["warmup_cosine", "cosine", "step", "warmup_step", "none"] = option()
+
+
+@dataclass
+class LinearScheduler(_Schedule):
+    """The same for a probe, whose rate may also fall by a constant factor each epoch (ours)."""
+
+    name: Literal["warmup_cosine", "cosine", "step", "warmup_step", "exponential", "none"] = (
+        option()
+    )
+
+    def validate(self, prefix: str) -> None:
+        """Raises ConfigError where an exponential decay would have to reach 0."""
+        super().validate(prefix)
+        if self.name == "exponential" and self.min_lr <= 0:
+            raise ConfigError(
+                f"{prefix}.min_lr is {self.min_lr:g}: an exponential decay ends above 0, e.g. 1e-6"
             )

@@ -12,7 +12,7 @@ from mixmask_solo.config.schema.augmentations import Augmentation
 from mixmask_solo.config.schema.data import Data
 from mixmask_solo.config.schema.method import METHOD_KWARGS
 from mixmask_solo.config.schema.optimizer import Optimizer, Scheduler
-from mixmask_solo.config.schema.running import KNNEval, Running
+from mixmask_solo.config.schema.running import Backbone, KNNEval, Running
 
 __all__ = ["Pretrain"]
 
@@ -32,6 +32,7 @@ class Pretrain(Running):
 
     method: str = option(choices=tuple(METHOD_KWARGS))
     host: Literal["auto", "solo", "builtin"] = "auto"
+    backbone: Backbone = option()
     data: Data = option()
     augmentations: list[Augmentation] = option([])
     optimizer: Optimizer = option()

@@ -88,7 +88,6 @@ class Running:
     max_epochs: int = option(low=1)
     name: str | None = None
     seed: int = option(5, low=0, high=2**32 - 1)
-    backbone: Backbone = option()
     performance: _Performance = field(default_factory=_Performance)
     checkpoint: _Checkpoint = field(default_factory=_Checkpoint)
     auto_resume: _AutoResume = field(default_factory=_AutoResume)
