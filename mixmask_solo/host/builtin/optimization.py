@@ -57,7 +57,7 @@ def configure_optimizers(module: Any, groups: list[dict[str, Any]]) -> Any:
         lr=module.lr,
         weight_decay=module.weight_decay,
         # Lightning refuses to clip the gradients of a fused optimiser in mixed precision.
-        fused=not getattr(module.trainer, "gradient_clip_val", None),
+        allow_fused=not getattr(module.trainer, "gradient_clip_val", None),
         **module.extra_optimizer_args,
     )
     static = []

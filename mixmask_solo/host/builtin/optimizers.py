@@ -19,7 +19,13 @@ _CHOOSES_KERNEL = ("fused", "foreach", "differentiable", "capturable")
 
 
 def build_optimizer(
-    name: str, groups: list[Group], *, lr: float, weight_decay: float, fused: bool, **kwargs: Any
+    name: str,
+    groups: list[Group],
+    *,
+    lr: float,
+    weight_decay: float,
+    allow_fused: bool,
+    **kwargs: Any,
 ) -> Optimizer:
     """An optimiser over parameter groups.
 
@@ -28,7 +34,7 @@ def build_optimizer(
         groups: dicts with ``params`` and settings; ``name`` is kept by the optimiser.
         lr: rate of groups without their own.
         weight_decay: of groups without their own.
-        fused: try the fused kernels of SGD, Adam and AdamW; the user's ``fused`` or ``foreach``
+        allow_fused: try the fused kernels of SGD, Adam, AdamW; the user's ``fused`` or ``foreach``
             among ``kwargs`` wins.
         kwargs: further arguments; for ``lars`` solo-learn's ``eta``, ``clip_lr`` and
             ``exclude_bias_n_norm``.
@@ -42,7 +48,7 @@ def build_optimizer(
     if name == "lars":
         return _lars(groups, **kwargs)
     make: Callable[..., Optimizer] = OPTIMIZERS[name]
-    if fused and not any(key in kwargs for key in _CHOOSES_KERNEL) and _fusable(groups):
+    if allow_fused and not any(key in kwargs for key in _CHOOSES_KERNEL) and _fusable(groups):
         try:
             return make(groups, **kwargs, fused=True)
         except (RuntimeError, TypeError):  # this device, or this version of torch, has none

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""Backbones by name and their stems."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from mixmask_solo.host.builtin import build_backbone, features_dim
+
+
+def cfg(name="resnet18", dataset="imagenet", **backbone):
+    block = {"name": name, "kwargs": {}, "stem": "auto", "stem_padding": 2, **backbone}
+    return OmegaConf.create({"backbone": block, "data": {"dataset": dataset}})
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel", "padding", "pool"),
+    [
+        ({"dataset": "imagenet"}, 7, 3, nn.MaxPool2d),
+        ({"dataset": "cifar100"}, 3, 2, nn.Identity),
+        ({"dataset": "digits"}, 3, 2, nn.Identity),
+        ({"dataset": "cifar10", "stem": "imagenet"}, 7, 3, nn.MaxPool2d),
+        ({"dataset": "custom", "stem": "cifar", "stem_padding": 1}, 3, 1, nn.Identity),
+        ({"dataset": "custom", "stem": "cifar_pool", "stem_padding": 1}, 3, 1, nn.MaxPool2d),
+    ],
+)
+def test_stems(options, kernel, padding, pool):
+    backbone = build_backbone(cfg(**options))
+    assert backbone.conv1.kernel_size == (kernel, kernel)
+    assert backbone.conv1.padding == (padding, padding)
+    assert backbone.conv1.bias is None
+    assert isinstance(backbone.maxpool, pool)
+    assert backbone(torch.zeros(2, 3, 32, 32)).shape == (2, 512)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "dim"),
+    [
+        ("resnet50", {"zero_init_residual": True}, 2048),
+        ("resnet10t", {}, 512),
+        ("convnext_atto", {"drop_path_rate": 0.1}, 320),
+        ("mobilenetv3_small_050", {}, 1024),  # features pass a head: longer than num_features
+        ("resnet10t", {"in_chans": 1}, 512),
+    ],
+)
+def test_features_dim_is_what_comes_out(name, kwargs, dim):
+    backbone = build_backbone(cfg(name, "digits", kwargs=kwargs)).eval()
+    channels = kwargs.get("in_chans", 3)
+    assert features_dim(backbone) == dim
+    assert backbone(torch.zeros(1, channels, 32, 32)).shape == (1, dim)
+
+
+def test_a_deep_stem_is_left_alone_unless_asked_for():
+    assert isinstance(build_backbone(cfg("resnet10t", "cifar10")).conv1, nn.Sequential)
+    with pytest.raises(ValueError, match=r"backbone\.stem.*resnet10t"):
+        build_backbone(cfg("resnet10t", stem="cifar"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "resnet19"}, r"backbone\.name is 'resnet19'"),
+        ({"stem": "tiny"}, r"backbone\.stem is 'tiny': choose one of auto"),
+    ],
+)
+def test_unknown_names(options, message):
+    with pytest.raises(ValueError, match=message):
+        build_backbone(cfg(**options))
