@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from mixmask_solo.objectives import gather, gather_keys, nt_xent, simclr, soft_nt_xent
 
@@ -53,7 +54,9 @@ def test_two_processes_see_each_other(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.start_processes(worker, (port, str(tmp_path)), nprocs=WORLD, start_method="spawn")
+    command = [sys.executable, __file__, str(port), str(tmp_path)]
+    processes = [subprocess.Popen([*command, str(rank)]) for rank in range(WORLD)]
+    assert [process.wait(timeout=120) for process in processes] == [0] * WORLD
     parts = [torch.load(tmp_path / f"{r}.pt") for r in range(WORLD)]
 
     u, v, lam, partner = inputs()
@@ -70,3 +73,7 @@ def test_a_single_process_gathers_nothing():
     x = torch.randn(3, 2, requires_grad=True)
     assert gather(x) is x
     assert not gather_keys(x).requires_grad
+
+
+if __name__ == "__main__":
+    worker(int(sys.argv[3]), int(sys.argv[1]), sys.argv[2])
