@@ -13,7 +13,7 @@ _HINT = "pip install 'mixmask_solo[solo]', or choose host: builtin"
 
 try:
     import solo.methods as solo
-except ImportError as error:
+except Exception as error:  # with other versions of its dependencies it fails in many ways
     raise ImportError(f"solo-learn is not importable ({error}): {_HINT}") from error
 
 if "cfg" not in inspect.signature(solo.BaseMethod.__init__).parameters:

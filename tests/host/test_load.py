@@ -68,6 +68,17 @@ def test_asking_for_a_missing_solo_learn_says_what_to_do(monkeypatch):
         load("solo")
 
 
+def test_a_solo_learn_that_breaks_while_it_is_imported(monkeypatch, tmp_path):
+    (tmp_path / "solo").mkdir()
+    (tmp_path / "solo" / "__init__.py").write_text("import math; math.no_such_thing")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [n for n in sys.modules if n.split(".")[0] == "solo"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert load("auto").name == "builtin"
+    with pytest.raises(ImportError, match="no_such_thing"):
+        load("solo")
+
+
 def test_unknown_host():
     with pytest.raises(ValueError, match="'lightly': choose one of auto, solo, builtin"):
         load("lightly")

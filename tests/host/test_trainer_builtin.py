@@ -208,6 +208,22 @@ def test_fine_tuning_moves_all_and_lowers_the_rate_with_depth(make_cfg, tmp_path
     assert min(rates) < 0.02
 
 
+def test_probe_with_mixed_targets_reports_no_accuracy_while_training(make_cfg, make_batch):
+    cfg = make_cfg("simclr", **{"finetune": True, "scheduler.name": "none"})
+    smooth = torch.full((8, 10), 0.1)
+    probe = load("builtin").linear(
+        build(cfg).backbone, cfg, mixup_func=lambda x, y: (x.flip(0), smooth)
+    )
+    _, (x, _), y = make_batch([12, 12])
+    probe.train()
+    out = probe.shared_step((x, y), 0)
+    assert set(out) == {"batch_size", "loss"}
+    expected = -probe(x.flip(0))["logits"].log_softmax(1).mean()
+    torch.testing.assert_close(out["loss"], expected, rtol=1e-4, atol=1e-5)
+    probe.eval()
+    assert "acc1" in probe.shared_step((x, y), 0)
+
+
 def test_layer_decay_needs_fine_tuning(make_cfg):
     cfg = make_cfg("simclr", **{"optimizer.layer_decay": 0.5})
     with pytest.raises(ValueError, match=r"layer_decay is 0\.5: it needs finetune"):
