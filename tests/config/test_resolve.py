@@ -162,14 +162,12 @@ def test_solo_learns_pipeline_is_completed_and_others_pass_through() -> None:
 def test_strategies_blocks_and_trainer_arguments_pass_through_in_order() -> None:
     kwargs = {"later": {"x": 1}, "proj_hidden_dim": 8, "mixmask": None, "proj_output_dim": 4}
     kwargs["pred_hidden_dim"] = 8
-    cfg = config(method_kwargs=kwargs, limit_train_batches=3)
-    result = resolve_pretrain(
-        cfg, blocks=["mixmask", "later"], trainer_keys=["limit_train_batches"]
-    )
+    cfg = config(method_kwargs=kwargs, overfit_batches=3)
+    result = resolve_pretrain(cfg, blocks=["mixmask", "later"], trainer_keys=["overfit_batches"])
     assert list(result.method_kwargs) == list(kwargs)
     assert result.method_kwargs.later == {"x": 1}
-    assert result.limit_train_batches == 3
-    with pytest.raises(ConfigError, match="unknown key limit_train_batches"):
+    assert result.overfit_batches == 3
+    with pytest.raises(ConfigError, match="unknown key overfit_batches"):
         resolve_pretrain(cfg, blocks=["mixmask", "later"])
 
 

@@ -100,6 +100,9 @@ class Running:
     strategy: str | None = "auto"
     precision: str = option("32", choices=_PRECISIONS)
     sync_batchnorm: bool = False
+    check_val_every_n_epoch: int = option(1, low=1)
+    limit_train_batches: int | float | None = option(None, low=0, absent=True)
+    limit_val_batches: int | float | None = option(None, low=0, absent=True)
     dali: dict[str, Any] | None = option(None, absent=True)
     auto_umap: dict[str, Any] | None = option(None, absent=True)
     debug_augmentations: bool = False
