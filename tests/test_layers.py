@@ -25,7 +25,17 @@ MAY_IMPORT = {
     "data": {"config"},
     "evaluation": {"host", "methods", "data", "config", "runs"},
     "runs": {"host", "methods", "strategies", "data", "config", "evaluation"},
-    "report": {"host", "methods", "strategies", "mixtures", "data", "config", "runs", "evaluation"},
+    "report": {
+        "masks",
+        "host",
+        "methods",
+        "strategies",
+        "mixtures",
+        "data",
+        "config",
+        "runs",
+        "evaluation",
+    },
 }
 PURE = {"torch", "math", "typing", "collections", "functools", "dataclasses", "itertools"}
 

@@ -57,7 +57,8 @@ def configure_optimizers(module: Any, groups: list[dict[str, Any]]) -> Any:
         lr=module.lr,
         weight_decay=module.weight_decay,
         # Lightning refuses to clip the gradients of a fused optimiser in mixed precision.
-        allow_fused=not getattr(module.trainer, "gradient_clip_val", None),
+        # Outside of a trainer nothing clips.
+        allow_fused=not getattr(module._trainer, "gradient_clip_val", None),
         **module.extra_optimizer_args,
     )
     static = []
