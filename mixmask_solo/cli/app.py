@@ -41,9 +41,11 @@ def run_hydra(command: str, usage: str, task: Callable[[Any], str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from mixmask_solo.cli.quiet import quiet
     from mixmask_solo.config import ConfigError
 
     def run(cfg: Any) -> None:
+        quiet()
         try:
             print(task(cfg), flush=True)
         except ConfigError as error:  # here, before Hydra adds a line of its own

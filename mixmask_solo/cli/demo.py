@@ -25,8 +25,10 @@ def main() -> None:
     args = parser.parse_args()
 
     from mixmask_solo.cli.pretrain import run
+    from mixmask_solo.cli.quiet import quiet
     from mixmask_solo.config import ConfigError
 
+    quiet()
     overrides = [f"checkpoint.dir={args.out}", "auto_resume.enabled=true", *args.overrides]
     try:
         cfg = compose(args.config_path, args.config_name, overrides)
@@ -47,7 +49,8 @@ def _report(cfg: Any, result: dict[str, Any], out: Path) -> str:
     knn = evaluate_knn(directory / "last.ckpt", baselines=True)
     pictures = [out / "mixed.png", out / "curves.png"]
     picture(cfg, pictures[0])
-    curves(sorted(directory.glob("csv/version_*/metrics.csv")), pictures[1])
+    logs = sorted(directory.glob("csv/version_*/metrics.csv"), key=lambda p: p.stat().st_mtime)
+    curves(logs, pictures[1])
     (out / "demo.json").write_text(json.dumps({"knn": knn, **result}, indent=2, default=str) + "\n")
     return (
         f"k-NN accuracy: trained {knn['trained']:.2f} %, untrained {knn['untrained']:.2f} %, "

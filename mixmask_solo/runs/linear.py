@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,13 +73,10 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
     ]
     trainer = build_trainer(cfg, callbacks, build_loggers(cfg, directory))
     data, features = _inputs(cfg, trainer, backbone, images)
-    seed_everything(int(cfg.seed), workers=True, verbose=False)
+    seed_everything(int(cfg.seed), workers=True)
     model = build_probe(features, cfg)
     if not cfg.performance.disable_channel_last:
         model = model.to(memory_format=torch.channels_last)
-    # A frozen backbone is in eval mode on purpose, and small data sets have few batches.
-    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
-    warnings.filterwarnings("ignore", message=r"The number of training batches .* is smaller than")
     return fit(
         trainer,
         model,

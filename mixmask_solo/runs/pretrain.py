@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Callback, LightningModule, seed_everything
 from omegaconf import DictConfig
 
-from mixmask_solo.config import resolve_pretrain
+from mixmask_solo.config import ConfigError, resolve_pretrain
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.checkpoints import Checkpointer
@@ -60,8 +60,8 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     checkpoint = resume_checkpoint(cfg, root)
     directory = checkpoint.parent if checkpoint else new_directory(root, str(cfg.name))
 
-    seed_everything(int(cfg.seed), workers=True, verbose=False)
-    model = get_methods(cfg.host)[cfg.method](cfg)
+    seed_everything(int(cfg.seed), workers=True)
+    model = _model(cfg)
     if not cfg.performance.disable_channel_last:
         model = model.to(memory_format=torch.channels_last)
 
@@ -80,3 +80,11 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     return fit(
         trainer, model, data, checkpoint, cfg=cfg, directory=directory, throughput=throughput
     )
+
+
+def _model(cfg: DictConfig) -> LightningModule:
+    try:
+        model: LightningModule = get_methods(cfg.host)[cfg.method](cfg)
+    except (ImportError, ValueError) as error:  # hosts know nothing of our errors
+        raise ConfigError(str(error)) from error
+    return model
