@@ -19,6 +19,9 @@ _HARMLESS = (
 
 def quiet() -> None:
     """Warnings only, and of those not the ones that do not concern the user of a command."""
+    import lightning.fabric  # sets its loggers' levels when imported, so it has to come first
+    import lightning.pytorch  # noqa: F401
+
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _HARMLESS:
