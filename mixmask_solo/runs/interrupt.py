@@ -14,6 +14,7 @@ from mixmask_solo.runs.checkpoints import Checkpointer
 
 __all__ = ["InterruptSaver", "Interrupted"]
 
+_AGREE_EVERY = 20  # optimiser steps
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -57,8 +58,12 @@ class InterruptSaver(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stops between two optimiser steps; gradients in mid-accumulation cannot be saved."""
-        if batch_idx % trainer.accumulate_grad_batches == 0:
+        """Stops between two optimiser steps; gradients in mid-accumulation cannot be saved.
+
+        Several ranks must agree on the batch, which waits for all of them: now and then will do.
+        """
+        every = trainer.accumulate_grad_batches * (1 if trainer.world_size == 1 else _AGREE_EVERY)
+        if batch_idx % every == 0:
             self._stop_if_requested(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

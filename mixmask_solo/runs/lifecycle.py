@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.progress import Throughput
-from mixmask_solo.runs.result import plain_metrics, write_result
+from mixmask_solo.runs.readback import Readback
+from mixmask_solo.runs.result import write_result
 from mixmask_solo.runs.resume import find_run, resume_point
 
 __all__ = ["fit", "new_directory", "resume_checkpoint"]
@@ -32,6 +33,7 @@ def fit(
     cfg: DictConfig,
     directory: Path,
     throughput: Throughput,
+    readback: Readback,
     more: Callable[[], dict[str, Any]] = dict,
 ) -> dict[str, Any]:
     """Trains, and writes ``result.json`` however that ends.
@@ -44,6 +46,7 @@ def fit(
         cfg: the resolved configuration.
         directory: the run's folder.
         throughput: one of the trainer's callbacks.
+        readback: another one; holds the last finished epoch's metrics.
         more: asked at the end for further entries of the result.
 
     Returns:
@@ -63,7 +66,7 @@ def fit(
                 directory,
                 status=status,
                 config=cfg,
-                metrics=plain_metrics(trainer.callback_metrics),
+                metrics=readback.epoch,
                 seconds=time.perf_counter() - start,
                 images_per_second=round(throughput.images_per_second, 2),
                 epochs=trainer.current_epoch,

@@ -85,6 +85,7 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
         cfg=cfg,
         directory=directory,
         throughput=throughput,
+        readback=readback,
         more=lambda: dict(best.best),
     )
 

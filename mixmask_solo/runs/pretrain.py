@@ -78,7 +78,14 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     ]
     trainer = build_trainer(cfg, callbacks, build_loggers(cfg, directory))
     return fit(
-        trainer, model, data, checkpoint, cfg=cfg, directory=directory, throughput=throughput
+        trainer,
+        model,
+        data,
+        checkpoint,
+        cfg=cfg,
+        directory=directory,
+        throughput=throughput,
+        readback=readback,
     )
 
 

@@ -136,9 +136,8 @@ class ProgressReport(Callback):
     def _text(self, trainer: Trainer, batches: int) -> str:
         parts = [f"{_short(k)} {v:.3f}" for k, v in self.readback.latest.items() if _shown(k)]
         for name, label in (("val_knn_acc1", "k-NN"), ("val_acc1", "linear")):
-            accuracy = trainer.callback_metrics.get(name)
-            if accuracy is not None:
-                parts.append(f"{label} {float(accuracy):.1f}%")
+            if name in self.readback.epoch:
+                parts.append(f"{label} {self.readback.epoch[name]:.1f}%")
         parts.append(f"{self.throughput.images_per_second:,.0f} img/s")
         done = self._done(trainer, batches)
         if done > self._first_batch and trainer.max_epochs:

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from mixmask_solo.runs.checkpoints import Checkpointer
+from mixmask_solo.runs.result import plain_metrics
 
 __all__ = ["NonFiniteLoss", "Readback"]
 
@@ -30,7 +31,8 @@ class _Pending(NamedTuple):
 
 
 class Readback(Callback):
-    """Keeps ``latest``: the newest step metrics that have arrived, as floats.
+    """Keeps ``latest``, the newest step metrics that have arrived, and ``epoch``, all metrics of
+    the last finished epoch, as floats.
 
     On CUDA each step's metrics are copied to pinned memory behind the step's own work and looked
     at once the copy is through, a step or two later; nothing waits.
@@ -42,6 +44,7 @@ class Readback(Callback):
     def __init__(self, checkpointer: Checkpointer | None) -> None:
         self.checkpointer = checkpointer
         self.latest: dict[str, float] = {}
+        self.epoch: dict[str, float] = {}
         self._pending: deque[_Pending] = deque()
 
     def on_train_batch_end(
@@ -72,8 +75,13 @@ class Readback(Callback):
         self._drain(wait=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at all of the epoch before a checkpoint of it is written."""
+        """Looks at all of the epoch before a checkpoint of it is written.
+
+        Metrics of an epoch are reduced over the ranks when they are first read, so every rank has
+        to read them here; a rank that read them alone would wait for ever.
+        """
         self._drain(wait=True)
+        self.epoch = plain_metrics(trainer.callback_metrics)
 
     def _drain(self, *, wait: bool) -> None:
         while self._pending:
