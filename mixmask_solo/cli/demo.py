@@ -11,6 +11,7 @@ from typing import Any
 
 from mixmask_solo.cli.app import fail
 from mixmask_solo.cli.compose import add_config_arguments, compose
+from mixmask_solo.cli.supervise import supervise
 
 __all__ = ["main"]
 
@@ -24,15 +25,15 @@ def main() -> None:
     parser.add_argument("--out", default="runs/demo", type=Path, help="folder for everything")
     args = parser.parse_args()
 
-    from mixmask_solo.cli.pretrain import run
     from mixmask_solo.cli.quiet import quiet
     from mixmask_solo.config import ConfigError
+    from mixmask_solo.runs.pretrain import pretrain
 
     quiet()
     overrides = [f"checkpoint.dir={args.out}", "auto_resume.enabled=true", *args.overrides]
     try:
         cfg = compose(args.config_path, args.config_name, overrides)
-        result = run(cfg, again="run the same command again")
+        result = supervise(COMMAND, lambda: pretrain(cfg), again="run the same command again")
         report = _report(cfg, result, args.out)
     except ConfigError as error:
         fail(COMMAND, str(error))

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixmask_solo.cli.app import fail, run_hydra
+from mixmask_solo.cli.app import run_hydra
+from mixmask_solo.cli.supervise import supervise
 
 __all__ = ["main", "summary"]
 
@@ -50,26 +51,9 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def _task(cfg: Any) -> str:
-    from mixmask_solo.data import ImageError
-    from mixmask_solo.runs.interrupt import Interrupted
     from mixmask_solo.runs.linear import linear
-    from mixmask_solo.runs.readback import NonFiniteLoss
 
-    try:
-        return summary(linear(cfg))
-    except Interrupted as stop:
-        if stop.checkpoint is None:
-            fail(COMMAND, "interrupted; nothing was saved: checkpoint.enabled is false", code=130)
-        fail(
-            COMMAND,
-            f"interrupted; saved {stop.checkpoint}; to resume, repeat the command with "
-            f"resume_from_checkpoint='{stop.checkpoint}'",
-            code=130,
-        )
-    except ImageError as error:
-        fail(COMMAND, str(error))
-    except NonFiniteLoss as error:
-        fail(COMMAND, str(error), code=1)
+    return summary(supervise(COMMAND, lambda: linear(cfg)))
 
 
 def main() -> None:

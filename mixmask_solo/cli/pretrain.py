@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixmask_solo.cli.app import fail, run_hydra
+from mixmask_solo.cli.app import run_hydra
+from mixmask_solo.cli.supervise import supervise
 
-__all__ = ["main", "run", "summary"]
+__all__ = ["main", "summary"]
 
 COMMAND = "mixmask-pretrain"
 USAGE = """
@@ -49,25 +50,10 @@ def summary(result: dict[str, Any]) -> str:
     return f"{result['status']}: {', '.join([*shown, rate])} -> {result['directory']}"
 
 
-def run(cfg: Any, *, again: str = "") -> dict[str, Any]:
-    """Pretrains; ends the process with one line when the run is interrupted or diverges."""
-    from mixmask_solo.runs.interrupt import Interrupted
-    from mixmask_solo.runs.pretrain import pretrain
-    from mixmask_solo.runs.readback import NonFiniteLoss
-
-    try:
-        return pretrain(cfg)
-    except Interrupted as stop:
-        if stop.checkpoint is None:
-            fail(COMMAND, "interrupted; nothing was saved: checkpoint.enabled is false", code=130)
-        how = again or f"repeat the command with resume_from_checkpoint='{stop.checkpoint}'"
-        fail(COMMAND, f"interrupted; saved {stop.checkpoint}; to resume, {how}", code=130)
-    except NonFiniteLoss as error:
-        fail(COMMAND, str(error), code=1)
-
-
 def _task(cfg: Any) -> str:
-    return summary(run(cfg))
+    from mixmask_solo.runs.pretrain import pretrain
+
+    return summary(supervise(COMMAND, lambda: pretrain(cfg)))
 
 
 def main() -> None:
