@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keeps the trainer's small talk away from what a run has to say."""
+"""Lets a run's own warnings through and keeps the trainer's small talk away."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HARMLESS = (
 
 
 def quiet() -> None:
-    """Warnings only, and of those not the ones that do not concern the user of a command."""
+    """Sets up logging for a command, after Hydra has (the recipes tell it to disable all)."""
     import lightning.fabric  # sets its loggers' levels when imported, so it has to come first
     import lightning.pytorch  # noqa: F401
 
@@ -26,3 +26,11 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
+    ours = logging.getLogger("mixmask_solo")
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.startswith(ours.name) and isinstance(logger, logging.Logger):
+            logger.disabled = False
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        ours.addHandler(handler)
