@@ -152,7 +152,7 @@ def changed(base: dict[str, Any], changes: dict[str, Any]) -> Any:
 
 
 def label(case: Case) -> str:
-    return ",".join(f"{key}={value}" for key, value in case[0].items())
+    return ",".join(f"{k}={'deleted' if v is DELETE else v}" for k, v in case[0].items())
 
 
 def expect(case: Case, line: str) -> None:
