@@ -106,7 +106,9 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     path = values.get(_KEY)
     if isinstance(path, str) and Path(path).expanduser().is_dir():
         values[_KEY] = str(find_checkpoint(path))
-    resolved = _resolve_linear(values)
+    resolved = resolve_linear(
+        values, trainer_keys=trainer_keys(), visible=torch.cuda.device_count()
+    )
     resolved.probe = asdict(probe)
     _refuse_contradictions(resolved)
     try:
@@ -119,18 +121,6 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
         view = (values.get("data") or {}).get("augmentations") or {}
         resolved.data.augmentations = {**first_view(config), **view} or {}
     return resolved, pretrained
-
-
-def _resolve_linear(values: dict[str, Any]) -> DictConfig:
-    """``resolve_linear`` with the schedule ``exponential``, which is ours and a probe's alone."""
-    scheduler = values.get("scheduler")
-    exponential = isinstance(scheduler, dict) and scheduler.get("name") == "exponential"
-    if exponential:
-        values = {**values, "scheduler": {**scheduler, "name": "none"}}  # type: ignore[dict-item]
-    cfg = resolve_linear(values, trainer_keys=trainer_keys(), visible=torch.cuda.device_count())
-    if exponential:
-        cfg.scheduler.name = "exponential"
-    return cfg
 
 
 def _refuse_contradictions(cfg: DictConfig) -> None:
