@@ -34,8 +34,12 @@ class Throughput(Callback):
         """Over the whole run; 0 before the first batch."""
         return self.images / self.seconds if self.seconds else 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock, also of a run that resumes within an epoch."""
+        self._start = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the clock anew: what lies between epochs is not training."""
         self._start = time.perf_counter()
 
     def on_train_batch_end(
