@@ -29,6 +29,7 @@ class Host:
         base: parent of all methods.
         base_momentum: parent of those with a momentum network.
         linear: the probe.
+        extras: classes put before every method built on this host.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Host:
     base: type[Any]
     base_momentum: type[Any]
     linear: type[Any]
+    extras: tuple[type[Any], ...] = ()
 
 
 @cache

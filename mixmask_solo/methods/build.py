@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.mixin import BranchesMixin
+from mixmask_solo.methods.own import own_methods
 from mixmask_solo.strategies import build_strategies
 
 if TYPE_CHECKING:
@@ -19,16 +20,18 @@ def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
     """MixMask-capable classes of a host by method name.
 
     Args:
-        host: the host whose ``byol``, ``mocov2plus``, ``simclr``, ``simsiam`` are extended.
+        host: the host whose methods are extended.
         module: importable module that will hold the classes under their names, so that they pickle.
     """
-    return {name: _build(name, host, module) for name in FAMILIES if name in host.methods}
+    concrete = {**host.methods, **own_methods(host)}
+    return {
+        name: _build(name, concrete[name], host, module) for name in FAMILIES if name in concrete
+    }
 
 
-def _build(name: str, host: Host, module: str) -> type[Any]:
-    concrete = host.methods[name]
+def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]:
+    base = _base(concrete, host)
     momentum = issubclass(concrete, host.base_momentum)
-    base = host.base_momentum if momentum else host.base
     mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, base), {})
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:
@@ -39,7 +42,7 @@ def _build(name: str, host: Host, module: str) -> type[Any]:
 
     cls = type(
         f"MixMask{concrete.__name__}",
-        (concrete, mixin),
+        (*host.extras, concrete, mixin),
         {
             "__module__": module,
             "__doc__": f"{concrete.__name__} of the {host.name} host, with strategies.",
@@ -50,6 +53,14 @@ def _build(name: str, host: Host, module: str) -> type[Any]:
     )
     _assert_order(cls, concrete, base)
     return cls
+
+
+def _base(concrete: type[Any], host: Host) -> type[Any]:
+    """The class whose ``training_step`` returns ``out``: the mixin stands right above it."""
+    own: type[Any] | None = getattr(concrete, "step_base", None)
+    if own is not None:
+        return own
+    return host.base_momentum if issubclass(concrete, host.base_momentum) else host.base
 
 
 def _assert_order(cls: type[Any], concrete: type[Any], base: type[Any]) -> None:

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+r"""The mixture loss of each method family: what predicts, what is predicted, how it is summed.
+
+All families weigh two pair losses by the own share, :math:`\lambda_i\,\ell(\text{pred}_i, t_i) +
+(1-\lambda_i)\,\ell(\text{pred}_i, t_{\pi(i)})` (paper, Eq. 6), against the *one* forward pass of
+the mixed images. They differ in ℓ, in the targets, and in the reduction over the un-mixed views,
+which follows the host's own loss, so that mixed and clean terms keep the published 1 : 1.
+
+``pairing: query`` is Eq. 6: mixed images only predict. ``pairing: pair`` is the family's complete
+two-view loss between an un-mixed view and the mixed one, as Un-Mix's README words it. Only MoCo's
+query form is published as code; the others are the two natural readings of the text.
+"""
+
+from __future__ import annotations
+
+from mixmask_solo.methods.families.base import Family, Mixed
+from mixmask_solo.methods.families.cosine import BYOLFamily, SimSiamFamily
+from mixmask_solo.methods.families.moco import MoCoFamily
+from mixmask_solo.methods.families.simclr import SimCLRFamily
+
+__all__ = ["FAMILIES", "Family", "Mixed"]
+
+FAMILIES: dict[str, Family] = {
+    "byol": BYOLFamily(),
+    "mocov2plus": MoCoFamily(),
+    "simclr": SimCLRFamily(),
+    "simsiam": SimSiamFamily(),
+}
