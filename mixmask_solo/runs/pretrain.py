@@ -20,7 +20,7 @@ from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
 from mixmask_solo.runs.progress import ProgressReport, Throughput
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.trainer import build_loggers, build_trainer, trainer_keys
-from mixmask_solo.strategies import STRATEGIES, build_strategies
+from mixmask_solo.strategies import BLOCKS, build_strategies
 
 __all__ = ["pretrain", "resolve"]
 
@@ -33,7 +33,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     """
     resolved = resolve_pretrain(
         cfg,
-        blocks=STRATEGIES,
+        blocks=BLOCKS,
         trainer_keys=trainer_keys(),
         visible=torch.cuda.device_count(),
     )
