@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["DATASETS", "MOMENTUM_METHODS", "TWO_VIEW_METHODS", "DataSet"]
+__all__ = ["DATASETS", "HEADS", "MOMENTUM_METHODS", "TWO_VIEW_METHODS", "DataSet"]
 
 
 class DataSet(NamedTuple):
@@ -40,3 +40,6 @@ MOMENTUM_METHODS = ("byol", "mocov2plus")
 
 TWO_VIEW_METHODS = ("mocov2plus", "simsiam")
 """Methods whose loss is written for exactly two large crops."""
+
+HEADS = {"simclr": ("solo", "htdt"), "simsiam": ("solo", "patrickhua")}
+"""Choices of ``method_kwargs.head`` by method; the first is the default."""

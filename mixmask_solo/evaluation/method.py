@@ -15,7 +15,7 @@ from mixmask_solo.config.nearest import listing
 from mixmask_solo.evaluation.backbone import backbone_block, load_weights, new_backbone
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.evaluation.strict import load_strictly
-from mixmask_solo.host import load
+from mixmask_solo.methods import get_methods
 
 __all__ = ["has_projector", "load_network"]
 
@@ -75,19 +75,21 @@ def _build(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
 
 
 def _load_projector(method: Any, pretrained: Pretrained) -> None:
-    weights = {
-        name.removeprefix("projector."): tensor
-        for name, tensor in pretrained.state.items()
-        if name.startswith("projector.")
-    }
-    what = f"checkpoint '{pretrained.path}' does not fit its method's projector"
-    load_strictly(
-        method.projector, weights, what, "its configuration and its weights are not of one run"
-    )
+    hint = "its configuration and its weights are not of one run"
+    for part in ("projector", "projector_norm"):  # the latter in SimCLR's head htdt alone
+        module = getattr(method, part, None)
+        if module is not None:
+            weights = {
+                name.removeprefix(f"{part}."): tensor
+                for name, tensor in pretrained.state.items()
+                if name.startswith(f"{part}.")
+            }
+            what = f"checkpoint '{pretrained.path}' does not fit its method's {part}"
+            load_strictly(module, weights, what, hint)
 
 
 def _methods() -> dict[str, type[Any]]:
-    return load("builtin").methods
+    return get_methods("builtin")
 
 
 def _name(pretrained: Pretrained) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
+from mixmask_solo.config.tables import HEADS
 
 __all__ = ["METHOD_KWARGS", "Momentum"]
 
@@ -19,12 +20,17 @@ class _Projector:
 
 
 @dataclass
-class _SimCLR(_Projector):
+class _Contrastive(_Projector):
     temperature: float = option(above=0.0)
 
 
 @dataclass
-class _MoCoV2Plus(_SimCLR):
+class _SimCLR(_Contrastive):
+    head: str = option("solo", choices=HEADS["simclr"])
+
+
+@dataclass
+class _MoCoV2Plus(_Contrastive):
     queue_size: int = option(65_536, low=1)
 
 
@@ -37,6 +43,7 @@ class _BYOL(_Projector):
 class _SimSiam(_BYOL):
     # solo-learn's own SimSiam files set it, though no loss there reads it
     temperature: float | None = option(None, above=0.0, absent=True)
+    head: str = option("solo", choices=HEADS["simsiam"])
 
 
 METHOD_KWARGS: dict[str, type[Any]] = {
