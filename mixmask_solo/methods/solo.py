@@ -7,4 +7,5 @@ from mixmask_solo.host import load
 from mixmask_solo.methods.build import build_methods
 
 METHODS = build_methods(load("solo"), __name__)
-globals().update({cls.__name__: cls for cls in METHODS.values()})
+REGISTERED = dict(METHODS)
+globals().update({cls.__name__: cls for cls in REGISTERED.values()})
