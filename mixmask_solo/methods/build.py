@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.heads import BEHIND, FRONT, check_head
 from mixmask_solo.methods.mixin import BranchesMixin
+from mixmask_solo.methods.online_knn import OnlineKNN
 from mixmask_solo.methods.own import own_methods
 from mixmask_solo.strategies import build_strategies
 
@@ -34,7 +35,7 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
     base = _base(concrete, host)
     momentum = issubclass(concrete, host.base_momentum)
     front, behind = ([table[name]] if name in table else [] for table in (FRONT, BEHIND))
-    mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, *behind, base), {})
+    mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, *behind, OnlineKNN, base), {})
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:
         """The host's defaults and checks, then those of the strategies' blocks."""

@@ -50,7 +50,7 @@ WRONG_PRETRAIN: list[Case] = [
     ({"augmentations.0.rotation": {}}, ["unknown key augmentations[0].rotation"]),
     ({"backbone.stm": "cifar"}, ["backbone.stm", "did you mean stem?"]),
     # unknown names
-    ({"method": "mocov2"}, ["method is 'mocov2'", "simsiam", "did you mean mocov2plus?"]),
+    ({"method": "mocov2pls"}, ["method is 'mocov2pls'", "simsiam", "did you mean mocov2plus?"]),
     ({"optimizer.name": "adm"}, ["optimizer.name is 'adm'", "did you mean adam?"]),
     ({"scheduler.name": "warmup_cosin"}, ["scheduler.name", "did you mean warmup_cosine?"]),
     ({"scheduler.interval": "batch"}, ["scheduler.interval is 'batch'", "step or epoch"]),

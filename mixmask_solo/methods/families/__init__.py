@@ -16,12 +16,14 @@ from __future__ import annotations
 from mixmask_solo.methods.families.base import Family, Mixed
 from mixmask_solo.methods.families.cosine import BYOLFamily, SimSiamFamily
 from mixmask_solo.methods.families.moco import MoCoFamily
+from mixmask_solo.methods.families.mocov2 import MoCoV2Family
 from mixmask_solo.methods.families.simclr import SimCLRFamily
 
 __all__ = ["FAMILIES", "Family", "Mixed"]
 
 FAMILIES: dict[str, Family] = {
     "byol": BYOLFamily(),
+    "mocov2": MoCoV2Family(),
     "mocov2plus": MoCoFamily(),
     "simclr": SimCLRFamily(),
     "simsiam": SimSiamFamily(),
