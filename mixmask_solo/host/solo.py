@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from typing import Any
 
 from mixmask_solo.host import Host
-from mixmask_solo.host.solo_extras import OurKeys
 
 __all__ = ["HOST", "REGISTRY"]
 
 _HINT = "pip install 'mixmask_solo[solo]', or choose host: builtin"
-_NEEDED = ("byol", "mocov2plus", "simclr", "simsiam")
+_PARTS = ("BaseMethod", "LinearModel", "METHODS", "base")
+_METHODS = ("byol", "mocov2plus", "simclr", "simsiam")
 
 try:
     import solo.methods as solo
@@ -25,12 +26,14 @@ def _problem() -> str:
     base = getattr(solo, "BaseMethod", None)
     if base is not None and "cfg" not in inspect.signature(base.__init__).parameters:
         return "this solo-learn is too old, its methods take no cfg"
-    missing = [name for name in ("BaseMethod", "LinearModel", "METHODS") if not hasattr(solo, name)]
-    missing += [name for name in _NEEDED if name not in getattr(solo, "METHODS", ())]
+    missing = [name for name in _PARTS if not hasattr(solo, name)]
+    missing += [name for name in _METHODS if name not in getattr(solo, "METHODS", ())]
+    if not missing and not hasattr(solo.base, "BaseMomentumMethod"):
+        missing = ["BaseMomentumMethod"]
     return f"this solo-learn has no {', '.join(missing)}" if missing else ""
 
 
-if _problem():
+if _problem():  # before anything heavy is imported: the plugin asks at every start
     raise ImportError(f"{_problem()}: {_HINT}")
 
 REGISTRY: dict[str, type[Any]] = solo.METHODS
@@ -42,5 +45,5 @@ HOST = Host(
     solo.BaseMethod,
     solo.base.BaseMomentumMethod,
     solo.LinearModel,
-    extras=(OurKeys,),
+    extras=(import_module("mixmask_solo.host.solo_extras").OurKeys,),
 )
