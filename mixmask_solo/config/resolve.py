@@ -23,6 +23,7 @@ from mixmask_solo.config.schema import (
     Momentum,
     Pretrain,
 )
+from mixmask_solo.config.solo_only import check_solo_only
 from mixmask_solo.config.tables import MOMENTUM_METHODS
 
 __all__ = ["resolve_linear", "resolve_pretrain"]
@@ -69,6 +70,7 @@ def resolve_pretrain(
             batch_size=run.optimizer.batch_size,
             sync_batchnorm=run.sync_batchnorm,
         )
+    check_solo_only(run.method, kwargs, batch=batch, max_epochs=run.max_epochs, large=large)
     run.name = run.name or f"{run.method}-{run.data.dataset}"
     result = filled(values, run)
     result["method_kwargs"] = filled(values.get("method_kwargs"), kwargs)

@@ -35,10 +35,13 @@ DATASETS = {
     "parquet": DataSet(None, 224, "folder"),
 }
 
-MOMENTUM_METHODS = ("byol", "mocov2", "mocov2plus")
+MOMENTUM_METHODS = ("byol", "dino", "mocov2", "mocov2plus", "mocov3", "nnbyol", "ressl")
 """Methods with an EMA copy of the network; only these read ``momentum``."""
 
-TWO_VIEW_METHODS = ("mocov2", "mocov2plus", "simsiam")
+TWO_VIEW_METHODS = (
+    *("mocov2", "mocov2plus", "simsiam"),
+    *("barlow_twins", "dino", "mocov3", "nnbyol", "nnclr", "nnsiam", "ressl", "vicreg"),
+)
 """Methods whose loss is written for exactly two large crops."""
 
 HEADS = {"simclr": ("solo", "htdt"), "simsiam": ("solo", "patrickhua")}

@@ -10,6 +10,7 @@ from mixmask_solo.methods.heads import BEHIND, FRONT, check_head
 from mixmask_solo.methods.mixin import BranchesMixin
 from mixmask_solo.methods.online_knn import OnlineKNN
 from mixmask_solo.methods.own import own_methods
+from mixmask_solo.methods.refused import check_options
 from mixmask_solo.strategies import build_strategies
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
         """The host's defaults and checks, then those of the strategies' blocks."""
         cfg = concrete.add_and_assert_specific_cfg(cfg)
         check_head(name, cfg)
-        build_strategies(cfg)
+        check_options(name, build_strategies(cfg))
         return cfg
 
     cls = type(

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError, resolve_pretrain
 from mixmask_solo.data import build_pretrain
-from mixmask_solo.methods import get_methods
+from mixmask_solo.methods import get_method
+from mixmask_solo.methods.refused import check_method, check_options
 from mixmask_solo.runs.checkpoints import Checkpointer
 from mixmask_solo.runs.embedding import EmbeddingStd
 from mixmask_solo.runs.interrupt import InterruptSaver
@@ -31,13 +32,15 @@ def resolve(cfg: DictConfig) -> DictConfig:
     Raises:
         ConfigError: naming the key, its value, what is allowed.
     """
+    check_method(cfg.get("method"))
     resolved = resolve_pretrain(
         cfg,
         blocks=BLOCKS,
         trainer_keys=trainer_keys(),
         visible=torch.cuda.device_count(),
     )
-    build_strategies(resolved)
+    check_options(resolved.method, build_strategies(resolved))
+    _method(resolved)
     return resolved
 
 
@@ -89,9 +92,16 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     )
 
 
+def _method(cfg: DictConfig) -> type[Any]:
+    try:
+        return get_method(cfg.method, cfg.host)
+    except (ImportError, ValueError) as error:  # hosts know nothing of our errors
+        raise ConfigError(str(error)) from error
+
+
 def _model(cfg: DictConfig) -> LightningModule:
     try:
-        model: LightningModule = get_methods(cfg.host)[cfg.method](cfg)
-    except (ImportError, ValueError) as error:  # hosts know nothing of our errors
+        model: LightningModule = _method(cfg)(cfg)
+    except (ImportError, ValueError) as error:
         raise ConfigError(str(error)) from error
     return model

@@ -209,7 +209,7 @@ def test_moco_pair_adds_the_mixed_images_as_keys() -> None:
     assert loss.item() == pytest.approx(expected / N, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", sorted(FAMILIES))
+@pytest.mark.parametrize("method", ["byol", "mocov2", "mocov2plus", "simclr", "simsiam"])
 def test_switch_off_keeps_only_the_own_term(method: str) -> None:
     r = random(5)
     out = {k: [F.normalize(t, dim=1) for t in r[k]] for k in ("z", "p", "momentum_z")}

@@ -8,19 +8,15 @@ from typing import Any, Literal
 
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
+from mixmask_solo.config.schema.projector import Predictor, Projector
+from mixmask_solo.config.schema.solo_methods import SOLO_METHOD_KWARGS
 from mixmask_solo.config.tables import HEADS
 
 __all__ = ["METHOD_KWARGS", "MOMENTUM", "Momentum"]
 
 
 @dataclass
-class _Projector:
-    proj_hidden_dim: int = option(low=1)
-    proj_output_dim: int = option(low=1)
-
-
-@dataclass
-class _Contrastive(_Projector):
+class _Contrastive(Projector):
     temperature: float = option(above=0.0)
 
 
@@ -63,23 +59,19 @@ class _MoCoV2:
 
 
 @dataclass
-class _BYOL(_Projector):
-    pred_hidden_dim: int = option(low=1)
-
-
-@dataclass
-class _SimSiam(_BYOL):
+class _SimSiam(Predictor):
     # solo-learn's own SimSiam files set it, though no loss there reads it
     temperature: float | None = option(None, above=0.0, absent=True)
     head: str = option("solo", choices=HEADS["simsiam"])
 
 
 METHOD_KWARGS: dict[str, type[Any]] = {
-    "byol": _BYOL,
+    "byol": Predictor,
     "mocov2": _MoCoV2,
     "mocov2plus": _MoCoV2Plus,
     "simclr": _SimCLR,
     "simsiam": _SimSiam,
+    **SOLO_METHOD_KWARGS,
 }
 
 
