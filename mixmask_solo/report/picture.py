@@ -17,26 +17,30 @@ from mixmask_solo.report.gallery import Panel, gallery
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Step, Strategy, build_strategies
 
-__all__ = ["own_pixels", "panels", "picture"]
+__all__ = ["origins", "own_pixels", "panels", "picture"]
 
 _STEPS = 64  # looked at for a mixture of each kind; a coin of 0.1 misses in one case of a thousand
 
 
-def own_pixels(mixture: Mixture, again: Mixture) -> Tensor | None:
-    """Where a mixture keeps each image's own pixels.
-
-    Args:
-        mixture: of the images.
-        again: the same draw applied to images whose pixels hold their own index, which tells
-            every pixel's origin whatever the strategy is.
+def own_pixels(mixture: Mixture) -> Tensor | None:
+    """Where a mixture of :func:`origins` keeps each image's own pixels.
 
     Returns:
         ``(N, H, W)`` bool, or None where pixels have two origins (Mixup).
     """
     index = torch.arange(len(mixture.lam))[:, None, None]
-    origin = again.images[:, 0]
+    origin = mixture.images[:, 0]
     own, other = origin == index, origin == mixture.partner[:, None, None]
     return own if bool((own | other).all()) else None
+
+
+def origins(n: int, height: int, width: int) -> Tensor:
+    """``(n, 1, height, width)`` images whose pixels hold their image's index.
+
+    The same draw applied to these tells every pixel's origin, whatever the strategy is.
+    """
+    index = torch.arange(n, dtype=torch.float32)[:, None, None, None]
+    return index.expand(n, 1, height, width).contiguous()
 
 
 def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
@@ -48,17 +52,16 @@ def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
         seed: the run's.
     """
     n, _, height, width = x.shape
-    index = torch.arange(n, dtype=torch.float32)[:, None, None, None]
-    index = index.expand(n, 1, height, width).contiguous()
+    small, full = origins(2, height, width), origins(n, height, width)
     found: dict[tuple[str, bool], Panel] = {}
     for batch in range(_STEPS):
         step = Step(seed, 0, batch, 0, torch.device("cpu"))
         for strategy in strategies:
-            made = zip(strategy.branches([x], step), strategy.branches([index], step), strict=True)
-            for branch, again in made:
-                mask = own_pixels(branch.mixture, again.mixture)
-                key = (branch.name, mask is None)
-                found.setdefault(key, Panel(branch.mixture, mask))
+            for at, probe in enumerate(strategy.branches([small], step)):
+                key = (probe.name, own_pixels(probe.mixture) is None)
+                if key not in found:
+                    mask = own_pixels(strategy.branches([full], step)[at].mixture)
+                    found[key] = Panel(strategy.branches([x], step)[at].mixture, mask)
     names = [name for name, _ in found]
     return [
         panel._replace(title=_title(name, blended, names.count(name)) if len(found) > 1 else None)
@@ -87,7 +90,7 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
     data = build_pretrain(cfg)
     data.setup("fit")
     _, views, _ = next(iter(data.train_dataloader()))
-    x = views[0][:n]
+    x = views[0]  # all of it: partners are drawn from the whole batch
     drawn = panels(strategies, x, int(cfg.seed))
     if not drawn:
         raise ConfigError(f"none of the first {_STEPS} steps is mixed: raise mixmask.prob")
@@ -95,7 +98,7 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (view.mean, view.std))
     shown = [p._replace(mixture=_denormalised(p.mixture, mean, std)) for p in drawn]
     out.parent.mkdir(parents=True, exist_ok=True)
-    return gallery((x * std + mean).clamp(0, 1), shown, out)
+    return gallery((x * std + mean).clamp(0, 1), shown, out, count=n)
 
 
 def _denormalised(mixture: Mixture, mean: Tensor, std: Tensor) -> Mixture:

@@ -163,3 +163,16 @@ def test_the_branch_carries_the_blocks_loss_options() -> None:
     made = branch(block, step())
     assert (made.name, made.weight, made.pairing) == ("unmix", 0.5, "pair")
     assert (made.switch, made.targets) == (False, "other")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("prob", [0.0, 1.0])
+def test_the_host_never_waits_for_the_device(prob: float) -> None:
+    [strategy] = strategies({"prob": prob})
+    x = images(4).cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        strategy.branches([x, x], Step(5, 0, 0, 0, x.device))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
