@@ -51,8 +51,8 @@ def gather_keys(x: Tensor) -> Tensor:
 def mean_over_ranks(x: Tensor) -> Tensor:
     """Mean of a statistic over all processes; gradients flow to this process's part alone.
 
-    Together with the averaging of gradients over processes that is what Barlow Twins' published
-    ``all_reduce`` gives, too.
+    So does the ``all_reduce`` of Barlow Twins, which autograd does not see: each process gets the
+    derivative by its own rows, which DDP then divides by the number of processes once more.
 
     Args:
         x: any shape, equal in all processes.
