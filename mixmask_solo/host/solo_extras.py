@@ -41,8 +41,9 @@ class OurKeys(_Method):
 
     def __init__(self, cfg: DictConfig) -> None:
         _check_backbone(cfg, self._BACKBONES)
-        super().__init__(cfg)
         module: Any = self
+        _complete_in_place(cfg, module.add_and_assert_specific_cfg(cfg))
+        super().__init__(cfg)
         self._replace_stems(cfg)
         self.lr_gamma: float = OmegaConf.select(cfg, "scheduler.gamma", default=0.1)
         steps = module.lr_decay_steps
@@ -87,6 +88,16 @@ class OurKeys(_Method):
             for part in ("conv1", "maxpool"):
                 copy = momentum_copy(getattr(module.backbone, part))
                 setattr(module.momentum_backbone, part, copy)
+
+
+def _complete_in_place(cfg: DictConfig, completed: DictConfig) -> None:
+    """solo-learn's classes and scripts go on reading the configuration that they passed in.
+
+    Its own checks therefore write into it; ours return a completed copy.
+    """
+    if completed is not cfg:
+        for key in completed:
+            OmegaConf.update(cfg, str(key), completed._get_node(key), merge=False, force_add=True)
 
 
 def _check_backbone(cfg: DictConfig, known: dict[str, Any]) -> None:

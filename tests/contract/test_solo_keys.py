@@ -134,3 +134,17 @@ def test_without_our_keys_the_optimiser_is_solo_learns(solo_host, make_cfg) -> N
     (a,), (b,) = (model.configure_optimizers()[1] for model in (plain, ours))
     assert type(a["scheduler"]) is type(b["scheduler"])
     assert a["interval"] == b["interval"]
+
+
+def test_the_configuration_passed_in_is_completed(solo_host, make_cfg) -> None:
+    """solo-learn's scripts read defaults from it after they have built the method."""
+    cfg = make_cfg("mocov2plus", **{"method_kwargs.queue_size": 8})
+    cfg.method = "mocov2"
+    for key in ("performance", "momentum", "knn_eval"):
+        cfg.pop(key, None)
+    cfg.method_kwargs.pop("symmetric", None)
+    model = get_methods("solo")["mocov2"](cfg)
+    assert cfg.performance.disable_channel_last is False
+    assert cfg.momentum == {"base_tau": 0.999, "final_tau": 0.999, "classifier": False}
+    assert cfg.method_kwargs.symmetric is False
+    assert model.cfg == cfg
