@@ -22,13 +22,12 @@ def replace_classes() -> None:
     """Registers, and lets every name in ``solo.methods`` that meant an original mean ours."""
     methods = importlib.import_module("solo.methods")
     originals = dict(methods.METHODS)
-    for name, ours in mixmask_solo.register().items():
-        for attribute, value in list(vars(methods).items()):
-            if value is originals.get(name):
-                setattr(methods, attribute, ours)
+    ours = {originals[name]: c for name, c in mixmask_solo.register().items() if name in originals}
     replaced = [
-        n for n, v in vars(methods).items() if getattr(v, "__module__", "").startswith("mix")
+        n for n, value in vars(methods).items() if isinstance(value, type) and value in ours
     ]
+    for name in replaced:
+        setattr(methods, name, ours[getattr(methods, name)])
     print(f"classes replaced: {', '.join(sorted(replaced))}", flush=True)
 
 
