@@ -43,9 +43,13 @@ def step(cls: type[Any], cfg: DictConfig, batch: list[Any], state: Any = None) -
 
 @pytest.mark.filterwarnings("ignore")
 def test_without_a_block_it_is_the_hosts_own(
-    host: Host, method: str, make_cfg: Callable[..., DictConfig], batch: list[Any]
+    host: Host,
+    method: str,
+    make_cfg: Callable[..., DictConfig],
+    class_of: Callable[[Host, str], type[Any]],
+    batch: list[Any],
 ) -> None:
-    a, loss_a = step(host.methods[method], make_cfg(method), batch)
+    a, loss_a = step(class_of(host, method), make_cfg(method), batch)
     random_a = torch.get_rng_state()
     b, loss_b = step(get_methods(host.name)[method], make_cfg(method), batch)
     assert torch.equal(loss_a, loss_b)

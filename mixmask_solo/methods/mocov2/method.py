@@ -33,6 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixmask_solo.methods.mocov2.options import complete_mocov2
 from mixmask_solo.methods.mocov2.shuffle import Permutations, encode_shuffled
 from mixmask_solo.networks import KeyQueue, split_batch_norm
 from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
@@ -58,7 +59,8 @@ class MoCoV2(KeyQueue, _Host):
     """
 
     def __init__(self, cfg: Any) -> None:
-        super().__init__(cfg)
+        # solo-learn's bases read defaults from the very object they were given.
+        super().__init__(complete_mocov2(cfg))
         kwargs = self.cfg.method_kwargs
         self.temperature: float = kwargs.temperature
         self.symmetric: bool = kwargs.symmetric
