@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -25,6 +26,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mixmask_solo import register
 from mixmask_solo.evaluation.method import load_network
 from mixmask_solo.evaluation.pretrained import read_pretrained
+from mixmask_solo.strategies import build_strategies
 
 pytestmark = [pytest.mark.solo, pytest.mark.filterwarnings("ignore")]
 
@@ -152,6 +154,32 @@ def registered(monkeypatch):
     yield registry
     registry.clear()
     registry.update(before)
+
+
+RECIPES = sorted(
+    file.relative_to(ROOT / "scripts/pretrain").with_suffix("").as_posix()
+    for file in (ROOT / "scripts/pretrain").glob("*/*.yaml")
+    if file.parent.name != "digits"  # a data set that solo-learn does not have
+)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_it_understands_every_recipe(checkout, images, registered, recipe) -> None:
+    """What its main_pretrain.py does with a configuration before it reads images."""
+    folder, _, name = recipe.partition("/")
+    custom = data(images) if folder == "tiny-imagenet" else []
+    with initialize_config_dir(str(ROOT / "scripts/pretrain" / folder), version_base="1.2"):
+        cfg = compose(name, overrides=custom)
+    OmegaConf.set_struct(cfg, False)
+    written = cfg.optimizer.lr
+    cfg = importlib.import_module("solo.args.pretrain").parse_cfg(cfg)
+    images_a_step = cfg.optimizer.batch_size * cfg.num_nodes
+    images_a_step *= 1 if cfg.devices == "1" else len(cfg.devices)
+    assert cfg.optimizer.lr == pytest.approx(written * images_a_step / 256)
+    assert isinstance(cfg.data.num_workers, int)
+    cfg = registered[cfg.method].add_and_assert_specific_cfg(cfg)
+    blocks = [block for block in ("mixmask", "unmix") if block in name.split("_")]
+    assert [s.name for s in build_strategies(cfg)] == blocks
 
 
 def main_linear(checkout: Path, checkpoint: Path, images: Path, cwd: Path) -> Any:
