@@ -36,7 +36,7 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
     base = _base(concrete, host)
     momentum = issubclass(concrete, host.base_momentum)
     front, behind = ([table[name]] if name in table else [] for table in (FRONT, BEHIND))
-    mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, *behind, OnlineKNN, base), {})
+    mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, OnlineKNN, *behind, base), {})
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:
         """The host's defaults and checks, then those of the strategies' blocks."""

@@ -28,7 +28,7 @@ def config(method: str, **kwargs: Any) -> DictConfig:
         {
             "method": method,
             "seed": 1,
-            "backbone": {"name": "resnet18", "kwargs": {}},
+            "backbone": {"name": "resnet10t", "kwargs": {}},
             "method_kwargs": {
                 **base,
                 **more.get(method, {"pred_hidden_dim": 12, "temperature": T, "queue_size": 12}),
@@ -36,7 +36,7 @@ def config(method: str, **kwargs: Any) -> DictConfig:
             },
             "momentum": {"base_tau": 0.9, "final_tau": 1.0},
             "data": {
-                "dataset": "cifar10",
+                "dataset": "custom",
                 "num_classes": 10,
                 "num_large_crops": 2,
                 "num_small_crops": 0,
@@ -63,7 +63,7 @@ def build(method: str, **kwargs: Any) -> Any:
 
 def batch(views: int = 2) -> list[Any]:
     g = torch.Generator().manual_seed(3)
-    x = list(torch.randn(views, N, 3, 16, 16, generator=g, dtype=torch.float64))
+    x = list(torch.randn(views, N, 3, 32, 32, generator=g, dtype=torch.float64))
     return [torch.arange(N), x, torch.arange(N) % 10]
 
 
@@ -136,6 +136,22 @@ def test_evaluation_uses_the_running_statistics() -> None:
     assert model.projector_norm.num_batches_tracked == 1
     assert torch.isfinite(model.training_step(batch(), 0))  # in evaluation mode too
     assert model.projector_norm.num_batches_tracked == 1
+
+
+def test_the_online_knn_on_projections_compares_normalised_ones() -> None:
+    """Validation passes go through the norm, so the training features must, too."""
+    torch.manual_seed(0)
+    cfg = config("simclr", head="htdt", mixmask={"grid_size": 4})
+    cfg.knn_eval = {"enabled": True, "k": 2, "distance_func": "cosine", "features": "projector"}
+    model, seen = get_methods("builtin")["simclr"](cfg).double(), {}
+    model.log = model.log_dict = lambda *_, **__: None
+    model.knn.update = lambda **features: seen.update(features)
+    _, (x1, x2), _ = data = batch()
+    expected = F.batch_norm(
+        torch.cat([project(model, x1), project(model, x2)]), None, None, training=True
+    )
+    model.training_step(data, 0)
+    torch.testing.assert_close(seen["train_features"], expected)
 
 
 def test_small_crops_are_normalised_with_the_others() -> None:
