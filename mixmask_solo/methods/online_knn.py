@@ -22,7 +22,7 @@ _KEY = "knn_eval.features"
 
 
 class OnlineKNN(_Host):
-    """``knn_eval.features: projector`` on either host; stands under the strategies, above what makes ``out``.
+    """``knn_eval.features: projector`` on either host; stands under the strategies (build.py).
 
     Both hosts hand ``feats`` to their k-NN: of the large crops in their training step, and of
     what ``base_validation_step`` returns. With ``backbone`` nothing changes. With ``projector``
