@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pkgutil
+from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,13 @@ def test_a_users_group_of_the_same_name_goes_before_ours(mine: Path) -> None:
         "# @package method_kwargs.mixmask\ngrid_size: 16\n"
     )
     assert composed(mine, "+mixmask=imagenet")["method_kwargs"]["mixmask"] == {"grid_size": 16}
+
+
+def test_the_distribution_ships_the_plugin() -> None:
+    """An ``__init__.py`` would hide other people's plugins; see setup.cfg for ``package_dir``."""
+    root = Path(__file__).parents[2]
+    metadata = ConfigParser()
+    metadata.read(root / "setup.cfg")
+    assert metadata["options"]["py_modules"] == PLUGIN
+    assert metadata["options"]["package_dir"].strip() == "= ."
+    assert not (root / "hydra_plugins" / "__init__.py").exists()
