@@ -75,17 +75,15 @@ def _build(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
 
 
 def _load_projector(method: Any, pretrained: Pretrained) -> None:
-    hint = "its configuration and its weights are not of one run"
-    for part in ("projector", "projector_norm"):  # the latter in SimCLR's head htdt alone
-        module = getattr(method, part, None)
-        if module is not None:
-            weights = {
-                name.removeprefix(f"{part}."): tensor
-                for name, tensor in pretrained.state.items()
-                if name.startswith(f"{part}.")
-            }
-            what = f"checkpoint '{pretrained.path}' does not fit its method's {part}"
-            load_strictly(module, weights, what, hint)
+    weights = {
+        name.removeprefix("projector."): tensor
+        for name, tensor in pretrained.state.items()
+        if name.startswith("projector.")
+    }
+    what = f"checkpoint '{pretrained.path}' does not fit its method's projector"
+    load_strictly(
+        method.projector, weights, what, "its configuration and its weights are not of one run"
+    )
 
 
 def _methods() -> dict[str, type[Any]]:

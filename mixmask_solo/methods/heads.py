@@ -2,7 +2,7 @@
 """Heads of the code bases behind the papers' small-image numbers, in place of solo-learn's.
 
 ``method_kwargs.head`` of SimCLR: ``solo``, or ``htdt`` (htdt/self-supervised: Linear, BN, ReLU,
-Linear, and a BN of the embedding over *both* views at once). Of SimSiam: ``solo``, or
+Linear, BN, where both norms see *all* views at once). Of SimSiam: ``solo``, or
 ``patrickhua`` (PatrickHua/SimSiam's two-layer projector: Linear, BN, ReLU, Linear, BN). BYOL's
 solo-learn head is htdt's already. ``solo`` changes nothing: same parameters, same random stream.
 """
@@ -19,7 +19,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.config.tables import HEADS
 
-__all__ = ["BEHIND", "FRONT", "JointNorm", "SimCLRHead", "SimSiamHead", "check_head"]
+__all__ = ["BEHIND", "FRONT", "JointHead", "JointViews", "SimCLRHead", "SimSiamHead", "check_head"]
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule as _Host
@@ -40,73 +40,53 @@ def check_head(method: str, cfg: Any) -> None:
         raise ConfigError(f"method_kwargs.head is {head!r}: {advice}")
 
 
-class SimCLRHead(_Host):
-    """Before SimCLR: with ``head: htdt`` another projector and ``projector_norm`` behind it.
+class JointHead(nn.Sequential):
+    """htdt's SimCLR projector: its norms see all views of a step at once, not one by one.
 
-    In training mode ``forward`` gives ``z`` as the projector leaves it, since one view does not
-    know the others; :class:`JointNorm` normalises them together. In evaluation mode ``forward``
-    applies the running statistics.
+    Called while training, it hands features ``(N, F)`` through: a view alone cannot be normalised,
+    :meth:`joint` projects all of them. In evaluation mode it is an ordinary projector.
     """
 
-    projector_norm: nn.BatchNorm1d | None
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int) -> None:
+        super().__init__(*_two_layers(in_dim, hidden_dim, out_dim), nn.BatchNorm1d(out_dim))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(N, F)`` as it is while training, else its projection ``(N, D)``."""
+        return input if self.training else super().forward(input)
+
+    def joint(self, feats: Sequence[Tensor]) -> list[Tensor]:
+        """Projections ``(N, D)`` of several ``(N, F)``, from one pass over all rows."""
+        z = super().forward(torch.cat(list(feats)))
+        return list(z.split([len(f) for f in feats]))
+
+
+class SimCLRHead(_Host):
+    """Before SimCLR: with ``head: htdt`` another projector."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
         module: Any = self
         kwargs = module.cfg.method_kwargs
-        self.projector_norm = None
         if kwargs.get("head") == "htdt":
-            out_dim = kwargs.proj_output_dim
-            module.projector = nn.Sequential(
-                *_two_layers(module.features_dim, kwargs.proj_hidden_dim, out_dim)
+            module.projector = JointHead(
+                module.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
             )
-            self.projector_norm = nn.BatchNorm1d(out_dim)
-
-    @property
-    def learnable_params(self) -> list[dict[str, Any]]:
-        """The host's groups, the norm in that of the projector."""
-        host: Any = super()
-        groups: list[dict[str, Any]] = host.learnable_params
-        for group in groups:
-            if group["name"] == "projector" and self.projector_norm is not None:
-                group["params"] = [*group["params"], *self.projector_norm.parameters()]
-        return groups
-
-    def forward(self, X: Tensor) -> dict[str, Any]:
-        """The host's output, ``z (N, D)``."""
-        return self._evaluated(super().forward(X))
-
-    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
-        """The same for small crops."""
-        host: Any = super()
-        return self._evaluated(host.multicrop_forward(X))
-
-    def _evaluated(self, out: dict[str, Any]) -> dict[str, Any]:
-        if self.projector_norm is None or self.training:
-            return out
-        return {**out, "z": self.projector_norm(out["z"])}
 
 
-class JointNorm(_Host):
-    """Between SimCLR's strategies and its base: the host's loss sees jointly normalised views."""
+class JointViews(_Host):
+    """Between SimCLR's strategies and its base: the host's loss sees jointly projected views."""
 
-    projector_norm: nn.BatchNorm1d | None
+    projector: nn.Module
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """The base's ``out``, ``z`` of all views normalised over their union.
+        """The base's ``out``, ``z`` of all views from one pass of the head.
 
-        ``raw_z`` keeps what the projector gave, for pairs with mixed images.
+        ``raw_z`` keeps what the head starts from, for pairs with mixed images.
         """
         out: Any = super().training_step(batch, batch_idx)
-        if self.projector_norm is not None and self.training:
-            out["raw_z"], out["z"] = out["z"], self.joint_norm(out["z"])
+        if isinstance(self.projector, JointHead) and self.training:
+            out["raw_z"], out["z"] = out["z"], self.projector.joint(out["z"])
         return out
-
-    def joint_norm(self, z: Sequence[Tensor]) -> list[Tensor]:
-        """Batch norm over all rows of several ``(N, D)`` at once, running statistics moved."""
-        assert self.projector_norm is not None
-        joint: Tensor = self.projector_norm(torch.cat(list(z)))
-        return list(joint.split([len(v) for v in z]))
 
 
 class SimSiamHead(_Host):
@@ -127,7 +107,7 @@ class SimSiamHead(_Host):
 FRONT: dict[str, type[Any]] = {"simclr": SimCLRHead, "simsiam": SimSiamHead}
 """Classes put before a method, which then may replace its projector."""
 
-BEHIND: dict[str, type[Any]] = {"simclr": JointNorm}
+BEHIND: dict[str, type[Any]] = {"simclr": JointViews}
 """Classes put behind the strategies, which see ``out`` before them and before the method."""
 
 

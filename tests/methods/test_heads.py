@@ -67,18 +67,20 @@ def batch(views: int = 2) -> list[Any]:
     return [torch.arange(N), x, torch.arange(N) % 10]
 
 
-def project(model: Any, x: Tensor) -> Tensor:
-    """One full pass: backbone, then Linear, BN, ReLU, Linear with this batch's statistics."""
-    h = model.backbone(x) @ model.projector[0].weight.T + model.projector[0].bias
-    h = (h - h.mean(0)) / (h.var(0, unbiased=False) + 1e-5).sqrt()
-    return h.relu() @ model.projector[3].weight.T + model.projector[3].bias
+def norm(x: Tensor) -> Tensor:
+    return (x - x.mean(0)) / (x.var(0, unbiased=False) + 1e-5).sqrt()
 
 
-def two_view_loss(a: Tensor, b: Tensor) -> Tensor:
-    """Both batches normalised together, then NT-Xent anchor by anchor."""
-    z = torch.cat([a, b])
-    z = (z - z.mean(0)) / (z.var(0, unbiased=False) + 1e-5).sqrt()
-    z = F.normalize(z, dim=1)
+def project(model: Any, *views: Tensor) -> Tensor:
+    """Backbone view by view, then Linear, BN, ReLU, Linear, BN over all of them."""
+    first, second = model.projector[0], model.projector[3]
+    h = torch.cat([model.backbone(x) for x in views]) @ first.weight.T + first.bias
+    return norm(norm(h).relu() @ second.weight.T + second.bias)
+
+
+def two_view_loss(model: Any, a: Tensor, b: Tensor) -> Tensor:
+    """Both batches through the head together, then NT-Xent anchor by anchor."""
+    z = F.normalize(project(model, a, b), dim=1)
     losses = []
     for i in range(2 * N):
         logits = torch.stack([z[i] @ z[j] / T for j in range(2 * N) if j != i])
@@ -91,19 +93,18 @@ def class_loss(model: Any, x: list[Tensor], labels: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def test_htdt_loss_is_nt_xent_of_jointly_normalised_views() -> None:
+def test_htdt_loss_is_nt_xent_of_jointly_projected_views() -> None:
     model, data = build("simclr", head="htdt"), batch()
     _, (x1, x2), labels = data
-    expected = two_view_loss(project(model, x1), project(model, x2))
+    expected = two_view_loss(model, x1, x2)
     loss = model.training_step(data, 0)
     torch.testing.assert_close(loss, expected + class_loss(model, [x1, x2], labels))
     loss.backward()
     for name, p in model.named_parameters():
         assert p.grad is not None, name
-    # A separate norm for each view would give another number.
-    apart = F.batch_norm(project(model, x1), None, None, training=True)
-    other = F.batch_norm(project(model, x2), None, None, training=True)
-    assert (two_view_loss(apart, other) - expected).abs() > 1e-3
+    # Norms that see one view after the other would give other projections.
+    apart = torch.cat([project(model, x1), project(model, x2)])
+    assert (apart - project(model, x1, x2)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("block", ["mixmask", "unmix"])
@@ -116,11 +117,8 @@ def test_htdt_mixture_is_three_full_passes(block: str) -> None:
     [made] = strategy.branches([x1, x2], Step(1, 0, 0, 0, torch.device("cpu")))
     images, lam, partner = made.mixture
     reordered = images[partner.argsort()]
-    expected = two_view_loss(project(model, x1), project(model, x2))
-    expected = expected + lam[0] * two_view_loss(project(model, x2), project(model, images))
-    expected = expected + (1 - lam[0]) * two_view_loss(
-        project(model, x2), project(model, reordered)
-    )
+    expected = two_view_loss(model, x1, x2) + lam[0] * two_view_loss(model, x2, images)
+    expected = expected + (1 - lam[0]) * two_view_loss(model, x2, reordered)
     loss = model.training_step(data, 0)
     torch.testing.assert_close(loss, expected + class_loss(model, [x1, x2], labels))
 
@@ -128,14 +126,16 @@ def test_htdt_mixture_is_three_full_passes(block: str) -> None:
 def test_evaluation_uses_the_running_statistics() -> None:
     model, x = build("simclr", head="htdt"), batch()[1][0]
     model.training_step(batch(), 0)
-    raw = model.projector(model.eval().backbone(x))
+    model.eval()
     z = model(x)["z"]
-    torch.testing.assert_close(z, model.projector_norm(raw))
+    layer_by_layer = model.backbone(x)
+    for layer in model.projector:
+        layer_by_layer = layer(layer_by_layer)
+    torch.testing.assert_close(z, layer_by_layer)
     torch.testing.assert_close(model.multicrop_forward(x)["z"], z)
-    assert not torch.allclose(z, raw)
-    assert model.projector_norm.num_batches_tracked == 1
+    assert model.projector[4].num_batches_tracked == 1
     assert torch.isfinite(model.training_step(batch(), 0))  # in evaluation mode too
-    assert model.projector_norm.num_batches_tracked == 1
+    assert model.projector[4].num_batches_tracked == 1
 
 
 def test_the_online_knn_on_projections_compares_normalised_ones() -> None:
@@ -147,9 +147,7 @@ def test_the_online_knn_on_projections_compares_normalised_ones() -> None:
     model.log = model.log_dict = lambda *_, **__: None
     model.knn.update = lambda **features: seen.update(features)
     _, (x1, x2), _ = data = batch()
-    expected = F.batch_norm(
-        torch.cat([project(model, x1), project(model, x2)]), None, None, training=True
-    )
+    expected = project(model, x1, x2)
     model.training_step(data, 0)
     torch.testing.assert_close(seen["train_features"], expected)
 
@@ -160,16 +158,14 @@ def test_small_crops_are_normalised_with_the_others() -> None:
     cfg.data.num_small_crops = 2
     model = get_methods("builtin")["simclr"](cfg).double()
     assert torch.isfinite(model.training_step(batch(views=4), 0))
-    assert model.projector_norm.num_batches_tracked == 2  # the views, and the one mixed pair
+    assert model.projector[4].num_batches_tracked == 2  # the views, and the one mixed pair
 
 
 def test_patrickhua_projector_has_two_layers_with_trainable_norms() -> None:
     model, x = build("simsiam", head="patrickhua"), batch()[1][0]
     kinds = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d]
     assert [type(layer) for layer in model.projector] == kinds
-    h = project(model, x)
-    h = (h - h.mean(0)) / (h.var(0, unbiased=False) + 1e-5).sqrt()
-    torch.testing.assert_close(model(x)["z"], h)
+    torch.testing.assert_close(model(x)["z"], project(model, x))
     model.training_step(batch(), 0).backward()
     assert all(p.grad is not None for p in model.parameters())
     assert [layer.out_features for layer in model.predictor if isinstance(layer, nn.Linear)] == [
@@ -184,7 +180,6 @@ def test_solo_is_the_default_and_draws_nothing(method: str) -> None:
     for kwargs in ({}, {"head": "solo"}):
         model = build(method, **kwargs)
         states.append((torch.get_rng_state(), model.state_dict()))
-        assert not hasattr(model, "projector_norm") or model.projector_norm is None
     assert torch.equal(states[0][0], states[1][0])
     assert list(states[0][1]) == list(states[1][1])
     assert all(torch.equal(states[0][1][k], states[1][1][k]) for k in states[0][1])
@@ -197,14 +192,12 @@ def test_backbone_and_classifier_start_as_with_the_hosts_head(method: str, head:
     assert all(torch.equal(plain[k], other[k]) for k in shared)
 
 
-def test_the_norm_is_trained_in_the_projectors_group() -> None:
+def test_the_head_is_trained_in_the_projectors_group() -> None:
     model = build("simclr", head="htdt")
     groups = {g["name"]: list(g["params"]) for g in model.learnable_params}
     assert list(groups) == ["backbone", "classifier", "projector"]
-    ids = {id(p) for p in groups["projector"]}
-    assert {id(p) for p in model.projector_norm.parameters()} <= ids
-    assert len(ids) == len(groups["projector"]) == 8
-    assert {id(p) for g in groups.values() for p in g} == {id(p) for p in model.parameters()}
+    assert {id(p) for p in groups["projector"]} == {id(p) for p in model.projector.parameters()}
+    assert len(groups["projector"]) == 8
 
 
 @pytest.mark.parametrize(

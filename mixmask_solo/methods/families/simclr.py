@@ -22,7 +22,7 @@ class SimCLRFamily:
     z^m re-ordered), computed from one logit matrix. ``query`` keeps only the mixed rows as
     anchors (extension). The second source stays among the negatives of the first term, as there.
 
-    With htdt's head each pair is normalised over its own two batches: the un-mixed view's
+    With htdt's head each pair passes the head together: the un-mixed view's
     projections differ between the host's loss and each mixture's, as in three full passes there.
     """
 
@@ -54,5 +54,5 @@ def _pair(method: Any, out: Out, m: Mixed, view: int) -> tuple[Tensor, Tensor]:
     """Projections of an un-mixed view and of the mixed images, each ``(N, D)``."""
     if "raw_z" not in out:
         return out["z"][view], m.out["z"]
-    u, v = method.joint_norm([out["raw_z"][view], m.out["z"]])
+    u, v = method.projector.joint([out["raw_z"][view], m.out["z"]])
     return u, v
