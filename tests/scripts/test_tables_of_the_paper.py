@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.cli import knn
 from mixmask_solo.cli.compose import compose
@@ -68,10 +69,15 @@ CELLS = [
 ]
 
 
-def _parsed(command: list[str]) -> tuple[Path, str, list[str]]:
+def _parsed(command: list[str]) -> tuple[Path, str, tuple[str, ...]]:
     _, flag, folder, other, name, *overrides = command
     assert (flag, other) == ("--config-path", "--config-name")
-    return SCRIPTS.parent / folder, name, overrides
+    return SCRIPTS.parent / folder, name, tuple(overrides)
+
+
+@cache
+def _probe(folder: Path, name: str, overrides: tuple[str, ...]) -> DictConfig:
+    return resolve_linear(compose(str(folder), name, overrides), blocks={"probe"})
 
 
 def _id(cell: Cell) -> str:
@@ -109,10 +115,7 @@ def test_the_measuring_command_fits_the_training(cell: Cell, recipe: Any) -> Non
         assert (protocol.k, protocol.temperature) == ((200,), (0.1,))
         return
     assert cell.measure[0] == "mixmask-linear"
-    probe_folder, probe_name, probe_overrides = _parsed(cell.measure)
-    probe = resolve_linear(
-        compose(str(probe_folder), probe_name, probe_overrides), blocks={"probe"}
-    )
+    probe = _probe(*_parsed(cell.measure))
     cfg = recipe(folder.name, name, *overrides)
     assert probe.data.dataset == cfg.data.dataset
     assert probe.backbone == cfg.backbone
