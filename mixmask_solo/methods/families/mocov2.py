@@ -7,7 +7,7 @@ With the mixture built from view 1, partner π and own share λ, and all terms o
 - symmetric: that plus the same against k¹, a *sum*, as in Un-Mix's CIFAR code. The keys of view 1
   belong to the very crops that the mixture is made of. ``targets: other`` keeps k² alone.
 
-Both are written out in the recipes' §2.1 and §2.2 with the coefficients of the un-mixed terms.
+The un-mixed terms keep weight 1 each, as there.
 """
 
 from __future__ import annotations
