@@ -8,16 +8,18 @@ of the PIL decoder, that is of torchvision's transforms.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixmask_solo.data.augmentations.counter import uniforms
+from mixmask_solo.data.augmentations.glyphs import GlyphOptions
 from mixmask_solo.data.augmentations.options import Chance, ColorJitter, Crop
 from mixmask_solo.data.augmentations.solo import SoloOptions
 
-__all__ = ["Draws", "draw_solo", "random_resized_boxes"]
+__all__ = ["DRAWS", "Draws", "draw_glyphs", "draw_solo", "random_resized_boxes"]
 
 _ATTEMPTS = 10
 _RATIO = (3 / 4, 4 / 3)
@@ -41,6 +43,7 @@ class Draws(NamedTuple):
         sigma: (N,) float64: deviation of the blur in pixels of the view, 0 for none.
         solarize: (N,) bool.
         equalize: (N,) bool.
+        angle: (N,) float64: counter-clockwise turn after the crop in degrees, 0 for none.
     """
 
     box: NDArray[np.int64]
@@ -52,6 +55,7 @@ class Draws(NamedTuple):
     sigma: Floats
     solarize: NDArray[np.bool_]
     equalize: NDArray[np.bool_]
+    angle: Floats
 
 
 def draw_solo(options: SoloOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
@@ -78,7 +82,44 @@ def draw_solo(options: SoloOptions, sizes: NDArray[np.int64], key: NDArray[np.ui
         sigma,
         _happens(options.solarization, u[:, 13]),
         _happens(options.equalization, u[:, 14]),
+        np.zeros(len(key)),
     )
+
+
+def draw_glyphs(options: GlyphOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
+    """The draws of one view of each image.
+
+    Args:
+        options: keys of the pipeline ``glyphs``.
+        sizes: (N, 2) height and width of the stored images.
+        key: (N,) from ``counter.keys``.
+    """
+    u = uniforms(key, _COLUMNS)
+    box = random_resized_boxes(options.rrc, sizes, u[:, :_BOX])
+    u = u[:, _BOX:]
+    turn = options.rotation
+    degrees = turn.degrees if turn else 0.0
+    turned = u[:, 0] < (turn.prob if turn else 0.0)
+    never = np.zeros(len(key), dtype=np.bool_)
+    return Draws(
+        box,
+        flip=never,
+        jitter=_happens(options.color_jitter, u[:, 3]),
+        order=np.argsort(u[:, 4:8], axis=1),
+        factors=_factors(options.color_jitter, u[:, 8:12]),
+        gray=never,
+        sigma=np.zeros(len(key)),
+        solarize=never,
+        equalize=never,
+        angle=np.where(turned, degrees * (2 * u[:, 1] - 1), 0.0),
+    )
+
+
+# by the pipeline's registered name
+DRAWS: dict[str, Callable[[Any, NDArray[np.int64], NDArray[np.uint64]], Draws]] = {
+    "solo": draw_solo,
+    "glyphs": draw_glyphs,
+}
 
 
 def random_resized_boxes(options: Crop, sizes: NDArray[np.int64], u: Floats) -> NDArray[np.int64]:
