@@ -15,7 +15,7 @@ from PIL import Image
 
 from mixmask_solo.config.nearest import listing
 from mixmask_solo.data.imagenet100 import IMAGENET100
-from mixmask_solo.data.sources.base import Source
+from mixmask_solo.data.sources.base import Encoded, ImageError, Source
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, class_names, images_below, split_folder
 
@@ -46,6 +46,12 @@ class FolderSource(Source):
 
     def name(self, index: int) -> str:
         return os.path.join(self.root, os.fsdecode(bytes(self.paths[index])))
+
+    def encoded(self, index: int) -> Encoded:
+        try:
+            return np.fromfile(self.name(index), dtype=np.uint8)
+        except OSError as error:
+            raise ImageError(f"{self.name(index)} cannot be read: {error.strerror}") from error
 
     def load(self, index: int) -> Image.Image:
         with Image.open(self.name(index)) as image:

@@ -10,7 +10,6 @@ and process.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import listing
-from mixmask_solo.data.sources.base import Labels, Source
+from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.row_groups import CACHE_BYTES, RowGroups
 from mixmask_solo.data.sources.shards import find_shards
@@ -35,7 +33,7 @@ _IMAGE = ("image", "img")
 _LABEL = ("label", "labels", "fine_label")
 
 
-class ParquetSource(Source):
+class ParquetSource(EncodedSource):
     """Encoded images and labels of one or many Parquet files.
 
     Args:
@@ -48,11 +46,11 @@ class ParquetSource(Source):
         super().__init__(labels, classes)
         self.groups = groups
 
-    def load(self, index: int) -> Image.Image:
+    def encoded(self, index: int) -> Encoded:
         encoded = self.groups.get(index)
         if encoded is None:
-            raise ValueError("the row holds no bytes, only a path")
-        return Image.open(io.BytesIO(encoded))
+            raise ImageError(f"{self.name(index)} holds no bytes, only a path")
+        return encoded
 
     def name(self, index: int) -> str:
         group, place = self.groups.locate(index)
