@@ -8,12 +8,12 @@ import os
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sampler import EpochBatches
 
-__all__ = ["EpochLoader", "plain_loader", "worker_count"]
+__all__ = ["EpochLoader", "PlainLoader", "plain_loader", "worker_count"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,13 +53,32 @@ class EpochLoader(DataLoader[Any]):
             _log.warning("the rest of this epoch has other batches: %s", ", ".join(other))
 
 
+class PlainLoader(DataLoader[Any]):
+    """A loader of images of which some may be left out: batches hold those that are there."""
+
+    def __iter__(self) -> Any:
+        """The batches that hold an image."""
+        return (batch for batch in super().__iter__() if batch is not None)
+
+
 def plain_loader(
     dataset: Dataset[Any], batch_size: int, num_workers: int, sampler: Sampler[int] | None = None
-) -> DataLoader[Any]:
+) -> PlainLoader:
     """All images once, in order, the incomplete last batch included."""
-    return DataLoader(
-        dataset, batch_size=batch_size, sampler=sampler, shuffle=False, **_common(num_workers)
+    return PlainLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        shuffle=False,
+        collate_fn=collate_present,
+        **_common(num_workers),
     )
+
+
+def collate_present(samples: list[Any]) -> Any:
+    """A batch of the samples that are not None; None where all are."""
+    present = [sample for sample in samples if sample is not None]
+    return default_collate(present) if present else None
 
 
 def worker_count(setting: Any, processes: int = 1) -> int:

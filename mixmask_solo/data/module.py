@@ -16,6 +16,7 @@ from mixmask_solo.data.position import position
 from mixmask_solo.data.sampler import EpochBatches, Shard
 from mixmask_solo.data.samples import Plain, Transform
 from mixmask_solo.data.sources import Source, Split, read
+from mixmask_solo.data.tolerance import tolerance
 
 __all__ = ["ImageData"]
 
@@ -42,6 +43,7 @@ class ImageData(LightningDataModule):
         self.split = split
         self.seed = int(get(cfg, "seed", SOLO_LEARNS_SEED))
         self.batch_size = _batch_size(get(cfg, "optimizer.batch_size"))
+        self.tolerance = tolerance(self.block, self.dataset)
         self.train_source: Source | None = None
         self.val_source: Source | None = None
         worker_count(self.block.get("num_workers"))
@@ -59,6 +61,10 @@ class ImageData(LightningDataModule):
         self._require_a_batch(train)
         self.val_source = read(self.block, "val", classes=train.classes or None)
         self.train_source = train
+
+    def teardown(self, stage: str) -> None:
+        """Shares among all training processes which images could not be read."""
+        self.tolerance.gather()
 
     @property
     def num_classes(self) -> int:
@@ -104,7 +110,7 @@ class ImageData(LightningDataModule):
     def plain(self, source: Source, transform: Transform, *, shard: bool) -> DataLoader[Any]:
         """A loader of un-augmented images in order, of this process' share or of all."""
         sampler = Shard(len(source), *self.place) if shard else None
-        dataset = Plain(source, transform)
+        dataset = Plain(source, transform, self.tolerance)
         return plain_loader(dataset, self.batch_size, self.workers(source), sampler)
 
     def _position(self) -> tuple[int, int]:

@@ -44,7 +44,7 @@ class PretrainData(ImageData):
 
     def train_dataloader(self) -> EpochLoader:
         """The views of each image."""
-        dataset = Views(self.opened, self.pipelines, self.seed)
+        dataset = Views(self.opened, self.pipelines, self.seed, self.tolerance)
         return EpochLoader(dataset, self.batches(), self.workers(self.opened))
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
@@ -88,7 +88,7 @@ class ClassificationData(ImageData):
     def train_dataloader(self) -> EpochLoader:
         """Randomly cropped training images; the last incomplete batch is dropped."""
         transform = probe_training(self.dataset, self.size, self.mean, self.std)
-        dataset = Augmented(self.opened, transform, self.seed)
+        dataset = Augmented(self.opened, transform, self.seed, self.tolerance)
         return EpochLoader(dataset, self.batches(), self.workers(self.opened))
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:

@@ -29,6 +29,9 @@ class Data:
         fraction: share of the training set to use; -1 for all.
         download: lets torchvision fetch what is missing (ours).
         num_classes: for folder data sets; counted from the files when left out (ours).
+        on_error: what happens to an image that cannot be read: the run stops, another one takes
+            its place, or a blank one does (ours).
+        max_errors: damaged images that skip and blank put up with (ours).
     """
 
     dataset: str = option(choices=tuple(DATASETS))
@@ -40,6 +43,8 @@ class Data:
     fraction: float = -1.0
     download: bool = False
     num_classes: int | None = option(None, low=1, absent=True)
+    on_error: Literal["raise", "skip", "blank"] = "raise"
+    max_errors: int = option(100, low=0)
 
     def validate(self, prefix: str) -> None:
         """Completes what the data set implies; raises ConfigError for what it rules out."""
