@@ -8,7 +8,7 @@ of the PIL decoder, that is of torchvision's transforms.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +56,15 @@ class Draws(NamedTuple):
     solarize: NDArray[np.bool_]
     equalize: NDArray[np.bool_]
     angle: Floats
+
+    def rows(self, which: NDArray[np.int64] | slice) -> Draws:
+        """Some of the views, in the order given."""
+        return Draws._make(column[which] for column in self)
+
+    @staticmethod
+    def join(parts: Sequence[Draws]) -> Draws:
+        """The views of all parts, one part after the other."""
+        return Draws._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def draw_solo(options: SoloOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
