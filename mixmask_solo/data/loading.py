@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,29 +14,19 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sampler import EpochBatches
 
-__all__ = ["EpochLoader", "PlainLoader", "plain_loader", "worker_count"]
+__all__ = ["EpochLoader", "PlainLoader", "Resumable", "plain_loader", "worker_count"]
 
 _log = logging.getLogger(__name__)
 
 
-class EpochLoader(DataLoader[Any]):
-    """A loader that goes on in mid-epoch.
+class Resumable:
+    """Loaders that go on in mid-epoch, whoever decodes for them.
 
     The trainer's own counters say where to go on. The state kept here only serves to notice a
     checkpoint written with other batches; having one also tells Lightning that resuming is safe.
     """
 
-    def __init__(self, dataset: Dataset[Any], batches: EpochBatches, num_workers: int) -> None:
-        super().__init__(dataset, batch_sampler=batches, **_common(num_workers))
-        self.batches = batches
-
-    def __iter__(self) -> Any:
-        """The batches from where training stands when the *first* of them is asked for.
-
-        Not from where it stands now: a trainer that resumes makes its first iterator while
-        counting the steps of its schedule, before it has restored its counters.
-        """
-        yield from super().__iter__()
+    batches: EpochBatches
 
     def state_dict(self) -> dict[str, int]:
         """What decides the batches."""
@@ -53,6 +44,36 @@ class EpochLoader(DataLoader[Any]):
             _log.warning("the rest of this epoch has other batches: %s", ", ".join(other))
 
 
+class EpochLoader(Resumable, DataLoader[Any]):
+    """A loader with worker processes that goes on in mid-epoch.
+
+    Args:
+        dataset: what the workers do with one ``(epoch, index)``, or with a list of them.
+        batches: which images form which batch.
+        num_workers: worker processes.
+        collate: from the dataset's samples to a batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batches: EpochBatches,
+        num_workers: int,
+        collate: Callable[[Any], Any] = default_collate,
+    ) -> None:
+        options = _common(num_workers)
+        super().__init__(dataset, batch_sampler=batches, collate_fn=collate, **options)
+        self.batches = batches
+
+    def __iter__(self) -> Any:
+        """The batches from where training stands when the *first* of them is asked for.
+
+        Not from where it stands now: a trainer that resumes makes its first iterator while
+        counting the steps of its schedule, before it has restored its counters.
+        """
+        yield from super().__iter__()
+
+
 class PlainLoader(DataLoader[Any]):
     """A loader of images of which some may be left out: batches hold those that are there."""
 
@@ -62,7 +83,11 @@ class PlainLoader(DataLoader[Any]):
 
 
 def plain_loader(
-    dataset: Dataset[Any], batch_size: int, num_workers: int, sampler: Sampler[int] | None = None
+    dataset: Dataset[Any],
+    batch_size: int,
+    num_workers: int,
+    sampler: Sampler[int] | None = None,
+    collate: Callable[[Any], Any] | None = None,
 ) -> PlainLoader:
     """All images once, in order, the incomplete last batch included."""
     return PlainLoader(
@@ -70,7 +95,7 @@ def plain_loader(
         batch_size=batch_size,
         sampler=sampler,
         shuffle=False,
-        collate_fn=collate_present,
+        collate_fn=collate or collate_present,
         **_common(num_workers),
     )
 
