@@ -93,10 +93,8 @@ class Tolerance:
             return
         self._known.add(name)
         reason = _reason(error, name)
-        met = {found.name for found in self.damaged()}
-        if name not in met:
-            _append(self._log, Damaged(name, reason))
-        if len(met | {name}) > self.max_errors:
+        _append(self._log, Damaged(name, reason))
+        if len(self.damaged()) > self.max_errors:  # after the append, so that the last one sees all
             raise ImageError(
                 f"more than {self.max_errors} images cannot be read (data.max_errors), the last is "
                 f"{name}: {reason}; mixmask-data check lists them all"
