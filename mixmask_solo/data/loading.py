@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.cores import core_share
+from mixmask_solo.data.prefetch import prefetched
 from mixmask_solo.data.sampler import EpochBatches
 
 __all__ = ["EpochLoader", "PlainLoader", "Resumable", "plain_loader", "worker_count"]
@@ -52,6 +53,9 @@ class EpochLoader(Resumable, DataLoader[Any]):
         batches: which images form which batch.
         num_workers: worker processes.
         collate: from the dataset's samples to a batch.
+        device: where training runs; batches are sent there ahead of time.
+        channels_last: memory format of images on a GPU.
+        in_memory: the dataset has ``__getitems__``, which makes batches where they are needed.
     """
 
     def __init__(
@@ -60,10 +64,16 @@ class EpochLoader(Resumable, DataLoader[Any]):
         batches: EpochBatches,
         num_workers: int,
         collate: Callable[[Any], Any] = default_collate,
+        *,
+        device: torch.device | None = None,
+        channels_last: bool = False,
+        in_memory: bool = False,
     ) -> None:
-        options = _common(num_workers)
-        super().__init__(dataset, batch_sampler=batches, collate_fn=collate, **options)
+        options = {"collate_fn": collate} | _common(num_workers, in_memory)
+        super().__init__(dataset, batch_sampler=batches, **options)
         self.batches = batches
+        self.device = None if in_memory else device
+        self.channels_last = channels_last
 
     def __iter__(self) -> Any:
         """The batches from where training stands when the *first* of them is asked for.
@@ -71,7 +81,7 @@ class EpochLoader(Resumable, DataLoader[Any]):
         Not from where it stands now: a trainer that resumes makes its first iterator while
         counting the steps of its schedule, before it has restored its counters.
         """
-        yield from super().__iter__()
+        yield from prefetched(super().__iter__(), self.device, channels_last=self.channels_last)
 
 
 class PlainLoader(DataLoader[Any]):
@@ -88,16 +98,12 @@ def plain_loader(
     num_workers: int,
     sampler: Sampler[int] | None = None,
     collate: Callable[[Any], Any] | None = None,
+    *,
+    in_memory: bool = False,
 ) -> PlainLoader:
-    """All images once, in order, the incomplete last batch included."""
-    return PlainLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        shuffle=False,
-        collate_fn=collate or collate_present,
-        **_common(num_workers),
-    )
+    """All images once, in order, the incomplete last batch included; arguments as above."""
+    options = {"collate_fn": collate or collate_present} | _common(num_workers, in_memory)
+    return PlainLoader(dataset, batch_size=batch_size, sampler=sampler, shuffle=False, **options)
 
 
 def collate_present(samples: list[Any]) -> Any:
@@ -119,19 +125,25 @@ def worker_count(setting: Any, processes: int = 1) -> int:
         ConfigError: for anything else.
     """
     if setting is None or setting == "auto":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        share = (cores or 1) // processes
-        return max(1, share) if torch.cuda.is_available() else share // 4
+        share = core_share(processes)
+        return share if torch.cuda.is_available() else share // 4
     if isinstance(setting, int) and not isinstance(setting, bool) and setting >= 0:
         return setting
     raise ConfigError(f"data.num_workers is {setting!r}: give auto or a whole number, at least 0")
 
 
-def _common(num_workers: int) -> dict[str, Any]:
-    return {
+def _common(num_workers: int, in_memory: bool) -> dict[str, Any]:
+    options = {
         "num_workers": num_workers,
         "pin_memory": torch.cuda.is_available(),
         "persistent_workers": num_workers > 0,
         # of its own: a loader without one draws its workers' seed from the global generator
         "generator": torch.Generator().manual_seed(0),
     }
+    if in_memory:  # what the dataset gives is a batch already, perhaps on a GPU
+        options |= {"pin_memory": False, "collate_fn": _as_it_is}
+    return options
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
