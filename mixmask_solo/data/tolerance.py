@@ -209,7 +209,7 @@ def substitutes(size: int, index: int, *, seed: int, epoch: int) -> Iterator[int
 def _reason(error: Exception, name: str = "") -> str:
     said = str(error).removeprefix(name).strip() or type(error).__name__
     said = " ".join(said.split())
-    return said if "cannot be " in said else f"cannot be decoded: {said}"
+    return said if isinstance(error, ImageError) else f"cannot be decoded: {said}"
 
 
 def _append(log: str, one: Damaged) -> None:

@@ -14,6 +14,7 @@ from mixmask_solo.config import ConfigError, resolve_pretrain
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.checkpoints import Checkpointer
+from mixmask_solo.runs.damage import damage
 from mixmask_solo.runs.embedding import EmbeddingStd
 from mixmask_solo.runs.interrupt import InterruptSaver
 from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
@@ -86,6 +87,7 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
         directory=directory,
         throughput=throughput,
         readback=readback,
+        more=lambda: damage(data.tolerance, directory),
     )
 
 

@@ -53,6 +53,7 @@ def request(
         key=f"data.{own}",
         download=bool(data.get("download")),
         no_labels=bool(data.get("no_labels") or False),
+        lenient=(data.get("on_error") or "raise") != "raise",
         classes=classes,
     )
 
