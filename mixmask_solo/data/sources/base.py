@@ -111,4 +111,4 @@ class EncodedSource(Source):
         """(bytes,) uint8 of the stored image, perhaps read-only."""
 
     def load(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.encoded(index)))
+        return Image.open(io.BytesIO(self.encoded(index).data))

@@ -23,6 +23,7 @@ from torch import Tensor
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import listing
 from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
+from mixmask_solo.data.sources.class_names import complete
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.row_groups import CACHE_BYTES, RowGroups
 from mixmask_solo.data.sources.shards import find_shards
@@ -120,7 +121,7 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
     classes = list(request.classes or shards[0].names)
     if shards[0].names not in ([], classes):
         raise request.wrong("its classes are not those of the training images, or in another order")
-    return ParquetSource(groups, labels, _complete(classes, labels, request))
+    return ParquetSource(groups, labels, complete(classes, labels, request))
 
 
 def _open(file: Path, no_labels: bool) -> _Shard:
@@ -180,16 +181,6 @@ def _class_names(schema: Any, label: str) -> list[str]:
     except (KeyError, TypeError, ValueError):
         return []
     return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _complete(classes: list[str], labels: Labels, request: Request) -> list[str]:
-    """Classes for all labels: numbers as names where the files hold none."""
-    top = int(labels.max())
-    if not classes:
-        return [str(label) for label in range(top + 1)]
-    if top >= len(classes):
-        raise request.wrong(f"label {top} in it, but there are only {len(classes)} classes")
-    return classes
 
 
 def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
