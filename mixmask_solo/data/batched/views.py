@@ -101,7 +101,18 @@ class Maker:
             (3, n, size, size) float32 in [0, 1].
         """
         rows, columns = self._weights(pixels.shape[2], pixels.shape[3], chosen)
-        planes = resample(torch.mul(pixels, 1.0 / 255.0), rows, columns)
+        return self.alter(resample(torch.mul(pixels, 1.0 / 255.0), rows, columns), chosen)
+
+    def alter(self, planes: Tensor, chosen: Plan) -> Tensor:
+        """Everything between crop and normalisation, partly in place.
+
+        Args:
+            planes: (3, n, size, size) float32 in [0, 1], in the plan's order.
+            chosen: what happens to each.
+
+        Returns:
+            Planes of the same shape and range.
+        """
         if chosen.rotated is not None:
             which, degrees = chosen.rotated
             _replace(planes, which, rotate(planes.index_select(1, which), degrees))
