@@ -24,9 +24,17 @@ from mixmask_solo.config.nearest import did_you_mean
 from mixmask_solo.data.datasets import DatasetInfo
 from mixmask_solo.data.randomness import mix
 from mixmask_solo.data.sources import ImageError, Source
-from mixmask_solo.data.sources.base import printable
+from mixmask_solo.data.sources.base import printable, reason
 
-__all__ = ["MODES", "STRICT", "Damaged", "Tolerance", "substitutes", "tolerance"]
+__all__ = [
+    "MODES",
+    "STRICT",
+    "Damaged",
+    "Tolerance",
+    "damage_of",
+    "substitutes",
+    "tolerance",
+]
 
 MODES = ("raise", "skip", "blank")
 DEFAULT_LIMIT = 100
@@ -87,17 +95,17 @@ class Tolerance:
         if self._log is None:
             if isinstance(error, ImageError):
                 raise error
-            raise ImageError(f"{printable(source.name(index))} {_reason(error)}") from error
+            raise ImageError(" ".join(damage_of(source, index, error))) from error
         name = printable(source.name(index))
         if name in self._known:
             return
         self._known.add(name)
-        reason = _reason(error, name)
-        _append(self._log, Damaged(name, reason))
+        damage = damage_of(source, index, error)
+        _append(self._log, damage)
         if len(self.damaged()) > self.max_errors:  # after the append, so that the last one sees all
             raise ImageError(
                 f"more than {self.max_errors} images cannot be read (data.max_errors), the last is "
-                f"{name}: {reason}; mixmask-data check lists them all"
+                f"{name}: {damage.reason}; mixmask-data check lists them all"
             ) from error
 
     def pick(self, source: Source, index: int, *, seed: int, epoch: int) -> tuple[int, Image.Image]:
@@ -206,10 +214,12 @@ def substitutes(size: int, index: int, *, seed: int, epoch: int) -> Iterator[int
     yield from ((index + step) % size for step in range(1, size))
 
 
-def _reason(error: Exception, name: str = "") -> str:
-    said = str(error).removeprefix(name).strip() or type(error).__name__
-    said = " ".join(said.split())
-    return said if isinstance(error, ImageError) else f"cannot be decoded: {said}"
+def damage_of(source: Source, index: int, error: Exception) -> Damaged:
+    """What to say of an image whose decoder raised ``error``."""
+    name = printable(source.name(index))
+    if isinstance(error, ImageError):
+        return Damaged(name, str(error).removeprefix(name).strip())
+    return Damaged(name, reason(error))
 
 
 def _append(log: str, one: Damaged) -> None:
