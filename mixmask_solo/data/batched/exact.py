@@ -8,6 +8,8 @@ matrix products in float64 repeat them exactly, in any order of summation.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,10 +17,45 @@ from torch import Tensor
 
 from mixmask_solo.data.batched.crop import Kernel
 
-__all__ = ["axis_weights", "resize", "whole_image"]
+__all__ = ["Unaugmented", "axis_weights", "resize", "whole_image"]
 
 _BITS = 22
 Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Unaugmented:
+    """Batches of the test protocol: what ``standard.unaugmented`` makes of single images.
+
+    Args:
+        size: edge of the result.
+        mean: per channel.
+        std: per channel.
+        center_crop: see ``DatasetInfo``.
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    center_crop: bool
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(3, N, H, W) uint8 to (N, 3, size, size) float32, normalised."""
+        height, width = pixels.shape[2:]
+        if self.center_crop:
+            shorter = round(self.size * 256 / 224)
+            pixels = resize(pixels, *whole_image(height, width, self.size, "bilinear", shorter))
+        elif (height, width) != (self.size, self.size):
+            axes = [axis_weights(edge, self.size, "bicubic") for edge in (height, width)]
+            pixels = resize(pixels, axes[0], axes[1])
+        # the order of torchvision's operations, for the last bit's sake
+        result = pixels.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=result.device)[:, None, None]
+            for values in (self.mean, self.std)
+        )
+        return result.div_(255).sub_(mean).div_(std)
 
 
 def axis_weights(edge: int, size: int, kernel: Kernel) -> Matrix:

@@ -4,8 +4,10 @@
 The steps are those of the pipelines ``solo`` and ``glyphs`` in their order, every one after the
 crop on the images that need it alone. What differs from the PIL decoder:
 
-* Pillow rounds to 8 bits between any two operations and works out hue with 8 bits; here all is
-  float32. For equal draws the views differ by under one grey level on average.
+* Pillow rounds to 8 bits after any operation, cuts decimals off in each blend of the jitter, and
+  works out hue with 8 bits; here all is float32. For equal draws of the MoCo v2 augmentation on
+  smooth pictures the views differ by 1.2 grey levels on average (0.9 of it brighter, those cut-off
+  decimals), by 6 at the 99 % quantile; the crop alone by 0.3, the blur by 0.2.
 * Random numbers come from ``augmentations.draws``: same distributions, other numbers.
 
 Plain torch and not kornia, which draws its own numbers on the device (nothing to resume from),
