@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["Encoded", "EncodedSource", "ImageError", "Labels", "Source", "printable"]
+__all__ = ["Encoded", "EncodedSource", "ImageError", "Labels", "Source", "printable", "reason"]
 
 Encoded = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -29,6 +29,12 @@ def printable(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def reason(error: Exception) -> str:
+    """What a decoder's error says, in one line."""
+    said = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
+    return f"cannot be decoded: {' '.join(said.split()) or repr(error)}"
 
 
 class Source(ABC):
@@ -87,9 +93,7 @@ class Source(ABC):
         except ImageError:
             raise
         except Exception as error:  # on damaged bytes Pillow's readers raise nearly anything
-            said = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
-            name = printable(self.name(index))
-            raise ImageError(f"{name} cannot be decoded: {' '.join(said.split())}") from error
+            raise ImageError(f"{printable(self.name(index))} {reason(error)}") from error
 
     def label(self, index: int) -> int:
         """The label, -1 when there is none."""
