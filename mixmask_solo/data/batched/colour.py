@@ -18,6 +18,7 @@ __all__ = ["LUMA", "blend", "grey", "jitter", "shift_hue"]
 
 LUMA = (0.299, 0.587, 0.114)  # Pillow's; torchvision's tensor functions round the first to 0.2989
 _TINY = 1e-12
+_CENTER = (3.0, 2.0, 4.0)  # of red, green and blue
 
 
 def jitter(
@@ -81,11 +82,14 @@ def shift_hue(planes: Tensor, turns: Tensor) -> None:
     hue = _hue(red, green, blue, top, chroma)
     hue.add_(6.0 * turns[:, None, None])
     hue.sub_(torch.mul(hue, 1.0 / 6.0).floor_(), alpha=6.0)
-    # each channel is a trapezoid over the hue's circle of length 6: red's is high around 0 ...
-    work = top  # not needed any more
-    for channel, center, sign, offset in ((red, 3.0, 1.0, -1.0), (green, 2.0, -1.0, 2.0)):
-        _trapezoid(hue, center, sign, offset, chroma, low, work, channel)
-    _trapezoid(hue, 4.0, -1.0, 2.0, chroma, low, work, blue)
+    # each channel is a trapezoid over the hue's circle of length 6: low + chroma times
+    # clip(sign * |hue - center| + offset), which for red is high around 0, low around 3
+    for channel, center in zip(planes, _CENTER, strict=True):
+        torch.sub(hue, center, out=channel)
+    planes.abs_()
+    planes[0].sub_(1.0)
+    planes[1:].sub_(2.0).neg_()
+    planes.clamp_(0.0, 1.0).mul_(chroma).add_(low)
 
 
 def _hue(red: Tensor, green: Tensor, blue: Tensor, top: Tensor, chroma: Tensor) -> Tensor:
@@ -101,18 +105,3 @@ def _hue(red: Tensor, green: Tensor, blue: Tensor, top: Tensor, chroma: Tensor) 
     torch.sub(green, blue, out=other)
     hue.lerp_(other, torch.eq(top, red, out=chosen))
     return hue.div_(torch.clamp(chroma, min=_TINY, out=chosen))
-
-
-def _trapezoid(
-    hue: Tensor,
-    center: float,
-    sign: float,
-    offset: float,
-    chroma: Tensor,
-    low: Tensor,
-    work: Tensor,
-    out: Tensor,
-) -> None:
-    """``low + chroma * clip(sign * |hue - center| + offset)`` into ``out``."""
-    torch.sub(hue, center, out=work).abs_().mul_(sign).add_(offset).clamp_(0.0, 1.0)
-    torch.mul(work, chroma, out=out).add_(low)

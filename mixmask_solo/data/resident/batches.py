@@ -64,12 +64,13 @@ class Batches(Dataset[Any]):
         self.recipes = recipes
         self.seed = seed
         self.labelled = labelled
+        self.views = sum(len(recipe.numbers) for recipe in recipes)
 
     def __len__(self) -> int:
         return len(self.stack)
 
     def __getitems__(self, pairs: list[tuple[int, int]]) -> list[Any]:
-        epoch = pairs[0][0]
+        epoch = pairs[0][0]  # a loader asks for images of one epoch at a time
         indexes = np.array([self._present(index, epoch) for _, index in pairs], dtype=np.int64)
         views = [
             view

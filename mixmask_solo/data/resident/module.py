@@ -26,6 +26,7 @@ from mixmask_solo.data.loading import EpochLoader, plain_loader
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.pil import ClassificationData, PretrainData
 from mixmask_solo.data.resident.batches import Batches, InOrder, Recipe, recipes
+from mixmask_solo.data.resident.loader import MemoryLoader
 from mixmask_solo.data.resident.memory import choose_home
 from mixmask_solo.data.resident.stack import Stack, decode
 from mixmask_solo.data.sampler import Shard
@@ -70,7 +71,7 @@ class _Resident(ImageData):
         """A loader of training batches."""
         batches = self.batches()
         dataset = Batches(self.stack(self.opened), made, self.seed, labelled=labelled)
-        return EpochLoader(dataset, batches, 0, in_memory=True)
+        return MemoryLoader(dataset, batches, self.device)
 
     def unaugmented(self, source: Source, view: Unaugmented, *, shard: bool) -> Any:
         """A loader of images in order, of this process' share or of all."""

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageError, build_classification, build_pretrain
-from mixmask_solo.data.resident import memory, module
+from mixmask_solo.data.resident import loader, memory, module
 
 DIGITS = {"dataset": "digits", "format": "resident"}
 FEW = DIGITS | {"fraction": 0.1}
@@ -82,8 +82,8 @@ def test_a_batch_is_indexes_views_targets(views_cfg) -> None:
 def test_batches_are_those_of_the_pil_decoder(views_cfg) -> None:
     ours = build_pretrain(views_cfg(FEW, 16)).train_dataloader()
     theirs = build_pretrain(views_cfg(FEW | {"format": "image_folder"}, 16)).train_dataloader()
-    for loader in (ours, theirs):
-        loader.batches.set_epoch(2)
+    for batches in (ours.batches, theirs.batches):
+        batches.set_epoch(2)
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert torch.equal(a[0], b[0])
@@ -129,6 +129,29 @@ def test_a_loader_goes_on_with_the_very_next_batch(views_cfg, as_rank) -> None:
     assert len(whole) == 7
     assert len(rest) == 4
     assert all(equal(a, b) for a, b in zip(whole[3:], rest, strict=True))
+
+
+def test_batches_made_together_are_the_same_wherever_one_starts(views_cfg) -> None:
+    data = build_pretrain(views_cfg(FEW, 10))
+    whole = list(data.train_dataloader())
+    together = data.train_dataloader()
+    together.at_once = 4
+    for start in (0, 1, 3, 4, 13):
+        together.batches.set_epoch(0, start)
+        rest = list(together)
+        assert len(rest) == 14 - start
+        for (i, views, y), (j, others, v) in zip(whole[start:], rest, strict=True):
+            assert torch.equal(i, j)
+            assert torch.equal(y, v)
+            assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(views, others, strict=True))
+
+
+def test_a_gpu_makes_small_batches_together(views_cfg) -> None:
+    data = build_pretrain(views_cfg(FEW, 16))
+    dataset = data.train_dataloader().dataset
+    cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
+    assert loader.MemoryLoader(dataset, data.batches(), cuda).at_once == 2048 // 32
+    assert loader.MemoryLoader(dataset, data.batches(), cpu).at_once == 1
 
 
 def test_loading_leaves_the_global_generators_alone(views_cfg) -> None:
