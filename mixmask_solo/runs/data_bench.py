@@ -4,51 +4,21 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
-from mixmask_solo.data import build_pretrain
-from mixmask_solo.data.sources.storage import DECODERS, STORAGES, storage
+from mixmask_solo.runs.decoder_rate import NAMES, Rate, Running, variants
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.runs.step_need import step_rates
 from mixmask_solo.runs.trainer import build_trainer
 
-__all__ = ["NAMES", "Bench", "Rate", "bench", "variants"]
-
-NAMES = ("pil", "resident", "dali cpu", "dali gpu")
-
-
-@dataclass(frozen=True)
-class Rate:
-    """One decoder's images/s.
-
-    Attributes:
-        name: one of ``NAMES``.
-        setting: the configuration's key that chooses it.
-        rates: the measurements; empty where it could not run.
-        overlaps: whether it works while the network does, on another device or in other
-            processes with cores of their own.
-        problem: why it could not run.
-    """
-
-    name: str
-    setting: str
-    rates: list[float] = field(default_factory=list)
-    overlaps: bool = True
-    problem: str = ""
-
-    @property
-    def median(self) -> float:
-        """Images/s; 0 where it could not run."""
-        return statistics.median(self.rates) if self.rates else 0.0
+__all__ = ["Bench", "bench"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +100,7 @@ def bench(
             raise ConfigError(f"--decoders is {name!r}: choose {listing(NAMES)}{near}")
     trainer = build_trainer(cfg, [], False)
     device = trainer.strategy.root_device
-    rows = [_Running(name, variant, trainer) for name, variant in variants(cfg, wanted).items()]
+    rows = [Running(name, variant, trainer) for name, variant in variants(cfg, wanted).items()]
     needs = [] if need is None else [need]
     step_batch = 0
     classes = next((row.classes for row in rows if row.classes), None)
@@ -155,79 +125,6 @@ def bench(
         step_batch=step_batch,
         workers=cfg.data.num_workers,
     )
-
-
-def variants(cfg: DictConfig, names: Sequence[str] = NAMES) -> dict[str, DictConfig]:
-    """The configuration with each of the decoders; the storage stays what it is."""
-    stored = storage(OmegaConf.to_container(cfg.data))  # type: ignore[arg-type]
-    stored = stored if stored in STORAGES else "image_folder"
-    found = {}
-    for name in names:
-        decoder, _, where = name.partition(" ")
-        changes: dict[str, Any] = {"data": {"format": stored, "storage": "auto"}}
-        if decoder in DECODERS:
-            changes = {"data": {"format": decoder, "storage": stored}}
-        if where:
-            changes["dali"] = {"device": where}
-        found[name] = OmegaConf.merge(cfg, changes)
-    return found  # type: ignore[return-value]
-
-
-class _Running:
-    """One decoder's loader, kept going between its measurements."""
-
-    def __init__(self, name: str, cfg: DictConfig, trainer: Trainer) -> None:
-        self.name = name
-        self.rates: list[float] = []
-        self.problem = ""
-        self.classes: int | None = None
-        self._batches: Any = iter(())
-        try:
-            if name == "dali gpu" and not torch.cuda.is_available():
-                raise ConfigError("there is no CUDA device")
-            data = build_pretrain(cfg)
-            data.prepare_data()
-            data.trainer = trainer
-            self.loader: Any = data.train_dataloader()
-            self.classes = data.num_classes
-            self._next(3)
-        except (ConfigError, ImportError) as error:
-            self.problem = str(error)
-
-    def measure(self, seconds: float) -> None:
-        """Counts images for a while, once what was made ahead is used up."""
-        if self.problem:
-            return
-        self._next(2 + 2 * int(getattr(self.loader, "num_workers", 0)))
-        images, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds or images == 0:
-            images += self._next(1)
-        self.rates.append(images / elapsed)
-
-    def rate(self, device: torch.device) -> Rate:
-        """What was measured."""
-        own = self.name == "resident" or device.type == "cpu"
-        setting = "data.format=" + self.name.split()[0]
-        if self.name == "pil":
-            setting = "data.format of the storage"
-        return Rate(self.name, setting, self.rates, not own, self.problem)
-
-    def close(self) -> None:
-        """Lets workers go."""
-        self._batches = None
-        self.loader = None
-
-    def _next(self, count: int) -> int:
-        images = 0
-        for _ in range(count):
-            batch = next(self._batches, None)
-            if batch is None:
-                self._batches = iter(self.loader)
-                batch = next(self._batches)
-            images += len(batch[0])
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return images
 
 
 def _alone(cfg: DictConfig) -> DictConfig:
