@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.dali.cut import cut, union
@@ -19,9 +20,12 @@ from mixmask_solo.data.dali.feeder import Fed, Feeder, Key
 from mixmask_solo.data.dali.library import library
 from mixmask_solo.data.dali.views import Area, View
 
-__all__ = ["Batches", "Decoder", "whole"]
+__all__ = ["Batches", "Decoder", "guard", "whole"]
 
 _CPU = torch.device("cpu")
+_SILENCE = 600  # seconds without a batch after which a worker counts as lost
+
+_built_in: set[int] = set()  # processes in which DALI's threads run
 
 
 class Decoder:
@@ -67,7 +71,26 @@ class Decoder:
         return {"_pipeline": None, "_room": 0, "_owner": -1}
 
 
+def guard(loader: DataLoader[Any]) -> Any:
+    """Sees to it that a loader's workers cannot hang.
+
+    A fork takes along locks that DALI's threads hold, but not the threads. Where DALI ran in this
+    process already, workers are forked off a clean server instead, which starts some seconds late.
+
+    Returns:
+        The loader itself.
+    """
+    if loader.num_workers:
+        loader.timeout = _SILENCE
+        if os.getpid() in _built_in:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([__name__])
+            loader.multiprocessing_context = context
+    return loader
+
+
 def _build(batch_size: int) -> Any:
+    _built_in.add(os.getpid())
     dali = library()
     pipeline = dali.pipeline.Pipeline(
         batch_size=batch_size,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A DALI pipeline on a GPU: decoding and cropping, with several batches inside."""
+"""DALI on a GPU: decoding and cropping, several batches at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ __all__ = ["Decoding", "Gpu", "Order"]
 
 
 class Gpu(NamedTuple):
-    """Where and how much: device, DALI's threads, batches decoded ahead."""
+    """Where and how much.
+
+    Attributes:
+        device: the GPU; the CPU works as well, slower than ``cpu.Batches``, and serves the tests.
+        threads: DALI's, of all pipelines together.
+        prefetch: batches decoded ahead.
+    """
 
     device: torch.device
     threads: int
@@ -38,10 +44,12 @@ class Order(NamedTuple):
 
 
 class Decoding:
-    """A DALI pipeline and the batches that are in it.
+    """DALI pipelines with one batch inside each.
 
-    DALI's pipelines do not survive an image that cannot be decoded. Then the batch in question is
-    decoded by Pillow, another pipeline is built and everything that was in the old one fed again.
+    As many as there are batches to decode ahead, and not one with a queue: that would take its
+    whole queue at once, also where an epoch ends sooner, and DALI's pipelines do not survive an
+    image that cannot be decoded. So the batch in question is decoded by Pillow, its pipeline built
+    again, and the others go on.
 
     Args:
         feeder: reads the stored images.
@@ -59,8 +67,18 @@ class Decoding:
         self.seed = seed
         self.gpu = gpu
         self.batch_size = batch_size
-        self._pipeline: Any = None
-        self._inside: deque[Order] = deque()
+        self._idle: deque[Any] = deque([None] * gpu.prefetch)
+        self._inside: deque[tuple[Order, Any]] = deque()
+
+    @property
+    def free(self) -> bool:
+        """Whether another batch may be put in."""
+        return bool(self._idle)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no batch is inside."""
+        return not self._inside
 
     def order(self, keys: list[Key]) -> Order:
         """Reads a batch; the only part that other threads run."""
@@ -68,26 +86,22 @@ class Decoding:
 
     def put(self, order: Order) -> None:
         """Starts decoding a batch."""
-        self._inside.append(order)
-        if len(order.fed):
-            self._schedule(order)
+        pipeline = self._idle.popleft()
+        self._inside.append((order, self._start(order, pipeline)))
 
-    def get(self) -> tuple[Order, list[Tensor]]:
-        """The oldest batch: for each view (n, S, S, 3) uint8 on the device, memory of its own."""
-        order = self._inside.popleft()
-        if not len(order.fed):
-            return order, []
+    def get(self) -> tuple[Order, list[Tensor]] | None:
+        """The oldest batch, and for each view (n, S, S, 3) uint8 on the device; None if empty."""
+        if not self._inside:
+            return None
+        order, pipeline = self._inside.popleft()
         try:
-            return order, self._outputs()
+            views = _outputs(order, pipeline, self.gpu.device)
         except RuntimeError:
             order = self._ordered(order.keys, self.feeder.repaired(order.keys))
-        self._pipeline = None
-        waiting, self._inside = self._inside, deque()
-        self.put(order)
-        for other in waiting:
-            self.put(other)
-        order = self._inside.popleft()
-        return order, self._outputs() if len(order.fed) else []
+            pipeline = self._start(order, None)
+            views = _outputs(order, pipeline, self.gpu.device)
+        self._idle.append(pipeline)
+        return order, views
 
     def _ordered(self, keys: list[Key], fed: Fed) -> Order:
         draws = [v.draw(fed.sizes, self.seed, fed.epoch, fed.indexes) for v in self.views]
@@ -97,38 +111,48 @@ class Decoding:
         ]
         return Order(keys, fed, draws, windows)
 
-    def _schedule(self, order: Order) -> None:
-        if self._pipeline is None:
-            self._pipeline = _build(self.views, self.batch_size, self.gpu)
-        self._pipeline.feed_input("encoded", order.fed.encoded)
+    def _start(self, order: Order, pipeline: Any) -> Any:
+        """The pipeline that decodes a batch: the given one, if any."""
+        if not len(order.fed):
+            return pipeline
+        if pipeline is None:
+            pipeline = _build(self.views, self.batch_size, self.gpu)
+        pipeline.feed_input("encoded", order.fed.encoded)
         for number, (start, end) in enumerate(order.windows):
-            self._pipeline.feed_input(f"start{number}", start)
-            self._pipeline.feed_input(f"end{number}", end)
-        self._pipeline.schedule_run()
+            pipeline.feed_input(f"start{number}", start)
+            pipeline.feed_input(f"end{number}", end)
+        pipeline.schedule_run()
+        return pipeline
 
-    def _outputs(self) -> list[Tensor]:
-        outputs = self._pipeline.share_outputs()
-        views = [torch.from_dlpack(output.as_tensor()).clone() for output in outputs]
-        # DALI writes its next batch there as soon as it has it back
-        torch.cuda.current_stream(self.gpu.device).synchronize()
-        self._pipeline.release_outputs()
-        return views
+
+def _outputs(order: Order, pipeline: Any, device: torch.device) -> list[Tensor]:
+    if not len(order.fed):
+        return []
+    # bound to torch's stream: neither waits for the other, nor reuses memory too early
+    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+    outputs = pipeline.share_outputs(cuda_stream=stream)
+    # not copied: DALI's dynamic executor leaves the memory to whoever still refers to it
+    views = [torch.from_dlpack(output.as_tensor()) for output in outputs]
+    pipeline.release_outputs()
+    return views
 
 
 def _build(views: Sequence[View], batch_size: int, gpu: Gpu) -> Any:
     dali = library()
+    on_gpu = gpu.device.type == "cuda"
     kinds = {"bicubic": dali.types.INTERP_CUBIC, "bilinear": dali.types.INTERP_LINEAR}
     pipeline = dali.pipeline.Pipeline(
         batch_size=batch_size,
-        num_threads=gpu.threads,
-        device_id=gpu.device.index,
-        prefetch_queue_depth=gpu.prefetch,
+        num_threads=max(1, gpu.threads // gpu.prefetch),
+        device_id=gpu.device.index if on_gpu else None,
+        prefetch_queue_depth=1,
+        exec_dynamic=True,
     )
     with pipeline:
         encoded = dali.fn.external_source(name="encoded", dtype=dali.types.UINT8, ndim=1)
         images = dali.fn.decoders.image(
             encoded,
-            device="mixed",
+            device="mixed" if on_gpu else "cpu",
             output_type=dali.types.RGB,
             adjust_orientation=False,  # Pillow ignores EXIF too
             jpeg_fancy_upsampling=True,

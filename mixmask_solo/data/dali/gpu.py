@@ -35,28 +35,32 @@ class _Stream:
         self.labelled = labelled
 
     def __call__(self, batches: Iterable[list[Key]]) -> Iterator[Any]:
-        ahead = self.decoding.gpu.prefetch
         coming = iter(batches)
         read: deque[Future[Order]] = deque()
-        inside = 0
         with ThreadPoolExecutor(1, thread_name_prefix="mixmask-read") as reader:
             try:
-                while True:
-                    while len(read) <= ahead and (keys := next(coming, None)) is not None:
-                        read.append(reader.submit(self.decoding.order, keys))
-                    while read and inside < ahead:
-                        self.decoding.put(read.popleft().result())
-                        inside += 1
-                    if not inside:
-                        return
-                    order, pixels = self.decoding.get()
-                    inside -= 1
-                    batch = self._batch(order, pixels)
+                self._fill(reader, read, coming)
+                while (decoded := self.decoding.get()) is not None:
+                    self._fill(reader, read, coming)
+                    batch = self._batch(*decoded)
                     if batch is not None:
                         yield batch
             finally:
                 for future in read:
                     future.cancel()
+
+    def _fill(
+        self,
+        reader: ThreadPoolExecutor,
+        read: deque[Future[Order]],
+        coming: Iterator[list[Key]],
+    ) -> None:
+        """Sets reading and decoding to work; waits for files where nothing else is left to do."""
+        decoding = self.decoding
+        while len(read) <= decoding.gpu.prefetch and (keys := next(coming, None)) is not None:
+            read.append(reader.submit(decoding.order, keys))
+        while read and decoding.free and (read[0].done() or decoding.empty):
+            decoding.put(read.popleft().result())
 
     def _batch(self, order: Order, pixels: list[Tensor]) -> list[Any] | None:
         device = self.decoding.gpu.device

@@ -10,7 +10,7 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import get
-from mixmask_solo.data.dali.cpu import Batches
+from mixmask_solo.data.dali.cpu import Batches, guard
 from mixmask_solo.data.dali.decoding import Gpu
 from mixmask_solo.data.dali.feeder import Feeder
 from mixmask_solo.data.dali.gpu import GpuEpochLoader, GpuPlainLoader
@@ -61,7 +61,7 @@ class _Dali(ImageData):
         if self.on_gpu:
             return GpuEpochLoader(feeder, views, batches, self._gpu(), labelled=labelled)
         dataset = Batches(feeder, views, self.seed, labelled=labelled)
-        return self.epochs(dataset, collate=_same)
+        return guard(self.epochs(dataset, collate=_same))
 
     def ordered(self, source: Source, view: View, *, shard: bool) -> Any:
         """Un-augmented images in order, of this process' share or of all."""
@@ -70,7 +70,8 @@ class _Dali(ImageData):
         if self.on_gpu:
             return GpuPlainLoader(feeder, view, indexes, self.batch_size, self._gpu())
         dataset = Batches(feeder, [view], self.seed, labelled=True)
-        return plain_loader(dataset, self.batch_size, self.workers(source), indexes, _same)
+        workers = self.workers(source)
+        return guard(plain_loader(dataset, self.batch_size, workers, indexes, _same))
 
     def _gpu(self) -> Gpu:
         """Which device, and with how many threads: those of the loader's workers elsewhere."""

@@ -47,8 +47,9 @@ def empty(file):
     file.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [scramble, cut, empty])
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("damage", "workers"), [(scramble, 0), (cut, 0), (empty, 0), (scramble, 1)]
+)
 def test_a_damaged_image_is_replaced_and_counted(photos, dali_cfg, damage, workers):
     path = photos(12)
     damage(path / "a" / "004.jpg")
@@ -87,7 +88,7 @@ def test_validation_leaves_damaged_images_out(photos, dali_cfg):
     scramble(val / "a" / "002.jpg")
     cfg = dali_cfg(train, 2, {"val_path": str(val), "on_error": "skip"}, **PLAIN)
     data = build_pretrain(cfg)
-    assert [len(x) for x, _ in data.val_dataloader()] == [2, 1, 2]
+    assert [len(x) for x, _ in data.val_dataloader()] == [1, 2, 2]
     assert len(data.tolerance.damaged()) == 1
 
 
