@@ -20,7 +20,9 @@ def as_text(title: str, report: Report) -> str:
     if report.shared:
         pairs = "; ".join(f"{mine} = {theirs}" for mine, theirs in report.shared[:_EXAMPLES])
         more = "; ..." if len(report.shared) > _EXAMPLES else ""
-        lines.append(f"  warning: {len(report.shared):,} val images are also in train: {pairs}{more}")
+        lines.append(
+            f"  warning: {len(report.shared):,} val images are also in train: {pairs}{more}"
+        )
     images = sum(split.images for split in report.splits.values())
     verdict = f"{report.damaged:,} of {images:,} images cannot be read"
     lines.append(f"  {verdict}" if report.damaged else f"  all {images:,} images can be read")
