@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the first bytes of a JPEG file tell: its size, and whether DALI decodes it as Pillow does.
 
-Parsed here because Pillow's own opening of a file costs ten times as much, and crops are drawn
+Parsed here because Pillow's own opening of a file costs over ten times as much, and crops are drawn
 before anything is decoded.
 """
 
