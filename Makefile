@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= runs/demo
+SOLO ?= ../solo-learn
+SOLO_VENV ?= .venv-solo
+SOLO_PYTHON := $(SOLO_VENV)/bin/python
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test test-solo lint format clean
 
 help:
 	@echo "make demo   set up .venv, pretrain SimCLR + MixMask on scanned digits, show the result"
 	@echo "make test   set up .venv, lint, type-check, run the tests"
+	@echo "make test-solo SOLO=FOLDER  the same beside a checkout of solo-learn 1.0.6, and its own tests"
 	@echo "make lint   ruff and mypy alone;  make format  let ruff rewrite"
 
 # One stamp an install: setup.cfg or pyproject.toml newer than it means install again.
@@ -36,5 +40,25 @@ format: setup
 test: lint
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# solo-learn 1.0.6 wants older releases than we do, hence an environment of its own. It is not
+# installed: its scripts and tests are only in the checkout.
+$(SOLO_VENV)/.installed: setup.cfg pyproject.toml
+	test -x $(SOLO_PYTHON) || $(PYTHON) -m venv $(SOLO_VENV)
+	$(SOLO_PYTHON) -m pip install -qq --upgrade pip
+	$(SOLO_PYTHON) -m pip install -qq --editable '.[dev]' \
+		'lightning==2.1.2' 'torchmetrics<0.12' 'setuptools<81' einops wandb
+	touch $@
+
+# Left out of its tests: test_auto_umap.py, which needs its optional extra umap.
+test-solo:
+	@test -f '$(SOLO)/main_pretrain.py' || { echo "make test-solo SOLO=FOLDER:" \
+		"'$(SOLO)' is no checkout of solo-learn (it has no main_pretrain.py)"; exit 2; }
+	$(MAKE) $(SOLO_VENV)/.installed
+	PYTHONPATH='$(abspath $(SOLO))' OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} \
+		$(SOLO_PYTHON) -m pytest -n 2 --dist loadfile tests/contract tests/plugin tests/methods
+	PYTHONPATH='$(abspath $(SOLO))' OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} WANDB_MODE=disabled \
+		$(SOLO_PYTHON) -W ignore tests/plugin/run_solo_tests.py '$(abspath $(SOLO))' -q \
+		tests/methods tests/utils --ignore tests/utils/test_auto_umap.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(SOLO_VENV) build dist *.egg-info .ruff_cache .mypy_cache

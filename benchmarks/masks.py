@@ -11,10 +11,7 @@ missed.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import math
-import platform
 import random
 import statistics
 import time
@@ -145,28 +142,10 @@ def ratios(ms: dict[str, float]) -> list[dict[str, Any]]:
     ]
 
 
-def conditions(repeats: int) -> dict[str, Any]:
-    """Where and how the figures were taken."""
-    info = Path("/proc/cpuinfo")
-    models = [
-        line.split(":", 1)[1].strip()
-        for line in (info.read_text().splitlines() if info.exists() else [])
-        if line.startswith("model name")
-    ]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "repeats": repeats,
-        "setting": f"{MASKS} masks of grid {GRID}, ratio 0.5, pools of {BATCHES} batches; "
-        f"mixing {IMAGES}x3x{SIZE}x{SIZE} float32, one mask per image",
-    }
-
-
 def main() -> int:
     """Measures, prints, saves; 1 where a bar is missed."""
+    from conditions import conditions, save  # beside this script; the tests use the rest alone
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     parser.add_argument(
@@ -184,9 +163,12 @@ def main() -> int:
             "" if row["bar"] is None else f"  {row['bar']}  {'ok' if row['met'] else 'MISSED'}"
         )
         print(f"{row['what']:<50}{row['value']:>10.2f}{verdict}")
-    if args.out:
-        result = {"conditions": conditions(args.repeats), "ms": ms, "ratios": rows}
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
+    setting = (
+        f"{MASKS} masks of grid {GRID}, ratio 0.5, pools of {BATCHES} batches; "
+        f"mixing {IMAGES}x3x{SIZE}x{SIZE} float32, one mask per image"
+    )
+    options = {"repeats": args.repeats, "setting": setting}
+    save(args.out, {"benchmark": "masks", **conditions(), **options, "ms": ms, "ratios": rows})
     return 0 if all(row["met"] for row in rows) else 1
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Does every method learn? Some hundred steps on real images, with and without MixMask.
+"""Does every method learn? Some hundred steps on real images, with MixMask, Un-Mix and both.
 
     python benchmarks/short_runs.py --data DIR/cifar10 --out benchmarks/results/short-runs.json
 
@@ -27,7 +27,8 @@ from mixmask_solo.cli.quiet import quiet
 from mixmask_solo.evaluation.run_knn import evaluate_knn
 from mixmask_solo.runs.pretrain import pretrain
 
-METHODS = ("mocov2plus", "byol", "simclr", "simsiam")
+METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
+STRATEGIES = ("vanilla", "mixmask", "unmix", "mixmask_unmix")
 RECIPES = Path(__file__).parents[1] / "scripts" / "pretrain" / "cifar"
 
 
@@ -59,7 +60,7 @@ def overrides(method: str, args: argparse.Namespace, folder: str) -> list[str]:
         "precision=32",
         f"checkpoint.dir={folder}",
     ]
-    if method == "mocov2plus":
+    if method in ("mocov2", "mocov2plus"):
         changes += [f"method_kwargs.queue_size={4 * args.batch}"]
     return [f"++{change}" for change in changes]  # set, whether the recipe has the key or not
 
@@ -74,10 +75,10 @@ def losses(directory: Path) -> list[float]:
     return found
 
 
-def short_run(method: str, mixmask: bool, args: argparse.Namespace) -> dict[str, Any]:
+def short_run(method: str, strategy: str, args: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        name = f"{method}_mixmask" if mixmask else method
+        name = method if strategy == "vanilla" else f"{method}_{strategy}"
         cfg = compose(str(RECIPES), name, overrides(method, args, folder))
         result = pretrain(cfg)
         directory = Path(result["directory"])
@@ -86,14 +87,13 @@ def short_run(method: str, mixmask: bool, args: argparse.Namespace) -> dict[str,
     metrics = result["metrics"]
     return {
         "method": method,
-        "mixmask": mixmask,
+        "strategy": strategy,
         "steps": result["steps"],
         "loss_first": curve[0],
         "loss_last": curve[-1],
         "loss_epochs": curve,
         "embedding_std": metrics["train_embedding_std"],
-        "lam": metrics.get("train_mixmask_lam"),
-        "mixmask_loss": metrics.get("train_mixmask_loss"),
+        "mixtures": {k: v for k, v in metrics.items() if "mix" in k},
         "knn": knn["trained"],
         "knn_untrained": knn["untrained"],
         "seconds": result["wall_seconds"],
@@ -106,6 +106,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with the Parquet files")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument(
+        "--strategies", nargs="+", default=["vanilla", "mixmask"], choices=STRATEGIES
+    )
     parser.add_argument("--backbone", default="resnet10t", help="any small backbone")
     parser.add_argument("--fraction", type=float, default=0.1)
     parser.add_argument("--batch", type=int, default=64)
@@ -117,14 +120,16 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     quiet()
     rows = []
-    print(f"{'method':12}{'mixmask':>8}{'loss':>16}{'std':>7}{'k-NN':>7}{'untrained':>10}{'s':>6}")
+    print(
+        f"{'method':12}{'strategy':>14}{'loss':>16}{'std':>7}{'k-NN':>7}{'untrained':>10}{'s':>6}"
+    )
     for method in args.methods:
-        for mixmask in (False, True):
-            r = short_run(method, mixmask, args)
+        for strategy in args.strategies:
+            r = short_run(method, strategy, args)
             rows.append(r)
             fall = f"{r['loss_first']:.3f} -> {r['loss_last']:.3f}"
             print(
-                f"{method:12}{mixmask!s:>8}{fall:>16}{r['embedding_std']:7.3f}{r['knn']:7.1f}"
+                f"{method:12}{strategy:>14}{fall:>16}{r['embedding_std']:7.3f}{r['knn']:7.1f}"
                 f"{r['knn_untrained']:10.1f}{r['seconds']:6.0f}",
                 flush=True,
             )

@@ -17,11 +17,12 @@ MAY_IMPORT = {
     "masks": set(),
     "fills": set(),
     "objectives": set(),
+    "networks": set(),
     "config": set(),
     "mixtures": {"masks"},
     "strategies": {"masks", "mixtures", "objectives", "config"},
-    "host": {"objectives"},
-    "methods": {"host", "strategies", "objectives", "config", "mixtures"},
+    "host": {"objectives", "networks"},
+    "methods": {"host", "strategies", "objectives", "networks", "config", "mixtures"},
     "data": {"config"},
     "evaluation": {"host", "methods", "data", "config", "runs"},
     "runs": {"host", "methods", "strategies", "data", "config", "evaluation"},
@@ -80,7 +81,7 @@ def test_dali_is_imported_in_its_own_folder_when_it_is_asked_for() -> None:
     assert not [p for p in files("data") for name in imported(p) if name.startswith("nvidia")]
 
 
-@pytest.mark.parametrize("layer", ["objectives", "mixtures"])
+@pytest.mark.parametrize("layer", ["objectives", "mixtures", "networks"])
 def test_pure_layers_need_torch_alone(layer: str) -> None:
     for path in files(layer):
         for name in imported(path):

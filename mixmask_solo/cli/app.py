@@ -47,9 +47,11 @@ def run_hydra(command: str, usage: str, task: Callable[[Any], str]) -> None:
     def run(cfg: Any) -> None:
         quiet()
         try:
-            print(task(cfg), flush=True)
+            line = task(cfg)
         except ConfigError as error:  # here, before Hydra adds a line of its own
             fail(command, str(error))
+        if line:
+            print(line, flush=True)
 
     try:
         hydra.main(version_base="1.3", config_path=None, config_name=None)(run)()

@@ -36,7 +36,9 @@ Exit status: 0 done, 1 failed, 2 wrong configuration, 130 interrupted.
 
 
 def summary(result: dict[str, Any]) -> str:
-    """The closing line of a run."""
+    """The closing line of a run; empty in a process that does not write the result."""
+    if "status" not in result:
+        return ""
     metrics = result.get("metrics", {})
     shown = [
         f"{label} {metrics[key]:.2f} %"

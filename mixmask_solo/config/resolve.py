@@ -13,9 +13,17 @@ from mixmask_solo.config.crops import count_crops
 from mixmask_solo.config.devices import count_devices, read_devices
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.filled import filled
+from mixmask_solo.config.moco import check_mocov2, check_queue
 from mixmask_solo.config.plain import plain
-from mixmask_solo.config.schema import METHOD_KWARGS, OPTIMIZER_KWARGS, Linear, Pretrain
-from mixmask_solo.config.schema.method import Momentum
+from mixmask_solo.config.schema import (
+    METHOD_KWARGS,
+    MOMENTUM,
+    OPTIMIZER_KWARGS,
+    Linear,
+    Momentum,
+    Pretrain,
+)
+from mixmask_solo.config.solo_only import check_solo_only
 from mixmask_solo.config.tables import MOMENTUM_METHODS
 
 __all__ = ["resolve_linear", "resolve_pretrain"]
@@ -53,17 +61,22 @@ def resolve_pretrain(
     )
     large, small = count_crops(run.augmentations, run.method)
     batch = _finish(run, visible)
-    if run.method == "mocov2plus" and kwargs.queue_size % batch:
-        raise ConfigError(
-            f"method_kwargs.queue_size is {kwargs.queue_size}: it must be a multiple of the "
-            f"global batch {batch} (optimizer.batch_size x devices x num_nodes), "
-            f"e.g. {max(1, round(kwargs.queue_size / batch)) * batch}"
+    if run.method in ("mocov2", "mocov2plus"):
+        check_queue(kwargs.queue_size, batch, twice=getattr(kwargs, "symmetric", False))
+    if run.method == "mocov2":
+        check_mocov2(
+            kwargs,
+            values.get("method_kwargs"),
+            batch_size=run.optimizer.batch_size,
+            sync_batchnorm=run.sync_batchnorm,
         )
+    check_solo_only(run.method, kwargs, batch=batch, max_epochs=run.max_epochs, large=large)
     run.name = run.name or f"{run.method}-{run.data.dataset}"
     result = filled(values, run)
     result["method_kwargs"] = filled(values.get("method_kwargs"), kwargs)
     if run.method in MOMENTUM_METHODS:
-        momentum = check(values.get("momentum"), Momentum, "momentum")
+        schema = MOMENTUM.get(run.method, Momentum)
+        momentum = check(values.get("momentum"), schema, "momentum")
         result["momentum"] = filled(values.get("momentum"), momentum)
     elif run.momentum is not None:
         raise ConfigError(f"momentum is given: {run.method} has no momentum network; remove it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["DATASETS", "MOMENTUM_METHODS", "TWO_VIEW_METHODS", "DataSet"]
+__all__ = ["DATASETS", "HEADS", "MOMENTUM_METHODS", "TWO_VIEW_METHODS", "DataSet"]
 
 
 class DataSet(NamedTuple):
@@ -35,8 +35,14 @@ DATASETS = {
     "parquet": DataSet(None, 224, "folder"),
 }
 
-MOMENTUM_METHODS = ("byol", "mocov2plus")
+MOMENTUM_METHODS = ("byol", "dino", "mocov2", "mocov2plus", "mocov3", "nnbyol", "ressl")
 """Methods with an EMA copy of the network; only these read ``momentum``."""
 
-TWO_VIEW_METHODS = ("mocov2plus", "simsiam")
+TWO_VIEW_METHODS = (
+    *("mocov2", "mocov2plus", "simsiam"),
+    *("barlow_twins", "dino", "mocov3", "nnbyol", "nnclr", "nnsiam", "ressl", "vicreg"),
+)
 """Methods whose loss is written for exactly two large crops."""
+
+HEADS = {"simclr": ("solo", "htdt"), "simsiam": ("solo", "patrickhua")}
+"""Choices of ``method_kwargs.head`` by method; the first is the default."""

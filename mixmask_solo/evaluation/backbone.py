@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.pretrained import Pretrained, backbone_weights, read_pretrained
+from mixmask_solo.evaluation.layouts import backbone_weights
+from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
 from mixmask_solo.evaluation.strict import load_strictly
 from mixmask_solo.host.builtin.backbones import build_backbone
 
@@ -51,8 +52,9 @@ def load_pretrained(
 def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> dict[str, Any]:
     """The ``backbone`` block of a checkpoint, completed by what the user says about it.
 
-    Where the configuration of the pretraining is known it decides: a padding, for one, leaves no
-    trace in the weights, so that a wrong one would go unnoticed.
+    Where the configuration of the pretraining is known it decides, else what the file tells of
+    itself: a padding, for one, leaves no trace in the weights, so that a wrong one would go
+    unnoticed.
 
     Raises:
         ConfigError: when the names contradict each other, or nobody names the network.
@@ -60,12 +62,13 @@ def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> d
     stored = (pretrained.config or {}).get("backbone")
     wanted = {key: value for key, value in (given or {}).items() if value is not None}
     if not stored:
-        if "name" in wanted:
-            return {**_DEFAULTS, **wanted}
-        raise ConfigError(
-            f"backbone.name is missing: checkpoint '{pretrained.path}' does not say which network "
-            "it holds, and there is no args.json beside it; give the name, e.g. resnet18"
-        )
+        stored = {**wanted, **pretrained.told}
+        if "name" not in stored:
+            raise ConfigError(
+                f"backbone.name is missing: checkpoint '{pretrained.path}' does not say which "
+                "network it holds, and there is no args.json beside it; give the name, "
+                "e.g. resnet18"
+            )
     block: dict[str, Any] = {**_DEFAULTS, **stored}
     if wanted.get("name", block["name"]) != block["name"]:
         raise ConfigError(

@@ -15,7 +15,7 @@ from mixmask_solo.config.nearest import listing
 from mixmask_solo.evaluation.backbone import backbone_block, load_weights, new_backbone
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.evaluation.strict import load_strictly
-from mixmask_solo.host import load
+from mixmask_solo.methods import get_methods
 
 __all__ = ["has_projector", "load_network"]
 
@@ -87,7 +87,7 @@ def _load_projector(method: Any, pretrained: Pretrained) -> None:
 
 
 def _methods() -> dict[str, type[Any]]:
-    return load("builtin").methods
+    return get_methods("builtin")
 
 
 def _name(pretrained: Pretrained) -> str:

@@ -5,20 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.evaluation.layouts import told_backbone
 from mixmask_solo.runs.checkpoints import LAST, read_checkpoint, stored_config
 
-__all__ = ["Pretrained", "backbone_weights", "find_checkpoint", "read_pretrained"]
-
-SUFFIXES = (".ckpt", ".pth", ".pt")
-
-# Whose backbone a prefix marks: solo-learn's and ours, solo-learn's of 2021, the published MoCo,
-# Un-Mix and MixMask code's. A file without any of them holds a backbone alone.
-_PREFIXES = ("backbone.", "encoder.", "module.encoder_q.", "module.", "")
+__all__ = ["Pretrained", "find_checkpoint", "read_pretrained"]
 
 
 class Pretrained(NamedTuple):
@@ -28,11 +24,13 @@ class Pretrained(NamedTuple):
         path: the file.
         config: the resolved configuration of its run, None where nothing tells it.
         state: every tensor by name.
+        told: keys of a ``backbone`` block that the file itself tells, for want of a configuration.
     """
 
     path: Path
     config: dict[str, Any] | None
     state: dict[str, Tensor]
+    told: Mapping[str, Any] = MappingProxyType({})
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -55,7 +53,7 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def read_pretrained(path: str | Path) -> Pretrained:
-    """Reads a checkpoint of this package, solo-learn, Lightning, or a plain dict of weights.
+    """Reads a checkpoint of this package, solo-learn, the published code, or mere weights.
 
     Args:
         path: file or folder of a run.
@@ -68,16 +66,4 @@ def read_pretrained(path: str | Path) -> Pretrained:
     state = {name: t for name, t in content["state_dict"].items() if isinstance(t, Tensor)}
     if not state:
         raise ConfigError(f"checkpoint '{file}' holds no weights; use another one")
-    return Pretrained(file, stored_config(content, file), state)
-
-
-def backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone's tensors under the backbone's own names.
-
-    Only names that *start* with the prefix count: ``momentum_backbone.`` is another network.
-    """
-    for prefix in _PREFIXES:
-        found = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
-        if found:
-            return found
-    return {}
+    return Pretrained(file, stored_config(content, file), state, told_backbone(content, state))

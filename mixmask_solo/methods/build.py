@@ -6,8 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mixmask_solo.methods.families import FAMILIES
+from mixmask_solo.methods.heads import BEHIND, FRONT, check_head
 from mixmask_solo.methods.mixin import BranchesMixin
+from mixmask_solo.methods.online_knn import OnlineKNN
 from mixmask_solo.methods.own import own_methods
+from mixmask_solo.methods.refused import check_options
 from mixmask_solo.strategies import build_strategies
 
 if TYPE_CHECKING:
@@ -32,17 +35,19 @@ def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
 def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]:
     base = _base(concrete, host)
     momentum = issubclass(concrete, host.base_momentum)
-    mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, base), {})
+    front, behind = ([table[name]] if name in table else [] for table in (FRONT, BEHIND))
+    mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, OnlineKNN, *behind, base), {})
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:
         """The host's defaults and checks, then those of the strategies' blocks."""
         cfg = concrete.add_and_assert_specific_cfg(cfg)
-        build_strategies(cfg)
+        check_head(name, cfg)
+        check_options(name, build_strategies(cfg))
         return cfg
 
     cls = type(
         f"MixMask{concrete.__name__}",
-        (*host.extras, concrete, mixin),
+        (*front, *host.extras, concrete, mixin),
         {
             "__module__": module,
             "__doc__": f"{concrete.__name__} of the {host.name} host, with strategies.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mixmask_solo.methods.mocov2 import mocov2
+
 if TYPE_CHECKING:
     from mixmask_solo.host import Host
 
@@ -17,4 +19,4 @@ def own_methods(host: Host) -> dict[str, type[Any]]:
     Args:
         host: whose bases they stand on.
     """
-    return {}
+    return {"mocov2": mocov2(host)}

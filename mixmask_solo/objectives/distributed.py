@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather as all_gather_with_grad
 
-__all__ = ["gather", "gather_keys", "rank", "world_size"]
+__all__ = ["gather", "gather_keys", "mean_over_ranks", "rank", "world_size"]
 
 
 def world_size() -> int:
@@ -46,3 +46,23 @@ def gather_keys(x: Tensor) -> Tensor:
     parts = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(parts, x)
     return torch.cat(parts)
+
+
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """Mean of a statistic over all processes; gradients flow to this process's part alone.
+
+    So does the ``all_reduce`` of Barlow Twins, which autograd does not see: each process gets the
+    derivative by its own rows, which DDP then divides by the number of processes once more.
+
+    Args:
+        x: any shape, equal in all processes.
+
+    Returns:
+        As ``x``; ``x`` itself in a single process.
+    """
+    if world_size() == 1:
+        return x
+    total = x.detach().clone()
+    dist.all_reduce(total)
+    # Value of the sum, gradient of this process's summand.
+    return (x + (total - x.detach())) / world_size()

@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
 from mixmask_solo.masks import upsample
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.report.style import COLORS, DPI, INK, RC
 
-__all__ = ["gallery"]
+__all__ = ["Panel", "gallery"]
 
 _WIDTH = 16.0  # inches, 1600 pixels
 _LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.45, 0.2, 0.09, 0.5, 0.62
@@ -56,15 +58,22 @@ class _Grid:
         return left / total[0], bottom / total[1], width / total[0], height / total[1]
 
 
-def gallery(
-    views: Tensor,
-    mixture: Mixture,
-    mask: Tensor | None,
-    path: Path | str,
-    *,
-    title: str | None = None,
-    count: int = 8,
-) -> Path:
+class Panel(NamedTuple):
+    """One way the images were mixed.
+
+    Args:
+        mixture: of the views, within [0, 1].
+        mask: True = own pixel: cells ``(n, g, g)`` or pixels ``(n, H, W)`` or ``(n, 1, H, W)`` with
+            n = N or 1; None leaves the row out (Mixup has no mask).
+        title: line above the panel.
+    """
+
+    mixture: Mixture
+    mask: Tensor | None
+    title: str | None = None
+
+
+def gallery(views: Tensor, panels: Sequence[Panel], path: Path | str, *, count: int = 8) -> Path:
     """Draws images, masks, partners and mixed images in rows, each λ below its column.
 
     Blue stands for the image itself (frame, and the cells of the mask it keeps), orange for its
@@ -72,11 +81,8 @@ def gallery(
 
     Args:
         views: ``(N, C, H, W)`` within [0, 1], what was mixed; one or three channels are shown.
-        mixture: of the same images, within [0, 1].
-        mask: True = own pixel: cells ``(n, g, g)`` or pixels ``(n, H, W)`` or ``(n, 1, H, W)`` with
-            n = N or 1; None leaves the row out (Mixup has no mask).
+        panels: one below the other.
         path: picture to write, the suffix tells the format.
-        title: line above the picture.
         count: columns at most.
 
     Returns:
@@ -86,6 +92,28 @@ def gallery(
         ValueError: where views, mixture and mask do not belong together.
     """
     path = Path(path)
+    drawn = [(panel, _rows(views, panel, count)) for panel in panels]
+    aspect = views.shape[2] / views.shape[3]
+    columns = min(count, len(views))
+    grids = [_Grid(len(rows), columns, aspect, panel.title is not None) for panel, rows in drawn]
+    heights = [grid.size[1] for grid in grids]
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(grids[0].size[0], sum(heights)), dpi=DPI)
+        parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for part, grid, (panel, rows) in zip(parts, grids, drawn, strict=True):
+            for row, (label, color, images) in enumerate(rows):
+                _draw_row(part, grid, row, label, color, images)
+            _write_lam(part, grid, panel.mixture.lam[:columns].tolist())
+            if panel.title is not None:
+                x, top = _LABEL / grid.size[0], 1 - 0.5 * _TITLE / grid.size[1]
+                part.text(x, top, panel.title, fontsize=17, weight="bold", va="center")
+        figure.savefig(path)
+    return path
+
+
+def _rows(views: Tensor, panel: Panel, count: int) -> list[tuple[str, str | None, Tensor]]:
+    """Label, colour and ``(n, H, W, 3)`` images or ``(n, H, W)`` masks of each row."""
+    mixture, mask, _ = panel
     pixels = None if mask is None else _pixels(views, mask)
     if mixture.images.shape != views.shape:
         raise ValueError(
@@ -100,22 +128,11 @@ def gallery(
     ]
     if pixels is not None:
         rows.insert(1, ("mask", None, pixels[shown].cpu()))
-    height, width = views.shape[2:]
-    grid = _Grid(len(rows), len(rows[0][2]), height / width, title is not None)
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=grid.size, dpi=DPI)
-        for row, (label, color, images) in enumerate(rows):
-            _draw_row(figure, grid, row, label, color, images)
-        _write_lam(figure, grid, mixture.lam[shown].tolist())
-        if title is not None:
-            x, top = _LABEL / grid.size[0], 1 - 0.5 * _TITLE / grid.size[1]
-            figure.text(x, top, title, fontsize=17, weight="bold", va="center")
-        figure.savefig(path)
-    return path
+    return rows
 
 
 def _draw_row(
-    figure: Figure, grid: _Grid, row: int, label: str, color: str | None, images: Tensor
+    figure: FigureBase, grid: _Grid, row: int, label: str, color: str | None, images: Tensor
 ) -> None:
     """One row with its label; ``color`` None draws masks."""
     for column, image in enumerate(images):
@@ -141,7 +158,7 @@ def _draw_row(
     )
 
 
-def _write_lam(figure: Figure, grid: _Grid, lam: list[float]) -> None:
+def _write_lam(figure: FigureBase, grid: _Grid, lam: list[float]) -> None:
     """Each image's own share below its column."""
     for column, share in enumerate(lam):
         left, bottom, width, _ = grid.box(grid.rows - 1, column)

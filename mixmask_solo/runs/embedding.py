@@ -30,8 +30,10 @@ class EmbeddingStd(Callback):
         self._handle: Any = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Attaches to ``projector`` where there is one."""
+        """Attaches to the last layer of ``projector`` where there is one."""
         projector = getattr(pl_module, "projector", None)
+        if isinstance(projector, torch.nn.Sequential):
+            projector = projector[-1]  # a head may project all views at once, not when called
         if isinstance(projector, torch.nn.Module):
             self._handle = projector.register_forward_hook(self._hear)
 

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError, resolve_pretrain
 from mixmask_solo.data import build_pretrain
-from mixmask_solo.methods import get_methods
+from mixmask_solo.methods import get_method
+from mixmask_solo.methods.refused import check_method, check_options
 from mixmask_solo.runs.checkpoints import Checkpointer
 from mixmask_solo.runs.damage import damage
 from mixmask_solo.runs.embedding import EmbeddingStd
@@ -21,7 +22,7 @@ from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
 from mixmask_solo.runs.progress import ProgressReport, Throughput
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.trainer import build_loggers, build_trainer, trainer_keys
-from mixmask_solo.strategies import STRATEGIES, build_strategies
+from mixmask_solo.strategies import BLOCKS, build_strategies
 
 __all__ = ["pretrain", "resolve"]
 
@@ -32,13 +33,15 @@ def resolve(cfg: DictConfig) -> DictConfig:
     Raises:
         ConfigError: naming the key, its value, what is allowed.
     """
+    check_method(cfg.get("method"))
     resolved = resolve_pretrain(
         cfg,
-        blocks=STRATEGIES,
+        blocks=BLOCKS,
         trainer_keys=trainer_keys(),
         visible=torch.cuda.device_count(),
     )
-    build_strategies(resolved)
+    check_options(resolved.method, build_strategies(resolved))
+    _method(resolved)
     return resolved
 
 
@@ -91,9 +94,16 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     )
 
 
+def _method(cfg: DictConfig) -> type[Any]:
+    try:
+        return get_method(cfg.method, cfg.host)
+    except (ImportError, ValueError) as error:  # hosts know nothing of our errors
+        raise ConfigError(str(error)) from error
+
+
 def _model(cfg: DictConfig) -> LightningModule:
     try:
-        model: LightningModule = get_methods(cfg.host)[cfg.method](cfg)
-    except (ImportError, ValueError) as error:  # hosts know nothing of our errors
+        model: LightningModule = _method(cfg)(cfg)
+    except (ImportError, ValueError) as error:
         raise ConfigError(str(error)) from error
     return model

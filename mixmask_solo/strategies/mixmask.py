@@ -14,7 +14,7 @@ which equals the published re-ordering of the queries for every permutation.
 
 **Values.** The paper's best: grid 2 discrete (CIFAR-100), 4 block (Tiny-ImageNet), 8 block
 (ImageNet), ratio 0.5 throughout (Table 1). One mask per batch and process, partner = reversed
-batch, as published.
+batch, as published; beside ``unmix`` a fresh random permutation (see ``permutations``).
 
 **Cost.** One more forward and backward pass of view 1: 1.75 times MoCo v2's work per image.
 
@@ -39,8 +39,9 @@ from torch import Tensor
 
 from mixmask_solo.config import ConfigError, option
 from mixmask_solo.masks import MaskPool, blocked, discrete
-from mixmask_solo.mixtures import mixmask, partner
-from mixmask_solo.strategies.base import Branch, Pairing, Strategy, Targets
+from mixmask_solo.mixtures import mixmask
+from mixmask_solo.strategies.base import Branch, Pairing, Targets
+from mixmask_solo.strategies.permutations import Partner, Permuted
 from mixmask_solo.strategies.step import Step
 
 __all__ = ["MixMask", "MixMaskOptions"]
@@ -57,10 +58,12 @@ class MixMaskOptions:
         grid_size: cells per side of the mask.
         mask_type: ``block`` (rectangles, centre-heavy) or ``discrete`` (independent cells).
         ratio: own share asked for, or ``[low, high]`` to draw it anew for every mask.
-        partner: whose pixels fill the rest: ``reverse`` (i and N-1-i), ``random``, ``roll``.
+        partner: whose pixels fill the rest: ``reverse`` (i and N-1-i), ``random``, ``roll``; null
+            is ``reverse``, beside Un-Mix what ``method_kwargs.permutations`` says.
         per_sample: one mask per image instead of one per batch and process (extension).
         switch: False drops the partner's loss term (Table 1).
-        prob: share of the steps that have the branch (extension).
+        prob: share of the steps that have the branch (extension). Not a choice of mixtures, which
+            is what ``unmix.prob`` means.
         weight: factor of the branch's loss (extension).
         pairing: ``query`` or ``pair``; null takes the method's default.
         targets: ``both`` un-mixed views or only the ``other``; null takes the default
@@ -70,7 +73,7 @@ class MixMaskOptions:
     grid_size: int = option(8, low=2)
     mask_type: Literal["block", "discrete"] = "block"
     ratio: float | list[float] = 0.5
-    partner: Literal["reverse", "random", "roll"] = "reverse"
+    partner: Partner | None = None
     per_sample: bool = False
     switch: bool = True
     prob: float = option(1.0, low=0.0, high=1.0)
@@ -95,11 +98,12 @@ class MixMaskOptions:
             )
 
 
-class MixMask(Strategy):
+class MixMask(Permuted):
     """Adds one branch of mask-mixed images of view 1 (see the module's card)."""
 
     name: ClassVar[str] = "mixmask"
     options_type: ClassVar[type[Any]] = MixMaskOptions
+    partner_stream: ClassVar[str] = "partner"
     options: MixMaskOptions
 
     def __init__(self, options: MixMaskOptions) -> None:
@@ -122,8 +126,7 @@ class MixMask(Strategy):
         if o.prob < 1.0 and torch.rand((), generator=step.shared("mixmask.prob")).item() >= o.prob:
             return []
         x = views[0]
-        index = partner(o.partner, len(x), generator=step.generator("partner"), device=x.device)
-        mixture = mixmask(x, self._mask(len(x), step), index)
+        mixture = mixmask(x, self._mask(len(x), step), self.permutation.draw(x, step))
         return [Branch(self.name, mixture, o.weight, o.switch, o.pairing, o.targets)]
 
     def _mask(self, n: int, step: Step) -> Tensor:

@@ -9,6 +9,7 @@ repeats exactly what an uninterrupted one draws.
 from __future__ import annotations
 
 import hashlib
+import random
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +19,14 @@ __all__ = ["Step", "seeded"]
 
 def seeded(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator on ``device`` that depends on every part of ``key`` and on nothing else."""
-    digest = hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=8).digest()
     generator = torch.Generator(device=device)
-    generator.manual_seed(int.from_bytes(digest, "little") >> 1)  # manual_seed takes 63 bits
+    generator.manual_seed(_hash(*key) >> 1)  # manual_seed takes 63 bits
     return generator
+
+
+def _hash(*key: int | str) -> int:
+    digest = hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,13 @@ class Step:
     def generator(self, stream: str) -> torch.Generator:
         """For what each rank draws for itself: masks, partners."""
         return seeded(self.seed, self.epoch, self.batch, self.rank, stream, device=self.device)
+
+    def numbers(self, stream: str) -> random.Random:
+        """For single numbers each rank draws for itself on the host: coins, a batch's λ.
+
+        Reading them from a device would make the host wait for it.
+        """
+        return random.Random(_hash(self.seed, self.epoch, self.batch, self.rank, stream))
 
     def shared(self, stream: str) -> torch.Generator:
         """For what all ranks must agree on (is there a branch at all?), on the CPU: no sync.

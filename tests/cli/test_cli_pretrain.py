@@ -142,3 +142,7 @@ def test_mistakes_end_in_one_line_and_status_2(
     assert "Traceback" not in err
     assert set(ROOT.iterdir()) == before
     assert not list(tmp_path.iterdir())
+
+
+def test_only_the_process_with_the_result_has_a_closing_line() -> None:
+    assert command.summary({"directory": "somewhere"}) == ""

@@ -56,7 +56,12 @@ def test_defaults_are_solo_learns() -> None:
         "accumulate_grad_batches": 1,
         "num_nodes": 1,
         "resume_from_checkpoint": None,
-        "knn_eval": {"enabled": False, "k": 20, "distance_func": "euclidean"},
+        "knn_eval": {
+            "enabled": False,
+            "k": 20,
+            "distance_func": "euclidean",
+            "features": "backbone",
+        },
         "performance": {"disable_channel_last": False},
         "momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False},
         "wandb": {"enabled": False, "entity": None, "project": "solo-learn", "offline": False},

@@ -50,7 +50,7 @@ WRONG_PRETRAIN: list[Case] = [
     ({"augmentations.0.rotation": {}}, ["unknown key augmentations[0].rotation"]),
     ({"backbone.stm": "cifar"}, ["backbone.stm", "did you mean stem?"]),
     # unknown names
-    ({"method": "mocov2"}, ["method is 'mocov2'", "simsiam", "did you mean mocov2plus?"]),
+    ({"method": "mocov2pls"}, ["method is 'mocov2pls'", "simsiam", "did you mean mocov2plus?"]),
     ({"optimizer.name": "adm"}, ["optimizer.name is 'adm'", "did you mean adam?"]),
     ({"scheduler.name": "warmup_cosin"}, ["scheduler.name", "did you mean warmup_cosine?"]),
     ({"scheduler.interval": "batch"}, ["scheduler.interval is 'batch'", "step or epoch"]),
@@ -124,7 +124,7 @@ WRONG_PRETRAIN: list[Case] = [
 WRONG_LINEAR: list[Case] = [
     ({"pretrained_feature_extractor": DELETE}, ["pretrained_feature_extractor is missing"]),
     ({"pretrained_feature_extractor": "???"}, ["pretrained_feature_extractor is missing (???)"]),
-    ({"pretrained_feature_extractor": "a.onnx"}, ["'a.onnx'", ".ckpt, .pth or .pt"]),
+    ({"pretrained_feature_extractor": "a.onnx"}, ["'a.onnx'", ".pth, .pt or .pth.tar"]),
     ({"pretrained_feature_extractor": "None"}, ["pretrained_feature_extractor is 'None'"]),
     ({"data.val_path": None}, ["data.val_path is missing"]),
     ({"optimizer.classifier_lr": 0.1}, ["unknown key optimizer.classifier_lr"]),

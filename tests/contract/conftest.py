@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.host import Host, load
+from mixmask_solo.methods.own import own_methods
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +30,16 @@ def host(request) -> Host:
     return load("builtin") if request.param == "builtin" else request.getfixturevalue("solo_host")
 
 
-@pytest.fixture(params=["byol", "mocov2plus", "simclr", "simsiam"])
+@pytest.fixture(params=["byol", "mocov2", "mocov2plus", "simclr", "simsiam"])
 def method(request) -> str:
     """Each method in turn."""
     return str(request.param)
+
+
+@pytest.fixture
+def class_of() -> Callable[[Host, str], type[Any]]:
+    """``class_of(host, method)``: without the mixin; a method of ours over the host's bases."""
+    return lambda host, method: {**host.methods, **own_methods(host)}[method]
 
 
 @pytest.fixture
@@ -40,7 +47,12 @@ def make_cfg(golden) -> Callable[..., DictConfig]:
     """solo-learn's configuration of the golden step, cut to eight batches of four images."""
 
     def make(method: str, **changes: Any) -> DictConfig:
-        cfg = OmegaConf.create(json.loads(str(golden("solo_step")[f"{method}_config_json"])))
+        stored = "mocov2plus" if method == "mocov2" else method
+        cfg = OmegaConf.create(json.loads(str(golden("solo_step")[f"{stored}_config_json"])))
+        if method == "mocov2":
+            cfg.method = method
+            cfg.optimizer.batch_size = 4
+            cfg.method_kwargs.update(symmetric=True, bn_splits=2)
         cfg.max_epochs = 2
         cfg.scheduler.warmup_epochs = 1
         for key, value in changes.items():

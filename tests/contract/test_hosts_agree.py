@@ -17,12 +17,12 @@ pytestmark = pytest.mark.solo
 
 
 @pytest.fixture
-def pair(solo_host, method, make_cfg):
+def pair(solo_host, method, make_cfg, class_of):
     """``pair(**changes)``: the method on solo-learn and built in, with the same weights."""
 
     def make(**changes: Any) -> tuple[Any, Any]:
-        theirs = solo_host.methods[method](make_cfg(method, **changes))
-        ours = load("builtin").methods[method](make_cfg(method, **changes))
+        theirs = class_of(solo_host, method)(make_cfg(method, **changes))
+        ours = class_of(load("builtin"), method)(make_cfg(method, **changes))
         ours.load_state_dict(theirs.state_dict())
         return theirs, ours
 

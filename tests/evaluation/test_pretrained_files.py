@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.pretrained import backbone_weights, find_checkpoint, read_pretrained
+from mixmask_solo.evaluation.layouts import backbone_weights
+from mixmask_solo.evaluation.pretrained import find_checkpoint, read_pretrained
 
 W = torch.arange(3.0)
 

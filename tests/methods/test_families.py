@@ -209,15 +209,16 @@ def test_moco_pair_adds_the_mixed_images_as_keys() -> None:
     assert loss.item() == pytest.approx(expected / N, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", sorted(FAMILIES))
+@pytest.mark.parametrize("method", ["byol", "mocov2", "mocov2plus", "simclr", "simsiam"])
 def test_switch_off_keeps_only_the_own_term(method: str) -> None:
     r = random(5)
     out = {k: [F.normalize(t, dim=1) for t in r[k]] for k in ("z", "p", "momentum_z")}
     net = {"z": F.normalize(r["zm"], dim=1), "p": r["pm"]}
+    queue = F.normalize(torch.randn(2, D, 12, dtype=torch.float64), dim=1)
     host = SimpleNamespace(
         num_large_crops=2,
         temperature=0.2,
-        queue=F.normalize(torch.randn(2, D, 12, dtype=torch.float64), dim=1),
+        queue=queue[0] if method == "mocov2" else queue,
     )
     lam = torch.full((N,), 0.3, dtype=torch.float64)
     half = lambda switch, share: FAMILIES[method].losses(  # noqa: E731

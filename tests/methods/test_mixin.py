@@ -15,8 +15,9 @@ from mixmask_solo.host import load
 from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.build import _assert_order
 from mixmask_solo.methods.mixin import BranchesMixin
+from mixmask_solo.methods.own import own_methods
 
-METHODS = ("byol", "mocov2plus", "simclr", "simsiam")
+METHODS = ("byol", "mocov2", "mocov2plus", "simclr", "simsiam")
 KWARGS = {
     "proj_hidden_dim": 16,
     "proj_output_dim": 8,
@@ -26,6 +27,7 @@ KWARGS = {
 }
 NEEDS = {
     "byol": ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim"),
+    "mocov2": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
     "mocov2plus": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
     "simclr": ("proj_hidden_dim", "proj_output_dim", "temperature"),
     "simsiam": ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim"),
@@ -79,7 +81,8 @@ def step(cls: type[Any], cfg: DictConfig, data: list[Any]) -> tuple[Any, Tensor]
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_block_it_is_the_hosts_method_bit_for_bit(method: str) -> None:
-    plain, ours = load("builtin").methods[method], get_methods("builtin")[method]
+    host = load("builtin")
+    plain, ours = {**host.methods, **own_methods(host)}[method], get_methods("builtin")[method]
     a, loss_a = step(plain, config(method), batch())
     state_a = torch.get_rng_state()
     b, loss_b = step(ours, config(method), batch())
@@ -142,8 +145,10 @@ def test_odd_batches_of_one_channel_per_sample(method: str, pairing: str) -> Non
     block = {"grid_size": 3, "per_sample": True, "pairing": pairing, "ratio": [0.2, 0.8]}
     n = 7
     cfg = config(method, block)
-    if method == "mocov2plus":
+    if method.startswith("moco"):
         cfg.method_kwargs.queue_size = 4 * n
+    if method == "mocov2":
+        cfg.method_kwargs.symmetric = True  # otherwise it refuses `pair`
     _, loss = step(get_methods("builtin")[method], cfg, batch(n=n))
     assert torch.isfinite(loss)
 

@@ -12,7 +12,17 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from mixmask_solo.objectives import gather, gather_keys, nt_xent, simclr, soft_nt_xent
+from mixmask_solo.objectives import (
+    barlow_twins,
+    covariance,
+    gather,
+    gather_keys,
+    nt_xent,
+    simclr,
+    soft_in_batch_nce,
+    soft_nt_xent,
+    variance,
+)
 
 N, WORLD = 4, 2
 
@@ -23,6 +33,9 @@ def losses(u, v, lam, partner, indexes):
         "soft": soft_nt_xent(u, v, lam, partner, 0.2).mean(),
         "query": soft_nt_xent(u, v, lam, partner, 0.2, query_only=True).mean(),
         "simclr": simclr(torch.cat([u, v]), indexes.repeat(2), 0.2),
+        "anchor": soft_in_batch_nce(u, v, lam, partner, 0.2, mixed="anchor").mean(),
+        "candidate": soft_in_batch_nce(u, v, lam, partner, 0.2, mixed="candidate").mean(),
+        "vicreg": variance(u) + covariance(v) + variance(v) + covariance(u),
     }
 
 
@@ -43,6 +56,8 @@ def worker(rank: int, port: int, folder: str) -> None:
     result = {}
     for name, loss in losses(u_, v_, lam[mine], partner, torch.arange(N) + rank * N).items():
         result[name] = (loss.detach(), *torch.autograd.grad(loss, (u_, v_)))
+    loss = barlow_twins(u_, v_, 0.1, 0.5)
+    result["barlow"] = (loss.detach(), *torch.autograd.grad(loss, (u_, v_)))
     keys = gather_keys(u[mine])
     assert torch.equal(keys, u)
     assert torch.equal(gather(u_), u)
@@ -67,6 +82,19 @@ def test_two_processes_see_each_other(tmp_path):
         # Each process's loss is a mean over its own rows; averaging as DDP does gives the whole.
         for i, whole in enumerate(torch.autograd.grad(loss, (u, v)), start=1):
             torch.testing.assert_close(torch.cat([p[name][i] for p in parts]) / WORLD, whole)
+
+    # Barlow Twins standardises within a process and averages correlations.
+    standard = [
+        (x.reshape(WORLD, N, 5) - x.reshape(WORLD, N, 5).mean(1, keepdim=True))
+        / (x.reshape(WORLD, N, 5).var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+        for x in (u, v)
+    ]
+    correlation = torch.einsum("rni,rnj->ij", *standard) / (N * WORLD)
+    weight = torch.full((5, 5), 0.1).fill_diagonal_(1.0)
+    loss = 0.5 * (weight * (correlation - torch.eye(5)).square()).sum()
+    for i, whole in enumerate([loss, *torch.autograd.grad(loss, (u, v))]):
+        got = [p["barlow"][i] for p in parts]
+        torch.testing.assert_close(torch.cat(got) if i else got[0], whole.detach())
 
 
 def test_a_single_process_gathers_nothing():

@@ -11,11 +11,14 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
+from omegaconf import OmegaConf
 
 from mixmask_solo.masks import blocked, upsample
 from mixmask_solo.mixtures import mixmask, mixup, partner
-from mixmask_solo.report.gallery import _Grid, gallery
+from mixmask_solo.report.gallery import Panel, _Grid, gallery
+from mixmask_solo.report.picture import panels
 from mixmask_solo.report.style import COLORS, DPI
+from mixmask_solo.strategies import build_strategies
 
 OWN, PARTNER = (np.array(to_rgb(color)) for color in COLORS[:2])
 
@@ -43,7 +46,7 @@ def test_every_cell_shows_its_source(tmp_path: Path, kind: str) -> None:
     mask = blocked(masks, 4, generator=torch.Generator().manual_seed(0))
     full = upsample(mask, (16, 24))
     shown = {"pixels": full[:, 0], "pixels of one channel": full}.get(kind, mask)
-    path = gallery(x, mixmask(x, mask, who), shown, tmp_path / "a.png", title="MixMask")
+    path = gallery(x, [Panel(mixmask(x, mask, who), shown, "MixMask")], tmp_path / "a.png")
     picture, grid = imread(path), _Grid(4, 8, 16 / 24, titled=True)
     assert picture.shape[1] == 16 * DPI
     for i in range(8):
@@ -58,7 +61,7 @@ def test_every_cell_shows_its_source(tmp_path: Path, kind: str) -> None:
 def test_mixup_has_no_mask_and_few_images_make_a_narrow_picture(tmp_path: Path) -> None:
     x, who = flat_images(3, channels=1), partner("reverse", 3)
     mixture = mixup(x, torch.tensor([0.25, 0.5, 1.0]), who)
-    picture = imread(gallery(x, mixture, None, tmp_path / "b.png"))
+    picture = imread(gallery(x, [Panel(mixture, None)], tmp_path / "b.png"))
     grid = _Grid(3, 3, 16 / 24, titled=False)
     assert picture.shape[1] < 16 * DPI
     for i, lam in enumerate((0.25, 0.5, 1.0)):
@@ -70,7 +73,7 @@ def test_no_more_columns_than_asked_for_with_partners_from_beyond(tmp_path: Path
     x, who = flat_images(20), partner("reverse", 20)
     mask = torch.zeros(1, 2, 2, dtype=torch.bool)
     mask[0, 0, 0] = True
-    path = gallery(x, mixmask(x, mask, who), mask, tmp_path / "c.png", count=4)
+    path = gallery(x, [Panel(mixmask(x, mask, who), mask)], tmp_path / "c.png", count=4)
     picture, grid = imread(path), _Grid(4, 4, 16 / 24, titled=False)
     assert picture.shape[1] == round(grid.size[0] * DPI)
     assert np.abs(cells(picture, grid, 3, 0)[3, 3] - 20 / 21).max() < 0.01
@@ -80,7 +83,57 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
     x, who = flat_images(4), partner("roll", 4)
     mask = blocked(4, 4)
     with pytest.raises(ValueError, match="mask has shape"):
-        gallery(x, mixmask(x, mask, who), mask[:3], tmp_path / "d.png")
+        gallery(x, [Panel(mixmask(x, mask, who), mask[:3])], tmp_path / "d.png")
     with pytest.raises(ValueError, match="need the images"):
-        gallery(x[:3], mixmask(x, mask, who), mask[:3], tmp_path / "d.png")
+        gallery(x[:3], [Panel(mixmask(x, mask, who), mask[:3])], tmp_path / "d.png")
     assert not (tmp_path / "d.png").exists()
+
+
+def test_panels_stand_one_below_the_other_each_in_its_own_geometry(tmp_path: Path) -> None:
+    x, who = flat_images(4), partner("reverse", 4)
+    mask = blocked(1, 4, generator=torch.Generator().manual_seed(0))
+    drawn = [
+        Panel(mixmask(x, mask, who), mask, "mixmask"),
+        Panel(mixup(x, torch.tensor(0.25), who), None, "unmix"),
+    ]
+    picture = imread(gallery(x, drawn, tmp_path / "e.png"))
+    first, second = _Grid(4, 4, 16 / 24, titled=True), _Grid(3, 4, 16 / 24, titled=True)
+    cut = round(first.size[1] * DPI)
+    assert abs(len(picture) - cut - second.size[1] * DPI) <= 2
+    assert (
+        np.abs(
+            cells(picture[:cut], first, 1, 0) - np.where(mask[0, :, :, None], OWN, PARTNER)
+        ).max()
+        < 0.01
+    )
+    assert np.abs(cells(picture[cut:], second, 2, 0) - (0.25 * 0.2 + 0.75 * 0.8)).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "titles"),
+    [
+        ({"mixmask": {"grid_size": 4}}, [None]),
+        ({"unmix": {"prob": 1.0}}, [None]),
+        ({"unmix": {}}, ["unmix, global (Mixup)", "unmix, regional (CutMix)"]),
+        (
+            {"unmix": {}, "mixmask": {"grid_size": 4, "prob": 0.2}},
+            ["mixmask", "unmix, global (Mixup)", "unmix, regional (CutMix)"],
+        ),
+    ],
+)
+def test_every_kind_of_mixture_gets_a_panel(kwargs: Any, titles: list[str | None]) -> None:
+    x = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    strategies = build_strategies(OmegaConf.create({"method_kwargs": kwargs}))
+    drawn = panels(strategies, x, seed=5)
+    assert sorted(p.title or "" for p in drawn) == sorted(t or "" for t in titles)
+    for panel in drawn:
+        mixed, lam, who = panel.mixture
+        if panel.mask is None:
+            torch.testing.assert_close(mixed, torch.lerp(x[who], x, lam.view(-1, 1, 1, 1)))
+        else:
+            torch.testing.assert_close(mixed, torch.where(panel.mask[:, None], x, x[who]))
+
+
+def test_a_batch_that_is_never_mixed_has_no_panel() -> None:
+    cfg = OmegaConf.create({"method_kwargs": {"mixmask": {"prob": 0.0}}})
+    assert panels(build_strategies(cfg), torch.rand(2, 3, 16, 16), seed=5) == []

@@ -19,6 +19,14 @@ from mixmask_solo.runs.readback import NonFiniteLoss
 
 HEADS = {
     "simclr": {"proj_hidden_dim": 32, "proj_output_dim": 16, "temperature": 0.2},
+    "mocov2": {
+        "projector": "linear",
+        "proj_output_dim": 16,
+        "temperature": 0.1,
+        "queue_size": 64,
+        "symmetric": True,
+        "bn_splits": 4,
+    },
     "mocov2plus": {
         "proj_hidden_dim": 32,
         "proj_output_dim": 16,
@@ -106,7 +114,7 @@ def test_every_method_runs_and_writes_its_result(method: str, tmp_path: Path) ->
     assert not list(directory.glob(".*.tmp"))
 
 
-@pytest.mark.parametrize("method", ["mocov2plus", "simclr"])
+@pytest.mark.parametrize("method", ["mocov2", "mocov2plus", "simclr"])
 @pytest.mark.parametrize("batch", [0, 2])
 def test_interrupted_and_resumed_equals_uninterrupted(
     method: str, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

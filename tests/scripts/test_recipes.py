@@ -3,170 +3,152 @@
 
 from __future__ import annotations
 
+import shlex
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from mixmask_solo.config import resolve_linear, resolve_pretrain
+from mixmask_solo.cli.compose import compose
+from mixmask_solo.config import resolve_linear
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FILES = sorted(SCRIPTS.rglob("*.yaml"))
 PRETRAIN = [file for file in FILES if "pretrain" in file.parts]
 LINEAR = [file for file in FILES if "linear" in file.parts]
-METHODS = ("byol", "mocov2plus", "simclr", "simsiam")
-DATASETS = ("digits", "cifar", "tiny-imagenet", "imagenet")
+VARIED = [file for file in PRETRAIN if "_" in file.stem]
+METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
+DATASETS = ("cifar", "tiny-imagenet", "imagenet", "imagenet-100")
+VARIANTS = {
+    "": (),
+    "_unmix": ("unmix",),
+    "_mixmask": ("mixmask",),
+    "_mixmask_unmix": ("mixmask", "unmix", "permutations"),
+}
+MASKS: dict[str, dict[str, Any]] = {
+    "digits": {"grid_size": 2, "mask_type": "block"},
+    "cifar": {"grid_size": 2, "mask_type": "discrete"},
+    "tiny-imagenet": {"grid_size": 4, "mask_type": "block"},
+    "imagenet": {"grid_size": 8, "mask_type": "block"},
+    "imagenet-100": {"grid_size": 8, "mask_type": "block"},
+}
+DIGITS = [
+    *(m + v for m, v in product(("byol", "mocov2plus", "simclr", "simsiam"), ("", "_mixmask"))),
+    "simclr_mixmask_unmix",
+]
+GRID = [(d, m + v) for d, m, v in product(DATASETS, METHODS, VARIANTS)]
+GRID += [("digits", name) for name in DIGITS]
 
 
 def _id(file: Path) -> str:
     return "/".join(file.relative_to(SCRIPTS).parts)
 
 
-def _compose(file: Path, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(file.parent), version_base="1.3"):
-        return compose(file.stem, overrides=list(overrides))
+def _split(name: str) -> tuple[str, str]:
+    method, *blocks = name.split("_")
+    return method, "".join(f"_{block}" for block in blocks)
 
 
-def _pretrain(dataset: str, name: str, *overrides: str) -> DictConfig:
-    cfg = _compose(SCRIPTS / "pretrain" / dataset / f"{name}.yaml", *overrides)
-    return resolve_pretrain(cfg, blocks={"mixmask"})
+def _linear(file: Path, *overrides: str) -> DictConfig:
+    given = ["pretrained_feature_extractor=last.ckpt", *overrides]
+    return resolve_linear(compose(str(file.parent), file.stem, given), blocks={"probe"})
+
+
+def _head(file: Path) -> dict[str, str]:
+    """The sections of a file's head by label."""
+    sections: dict[str, str] = {"": ""}
+    label = ""
+    for line in file.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        if line[2:11].strip().endswith(":") and line[2] != " ":
+            label = line[2:11].strip().rstrip(":")
+            sections[label] = ""
+        sections[label] += line[11:] + "\n"
+    return sections
 
 
 def test_the_table_of_recipes_is_complete() -> None:
-    expected = {
-        f"pretrain/{dataset}/{method}{kind}.yaml"
-        for dataset in DATASETS
-        for method in METHODS
-        for kind in ("", "_mixmask")
-    }
-    assert {_id(file) for file in PRETRAIN} == expected
-    assert {file.parent.name for file in LINEAR} == set(DATASETS)
+    assert {_id(file) for file in PRETRAIN} == {f"pretrain/{d}/{name}.yaml" for d, name in GRID}
+    assert {file.parent.name for file in LINEAR} == {"digits", *DATASETS}
     assert len(PRETRAIN) + len(LINEAR) == len(FILES)
 
 
-@pytest.mark.parametrize("file", PRETRAIN, ids=_id)
-def test_a_pretraining_recipe_composes_and_validates(file: Path) -> None:
-    cfg = resolve_pretrain(_compose(file), blocks={"mixmask"})
-    assert cfg.method == file.stem.removesuffix("_mixmask")
-    assert ("mixmask" in cfg.method_kwargs) == file.stem.endswith("_mixmask")
-    assert ("mixmask" in cfg.name) == file.stem.endswith("_mixmask")
+@pytest.mark.parametrize(("dataset", "name"), GRID)
+def test_a_pretraining_recipe_validates_and_is_what_its_name_says(
+    dataset: str, name: str, recipe: Any
+) -> None:
+    cfg = recipe(dataset, name)
+    method, variant = _split(name)
+    assert cfg.method == method
+    assert {"mixmask", "unmix", "permutations"} & set(cfg.method_kwargs) == set(VARIANTS[variant])
+    assert cfg.name.startswith(f"{method}{variant.replace('_', '-')}-{cfg.data.dataset}")
     assert cfg.data.num_large_crops == 2
-    assert cfg.data.dataset.startswith(file.parent.name)
+    assert cfg.data.dataset.startswith(dataset.replace("-100", "100"))
+
+
+@pytest.mark.parametrize(("dataset", "name"), [x for x in GRID if "_" in x[1]])
+def test_a_variant_is_the_method_plus_its_blocks(dataset: str, name: str, recipe: Any) -> None:
+    method, variant = _split(name)
+    plain, mixed = recipe(dataset, method), recipe(dataset, name)
+    blocks = {key: mixed.method_kwargs.pop(key) for key in VARIANTS[variant]}
+    mixed.name = plain.name
+    assert mixed == plain
+    mask = MASKS[dataset] | ({} if dataset == "digits" else {"ratio": 0.5, "switch": True})
+    published = {"mixmask": mask, "unmix": {"prob": 0.5}, "permutations": "different"}
+    assert blocks == {key: published[key] for key in blocks}
 
 
 @pytest.mark.parametrize("file", LINEAR, ids=_id)
 def test_a_probe_composes_and_validates(file: Path) -> None:
-    cfg = resolve_linear(_compose(file, "pretrained_feature_extractor=last.ckpt"), blocks={"probe"})
-    assert cfg.data.augmentations.crop_size == {"imagenet": 224, "tiny-imagenet": 64}.get(
-        file.parent.name, 32
-    )
+    cfg = _linear(file)
+    sizes = {"imagenet": 224, "imagenet-100": 224, "tiny-imagenet": 64}
+    assert cfg.data.augmentations.crop_size == sizes.get(file.parent.name, 32)
     assert cfg.finetune is False
 
 
 @pytest.mark.parametrize("file", FILES, ids=_id)
 def test_the_head_names_command_cost_and_outcome(file: Path) -> None:
-    head = [line for line in file.read_text().splitlines() if line.startswith("#")]
-    text = "\n".join(head)
-    command = f"--config-path scripts/{file.parent.relative_to(SCRIPTS)}"
-    assert command in text
-    assert f"--config-name {file.stem}" in text
-    assert "# Cost:" in text
-    assert "# Outcome:" in text
+    head = _head(file)
+    command = shlex.split(head["Run"].replace("\\\n", " ").splitlines()[0])
+    kind = file.relative_to(SCRIPTS).parts[0]
+    assert command[0] == f"mixmask-{kind}"
+    assert command[command.index("--config-path") + 1] == f"scripts/{kind}/{file.parent.name}"
+    assert command[command.index("--config-name") + 1] == file.stem
+    assert head["Cost"].strip()
+    assert head["Outcome"].strip()
+    if kind == "pretrain" and file.parent.name != "digits":
+        assert head["Differs"].strip()
 
 
-@pytest.mark.parametrize("file", FILES, ids=_id)
-def test_the_laptop_line_is_a_valid_run(file: Path) -> None:
-    lines = file.read_text().splitlines()
-    overrides: list[str] = []
-    taking = False
-    for line in lines:
-        label = line[2:11].strip()
-        taking = label == "Laptop:" or (taking and not label and line.startswith("#"))
-        if taking:
-            overrides += [word for word in line[2:].split() if "=" in word]
-    if "linear" in file.parts:
-        overrides.append("pretrained_feature_extractor=last.ckpt")
-        cfg = resolve_linear(_compose(file, *overrides), blocks={"probe"})
+@pytest.mark.parametrize("file", [f for f in FILES if f not in VARIED], ids=_id)
+def test_the_laptop_line_is_a_valid_run(file: Path, recipe: Any) -> None:
+    overrides = [word for word in _head(file).get("Laptop", "").split() if "=" in word]
+    if file in LINEAR:
+        cfg = _linear(file, *overrides)
     else:
-        cfg = resolve_pretrain(_compose(file, *overrides), blocks={"mixmask"})
-    assert file.parent.name == "digits" or (cfg.accelerator, cfg.devices) == ("cpu", 1)
+        cfg = recipe(file.parent.name, file.stem, *overrides)
+    if file.parent.name != "digits":
+        assert (cfg.accelerator, cfg.devices, cfg.max_epochs) == ("cpu", 1, 1)
+        assert cfg.precision == "32"
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("method", METHODS)
-def test_mixmask_adds_its_block_and_changes_nothing_else(dataset: str, method: str) -> None:
-    plain, mixed = _pretrain(dataset, method), _pretrain(dataset, f"{method}_mixmask")
-    del mixed.method_kwargs.mixmask
-    mixed.name = plain.name
-    assert mixed == plain
+@pytest.mark.parametrize("file", VARIED, ids=_id)
+def test_a_variant_has_its_methods_laptop_line(file: Path) -> None:
+    plain = file.with_stem(_split(file.stem)[0])
+    assert _head(file)["Laptop"] == _head(plain)["Laptop"]
 
 
-# (data set, method): learning rate after scaling, weight decay, global batch, as the papers print
-PUBLISHED: dict[tuple[str, str], tuple[float, float, int]] = {
-    ("cifar", "mocov2plus"): (0.06, 5e-4, 512),
-    ("cifar", "simclr"): (3e-3, 1e-6, 512),
-    ("cifar", "byol"): (3e-3, 1e-6, 512),
-    ("cifar", "simsiam"): (0.06, 5e-4, 512),
-    ("tiny-imagenet", "mocov2plus"): (0.06, 5e-4, 512),
-    ("tiny-imagenet", "simclr"): (2e-3, 1e-6, 512),
-    ("tiny-imagenet", "byol"): (2e-3, 1e-6, 512),
-    ("imagenet", "mocov2plus"): (0.03, 1e-4, 256),
-    ("imagenet", "simsiam"): (0.1, 1e-4, 512),
-    ("imagenet", "simclr"): (4.8, 1e-6, 4096),
-    ("digits", "simclr"): (1e-3, 1e-4, 128),
-}
-
-
-@pytest.mark.parametrize(("dataset", "method"), PUBLISHED)
-def test_the_scaled_learning_rate_is_the_published_one(dataset: str, method: str) -> None:
-    lr, weight_decay, batch = PUBLISHED[dataset, method]
-    cfg = _pretrain(dataset, method)
-    assert cfg.optimizer.lr == pytest.approx(lr)
-    assert cfg.optimizer.weight_decay == pytest.approx(weight_decay)
-    assert cfg.optimizer.batch_size * cfg.devices * cfg.num_nodes == batch
-
-
-def test_byol_on_imagenet_reaches_its_batch_by_accumulation() -> None:
-    cfg = _pretrain("imagenet", "byol")
-    assert cfg.optimizer.batch_size * cfg.devices * cfg.accumulate_grad_batches == 4096
-    # the host multiplies by the number of accumulated batches
-    assert cfg.optimizer.lr * cfg.accumulate_grad_batches == pytest.approx(0.45 * 4096 / 256)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "method", "steps"), [("cifar", "simclr", 97), ("tiny-imagenet", "byol", 195)]
-)
-def test_htdt_warms_up_for_500_steps_and_decays_twice(
-    dataset: str, method: str, steps: int
-) -> None:
-    scheduler = _pretrain(dataset, method).scheduler
-    assert scheduler.warmup_epochs * steps == pytest.approx(500, abs=0.1)
-    assert scheduler.lr_decay_steps == [950, 975]
-    short = _pretrain(dataset, method, "max_epochs=200")
-    assert short.scheduler.lr_decay_steps == [150, 175]
-
-
-@pytest.mark.parametrize(
-    ("dataset", "block"),
-    [
-        ("cifar", {"grid_size": 2, "mask_type": "discrete"}),
-        ("tiny-imagenet", {"grid_size": 4, "mask_type": "block"}),
-        ("imagenet", {"grid_size": 8, "mask_type": "block"}),
-    ],
-)
-def test_the_mask_is_the_papers_best(dataset: str, block: dict[str, Any]) -> None:
-    for method in METHODS:
-        assert _pretrain(dataset, f"{method}_mixmask").method_kwargs.mixmask == block
-
-
-def test_cifar10_by_one_override() -> None:
-    cfg = _pretrain("cifar", "simclr_mixmask", "data.dataset=cifar10")
+def test_cifar10_by_one_override(recipe: Any) -> None:
+    cfg = recipe("cifar", "simclr_mixmask", "data.dataset=cifar10")
     assert (cfg.data.num_classes, cfg.name) == (10, "simclr-mixmask-cifar10")
 
 
 def test_the_readme_lists_every_file() -> None:
     table = (SCRIPTS / "README.md").read_text()
     for file in FILES:
-        assert f"`{_id(file)}`" in table
+        family = f"{_split(file.stem)[0]}*" if file.parent.name in DATASETS else file.stem
+        name = file.stem if file in LINEAR else family
+        assert f"`{_id(file.with_stem(name))}`" in table

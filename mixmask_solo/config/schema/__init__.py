@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from mixmask_solo.config.schema.linear import Linear
-from mixmask_solo.config.schema.method import METHOD_KWARGS
+from mixmask_solo.config.schema.method import METHOD_KWARGS, MOMENTUM, Momentum
 from mixmask_solo.config.schema.optimizer import OPTIMIZER_KWARGS
 from mixmask_solo.config.schema.pretrain import Pretrain
 
-__all__ = ["METHOD_KWARGS", "OPTIMIZER_KWARGS", "Linear", "Pretrain"]
+__all__ = ["METHOD_KWARGS", "MOMENTUM", "OPTIMIZER_KWARGS", "Linear", "Momentum", "Pretrain"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
@@ -19,6 +19,7 @@ class _Crop:
     enabled: bool = True
     crop_min_scale: float = option(0.08, above=0.0, high=1.0)
     crop_max_scale: float = option(1.0, above=0.0, high=1.0)
+    interpolation: Literal["bicubic", "bilinear"] | None = option(None, absent=True)
 
     def validate(self, prefix: str) -> None:
         if self.crop_min_scale > self.crop_max_scale:
@@ -52,7 +53,8 @@ class Augmentation:
     """solo-learn's keys; a block that is left out is off, except the random resized crop.
 
     A ``pipeline`` other than ``solo`` brings keys of its own: they pass through unchecked, and
-    the blocks it does not name stay unset.
+    the blocks it does not name stay unset. Ours: ``mean`` and ``std``, ``rrc.interpolation`` and
+    ``order``, which solo-learn itself does not read.
     """
 
     crop_size: int = option(low=1)
@@ -67,6 +69,7 @@ class Augmentation:
     horizontal_flip: _Chance | None = option(None, absent=True)
     mean: list[float] | None = option(None, length=3, absent=True)
     std: list[float] | None = option(None, above=0.0, length=3, absent=True)
+    order: Literal["crop_first", "colour_first"] | None = option(None, absent=True)
 
     @classmethod
     def extra_keys(cls, values: Mapping[str, Any]) -> Collection[str]:

@@ -14,7 +14,7 @@ from mixmask_solo.config.schema.running import Backbone, Running
 
 __all__ = ["Linear"]
 
-_SUFFIXES = (".ckpt", ".pth", ".pt")
+_SUFFIXES = (".ckpt", ".pth", ".pt", ".pth.tar")
 
 
 @dataclass(kw_only=True)
@@ -48,7 +48,7 @@ class Linear(Running):
         if not path.endswith(_SUFFIXES):
             raise ConfigError(
                 f"pretrained_feature_extractor is {path!r}: give a checkpoint that ends in "
-                ".ckpt, .pth or .pt"
+                ".ckpt, .pth, .pt or .pth.tar"
             )
         if self.optimizer.layer_decay and not self.finetune:
             raise ConfigError(

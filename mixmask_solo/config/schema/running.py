@@ -38,11 +38,16 @@ class Backbone:
 
 @dataclass
 class KNNEval:
-    """Weighted k-NN on the backbone's features after each validation."""
+    """Weighted k-NN on features of the network after each validation.
+
+    Args:
+        features: the ``backbone``'s, or the ``projector``'s output z (ours).
+    """
 
     enabled: bool = False
     k: int = option(20, low=1)
     distance_func: Literal["euclidean", "cosine"] = "euclidean"
+    features: Literal["backbone", "projector"] = "backbone"
 
 
 @dataclass

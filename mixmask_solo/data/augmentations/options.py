@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mixmask_solo.config import ConfigError, option
 
@@ -13,11 +14,15 @@ __all__ = ["Chance", "ColorJitter", "Crop", "GaussianBlur", "ViewOptions"]
 
 @dataclass
 class Crop:
-    """Random resized crop: area as a share of the image, aspect ratio 3/4 to 4/3."""
+    """Random resized crop: area as a share of the image, aspect ratio 3/4 to 4/3.
+
+    ``interpolation`` is ours; solo-learn's crops are bicubic.
+    """
 
     enabled: bool = True
     crop_min_scale: float = option(0.08, above=0, high=1)
     crop_max_scale: float = option(1.0, above=0, high=1)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
     def validate(self, prefix: str) -> None:
         """Refuses an empty range."""

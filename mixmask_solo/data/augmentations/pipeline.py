@@ -43,6 +43,11 @@ class Pipeline:
     options: ViewOptions
     key: str
 
+    @property
+    def colour_first(self) -> bool:
+        """Whether jitter and grey come before the crop."""
+        return getattr(self.options, "order", "crop_first") == "colour_first"
+
     def __call__(self, image: Image.Image) -> Tensor:
         """One random view."""
         view: Tensor = self.transform(image)

@@ -42,20 +42,16 @@ def equalize(image: Image.Image) -> Image.Image:
 
 
 def crop(options: Crop, size: int) -> list[Step]:
-    """A random resized crop, or the whole image brought to the size; bicubic as in solo-learn.
+    """A random resized crop, or the whole image brought to the size; bicubic unless told.
 
     Where solo-learn only resizes the shorter side, the centre is cut out as well: images that
     are not square could not be stacked otherwise.
     """
+    mode = InterpolationMode(options.interpolation)
     if not options.enabled:
-        return [
-            transforms.Resize(size, interpolation=InterpolationMode.BICUBIC),
-            transforms.CenterCrop(size),
-        ]
+        return [transforms.Resize(size, interpolation=mode), transforms.CenterCrop(size)]
     scale = (options.crop_min_scale, options.crop_max_scale)
-    return [
-        transforms.RandomResizedCrop(size, scale=scale, interpolation=InterpolationMode.BICUBIC)
-    ]
+    return [transforms.RandomResizedCrop(size, scale=scale, interpolation=mode)]
 
 
 def jitter(options: ColorJitter | None) -> list[Step]:

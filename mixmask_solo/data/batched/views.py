@@ -54,6 +54,7 @@ class Maker:
         crop: whether boxes are drawn; else the whole image is brought to the size, the centre cut
             out where it is not square.
         kernel: of the crop.
+        colour_first: whether jitter and grey come before the crop, on the whole image.
         channels_last: memory format of the result.
     """
 
@@ -62,6 +63,7 @@ class Maker:
     std: tuple[float, ...]
     crop: bool = True
     kernel: Kernel = "bicubic"
+    colour_first: bool = False
     channels_last: bool = False
 
     @torch.no_grad()
@@ -103,7 +105,10 @@ class Maker:
             (3, n, size, size) float32 in [0, 1].
         """
         rows, columns = self._weights(pixels.shape[2], pixels.shape[3], chosen)
-        return self.alter(resample(torch.mul(pixels, 1.0 / 255.0), rows, columns), chosen)
+        planes = torch.mul(pixels, 1.0 / 255.0)
+        if self.colour_first:
+            _colours(planes, chosen)
+        return self.alter(resample(planes, rows, columns), chosen)
 
     def alter(self, planes: Tensor, chosen: Plan) -> Tensor:
         """Everything between crop and normalisation, partly in place.
@@ -118,11 +123,8 @@ class Maker:
         if chosen.rotated is not None:
             which, degrees = chosen.rotated
             _replace(planes, which, rotate(planes.index_select(1, which), degrees))
-        if chosen.jittered:
-            jitter(planes[:, : chosen.jittered], chosen.blends, chosen.hues, chosen.turns)
-        if chosen.gray is not None:
-            which = chosen.gray
-            _replace(planes, which, grey(planes.index_select(1, which)).expand(3, -1, -1, -1))
+        if not self.colour_first:
+            _colours(planes, chosen)
         if chosen.blurred is not None:
             which, sigma = chosen.blurred
             _replace(planes, which, blur(planes.index_select(1, which), sigma))
@@ -149,6 +151,15 @@ class Maker:
             mean, std = self.mean[channel], self.std[channel]
             planes[channel].mul_(1.0 / std).sub_(mean / std)
         result.copy_(planes.index_select(1, back).transpose(0, 1))
+
+
+def _colours(planes: Tensor, chosen: Plan) -> None:
+    """Jitter and grey, in place."""
+    if chosen.jittered:
+        jitter(planes[:, : chosen.jittered], chosen.blends, chosen.hues, chosen.turns)
+    if chosen.gray is not None:
+        which = chosen.gray
+        _replace(planes, which, grey(planes.index_select(1, which)).expand(3, -1, -1, -1))
 
 
 def _replace(planes: Tensor, which: Tensor, new: Tensor) -> None:

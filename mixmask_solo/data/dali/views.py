@@ -110,6 +110,12 @@ def augmented(pipelines: Sequence[Pipeline], *, channels_last: bool = False) -> 
                 f"{pipeline.key}.pipeline is {pipeline.name!r}, which data.format dali cannot "
                 f"make: choose {' or '.join(sorted(DRAWS))}, or data.format image_folder"
             )
+        if pipeline.colour_first:
+            raise ConfigError(
+                f"{pipeline.key}.order is colour_first: data.format dali decodes no more of an "
+                "image than its crops; choose order crop_first, or data.format resident or "
+                "image_folder"
+            )
         options: Any = pipeline.options
         for _ in range(pipeline.num_crops):
             view = View(
@@ -117,6 +123,7 @@ def augmented(pipelines: Sequence[Pipeline], *, channels_last: bool = False) -> 
                 pipeline.mean,
                 pipeline.std,
                 crop=options.rrc.enabled,
+                kernel=options.rrc.interpolation,
                 channels_last=channels_last,
                 name=pipeline.name,
                 options=options,

@@ -120,6 +120,8 @@ def recipes(pipelines: Sequence[Pipeline], *, channels_last: bool) -> list[Recip
             pipeline.mean,
             pipeline.std,
             crop=options.rrc.enabled,
+            kernel=options.rrc.interpolation,
+            colour_first=pipeline.colour_first,
             channels_last=channels_last,
         )
         numbers = range(first, first + pipeline.num_crops)

@@ -10,7 +10,7 @@ import torchvision
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-__all__ = ["STEMS", "build_backbone", "features_dim"]
+__all__ = ["STEMS", "build_backbone", "features_dim", "set_stem"]
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 STEMS = ("auto", "imagenet", "cifar", "cifar_pool")
@@ -43,7 +43,7 @@ def build_backbone(cfg: DictConfig) -> nn.Module:
             f"backbone.name is {name!r}: neither torchvision's ResNets nor timm have it"
             + (f"; near it timm has {near}" if near else "")
         )
-    _set_stem(backbone, cfg)
+    set_stem(backbone, cfg)
     return backbone
 
 
@@ -55,30 +55,64 @@ def features_dim(backbone: nn.Module) -> int:
     raise ValueError(f"{type(backbone).__name__} does not tell the length of its features")
 
 
-def _set_stem(backbone: nn.Module, cfg: DictConfig) -> None:
-    """Replaces a ResNet's 7×7 stem in place where configuration or data set ask for it.
+def set_stem(backbone: nn.Module, cfg: DictConfig) -> bool:
+    """Replaces a ResNet's stem in place where configuration or data set ask for another one.
 
-    solo-learn's has padding 2, which turns 32×32 into 34×34 maps; padding 1 is everybody else's.
+    solo-learn's 3×3 stem has padding 2, which turns 32×32 into 34×34 maps; padding 1 is everybody
+    else's. A stem that is as it should be is left alone and draws no random numbers.
+
+    Args:
+        backbone: with its own stem, or with one that was replaced before.
+        cfg: ``backbone.stem``, ``.stem_padding``, ``.name`` and ``data.dataset``.
+
+    Returns:
+        Whether something was replaced.
+
+    Raises:
+        ValueError: for an unknown stem, or one that the network cannot take.
     """
-    stem = cfg.backbone.stem
-    if stem not in STEMS:
-        raise ValueError(f"backbone.stem is {stem!r}: choose one of {', '.join(STEMS)}")
     conv = getattr(backbone, "conv1", None)
     replaceable = isinstance(conv, nn.Conv2d) and hasattr(backbone, "maxpool")
+    stem = _wanted_stem(cfg, replaceable)
+    if stem == "imagenet" and not (replaceable and _is_small_stem(conv)):
+        return False
+    assert isinstance(conv, nn.Conv2d)
+    kernel, padding = (7, 3) if stem == "imagenet" else (3, int(cfg.backbone.stem_padding))
+    pooled, replaced = stem != "cifar", False
+    if conv.kernel_size != (kernel, kernel) or conv.padding != (padding, padding):
+        backbone.conv1 = _stem_conv(conv, kernel, padding)
+        replaced = True
+    if pooled == isinstance(backbone.maxpool, nn.Identity):
+        backbone.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if pooled else nn.Identity()
+        replaced = True
+    return replaced
+
+
+def _wanted_stem(cfg: DictConfig, replaceable: bool) -> str:
+    stem = str(cfg.backbone.stem)
+    if stem not in STEMS:
+        raise ValueError(f"backbone.stem is {stem!r}: choose one of {', '.join(STEMS)}")
     if stem == "auto":
-        stem = "cifar" if replaceable and cfg.data.dataset in _SMALL_IMAGES else "imagenet"
-    if stem == "imagenet":
-        return
-    if not isinstance(conv, nn.Conv2d) or not replaceable:
+        return "cifar" if replaceable and cfg.data.dataset in _SMALL_IMAGES else "imagenet"
+    if stem != "imagenet" and not replaceable:
         raise ValueError(
             f"backbone.stem is {stem!r}: {cfg.backbone.name} has no plain ResNet stem to replace; "
             "choose auto or imagenet"
         )
-    backbone.conv1 = nn.Conv2d(
-        conv.in_channels, conv.out_channels, 3, padding=cfg.backbone.stem_padding, bias=False
-    )
-    if stem == "cifar":
-        backbone.maxpool = nn.Identity()
+    return stem
+
+
+def _is_small_stem(conv: nn.Module | None) -> bool:
+    return isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3) and conv.stride == (1, 1)
+
+
+def _stem_conv(old: nn.Conv2d, kernel: int, padding: int) -> nn.Conv2d:
+    """torchvision's 7×7 with its initialisation, or solo-learn's 3×3 with PyTorch's default."""
+    channels, stride = (old.in_channels, old.out_channels), 2 if kernel == 7 else 1
+    conv = nn.Conv2d(*channels, kernel, stride=stride, padding=padding, bias=False)
+    if kernel == 7:
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv
 
 
 def _plain(node: Any) -> dict[str, Any]:

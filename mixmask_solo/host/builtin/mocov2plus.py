@@ -14,12 +14,13 @@ from mixmask_solo.host.builtin.base import Out
 from mixmask_solo.host.builtin.base_momentum import BaseMomentumMethod, momentum_copy
 from mixmask_solo.host.builtin.defaults import complete, require
 from mixmask_solo.host.builtin.heads import mlp
+from mixmask_solo.networks import KeyQueue
 from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
 
 __all__ = ["MoCoV2Plus"]
 
 
-class MoCoV2Plus(BaseMomentumMethod):
+class MoCoV2Plus(BaseMomentumMethod, KeyQueue):
     """MoCo v2 with a symmetric loss and a queue for each view, as in solo-learn.
 
     Args:
@@ -27,24 +28,14 @@ class MoCoV2Plus(BaseMomentumMethod):
             the queue holds 65,536 keys by default.
     """
 
-    queue: Tensor
-    queue_ptr: Tensor
-
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         kwargs = self.cfg.method_kwargs
         self.temperature: float = kwargs.temperature
-        self.queue_size: int = kwargs.queue_size
         out_dim = kwargs.proj_output_dim
         self.projector = mlp(self.features_dim, kwargs.proj_hidden_dim, out_dim)
         self.momentum_projector = momentum_copy(self.projector)
-        # queue[v] holds keys of view v, one a column: (2, D, K).
-        queue = F.normalize(torch.randn(2, out_dim, self.queue_size), dim=1)
-        self.register_buffer("queue", queue)
-        self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
-        # Reading the buffer would make every step wait for the device.
-        self._pointer: int | None = None
-        self.register_load_state_dict_post_hook(_forget_pointer)
+        self.add_queue(2, out_dim, kwargs.queue_size)  # queue[v] holds keys of view v
 
     @staticmethod
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
@@ -93,24 +84,3 @@ class MoCoV2Plus(BaseMomentumMethod):
         self._dequeue_and_enqueue(torch.stack((gather_keys(k1), gather_keys(k2))))
         self.log("train_nce_loss", loss, on_epoch=True, sync_dist=True, batch_size=len(batch[2]))
         return loss + out["loss"]
-
-    @torch.no_grad()
-    def _dequeue_and_enqueue(self, keys: Tensor) -> None:
-        """Overwrites the oldest keys of both queues by ``keys (2, N, D)`` of all processes."""
-        n = keys.shape[1]
-        if self.queue_size % n:
-            raise ValueError(
-                f"method_kwargs.queue_size is {self.queue_size}: it has to be a multiple of the "
-                f"global batch, and this one has {n} images; change either, and drop the last "
-                "incomplete batch"
-            )
-        if self._pointer is None:
-            self._pointer = int(self.queue_ptr)
-        self.queue[:, :, self._pointer : self._pointer + n] = keys.transpose(1, 2)
-        self._pointer = (self._pointer + n) % self.queue_size
-        self.queue_ptr.fill_(self._pointer)
-
-
-def _forget_pointer(module: nn.Module, _: Any) -> None:
-    """The buffer was loaded; it is read once, at the next step."""
-    module._pointer = None  # type: ignore[assignment]

@@ -12,7 +12,7 @@ from torch import Tensor
 from mixmask_solo.methods.families.base import Mixed, Out, soft_pair, target_views
 from mixmask_solo.objectives import info_nce_from_lse, queue_lse, soft
 
-__all__ = ["MoCoFamily"]
+__all__ = ["MoCoFamily", "mirror_term", "query_term"]
 
 
 class MoCoFamily:
@@ -35,11 +35,11 @@ class MoCoFamily:
         for m, rows in zip(mixed, lse, strict=True):
             pairing = m.branch.pairing or self.pairing
             views = target_views(m.branch, pairing, 2)
-            terms = [self._query(m, keys[v], rows[v], t) for v in views]
+            terms = [query_term(m, keys[v], rows[v], t) for v in views]
             if pairing == "pair":
                 z = m.momentum()
                 # View v as query meets queue 1 - v, which holds keys of the other view.
-                terms += [self._mirror(m, q[v], z, clean[1 - v], t) for v in views]
+                terms += [mirror_term(m, q[v], z, clean[1 - v], t) for v in views]
             losses.append(torch.stack(terms).mean())
         return losses
 
@@ -64,17 +64,18 @@ class MoCoFamily:
                 of_mixed[i][v] = part
         return clean, of_mixed
 
-    @staticmethod
-    def _query(m: Mixed, key: Tensor, lse: Tensor, temperature: float) -> Tensor:
-        return soft_pair(
-            lambda q, k: info_nce_from_lse(q, k, lse, temperature), m.out["z"], key, m.branch
-        )
 
-    @staticmethod
-    def _mirror(m: Mixed, q: Tensor, z: Tensor, lse: Tensor, temperature: float) -> Tensor:
-        """Un-mixed queries against the mixed images' keys (extension)."""
-        _, lam, partner = m.branch.mixture
-        own = info_nce_from_lse(q, z, lse, temperature)
-        if not m.branch.switch:
-            return (lam * own).mean()
-        return soft(own, info_nce_from_lse(q[partner], z, lse[partner], temperature), lam).mean()
+def query_term(m: Mixed, key: Tensor, lse: Tensor, temperature: float) -> Tensor:
+    """Mixed queries against the keys ``(N, D)`` of both their sources; ``lse (N,)`` is theirs."""
+    return soft_pair(
+        lambda q, k: info_nce_from_lse(q, k, lse, temperature), m.out["z"], key, m.branch
+    )
+
+
+def mirror_term(m: Mixed, q: Tensor, z: Tensor, lse: Tensor, temperature: float) -> Tensor:
+    """Un-mixed queries ``(N, D)`` against the mixed images' keys ``z`` (extension)."""
+    _, lam, partner = m.branch.mixture
+    own = info_nce_from_lse(q, z, lse, temperature)
+    if not m.branch.switch:
+        return (lam * own).mean()
+    return soft(own, info_nce_from_lse(q[partner], z, lse[partner], temperature), lam).mean()

@@ -21,6 +21,9 @@ class SimCLRFamily:
     ``pair`` is the default and what Un-Mix publishes in words: λ·NTX(z², z^m) + (1−λ)·NTX(z²,
     z^m re-ordered), computed from one logit matrix. ``query`` keeps only the mixed rows as
     anchors (extension). The second source stays among the negatives of the first term, as there.
+
+    With htdt's head each pair passes the head together: the un-mixed view's
+    projections differ between the host's loss and each mixture's, as in three full passes there.
     """
 
     pairing: ClassVar[str] = "pair"
@@ -35,8 +38,7 @@ class SimCLRFamily:
         views = target_views(m.branch, "pair", method.num_large_crops)
         terms = [
             soft_nt_xent(
-                out["z"][v],
-                m.out["z"],
+                *_pair(method, out, m, v),
                 m.branch.mixture.lam,
                 m.branch.mixture.partner,
                 method.temperature,
@@ -46,3 +48,11 @@ class SimCLRFamily:
             for v in views
         ]
         return torch.stack(terms).mean()
+
+
+def _pair(method: Any, out: Out, m: Mixed, view: int) -> tuple[Tensor, Tensor]:
+    """Projections of an un-mixed view and of the mixed images, each ``(N, D)``."""
+    if "raw_z" not in out:
+        return out["z"][view], m.out["z"]
+    u, v = method.projector.joint([out["raw_z"][view], m.out["z"]])
+    return u, v

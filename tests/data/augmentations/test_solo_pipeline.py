@@ -98,10 +98,7 @@ def test_operations_follow_solo_learns_order(square):
         "equalization": {"prob": 0.5},
         "horizontal_flip": {"prob": 0.5},
     }
-    steps = build("solo", node, CIFAR).transform.transforms
-    inner = [s.transforms[0] if isinstance(s, transforms.RandomApply) else s for s in steps]
-    names = [getattr(s, "__name__", type(s).__name__) for s in inner]
-    assert names == [
+    assert names_of(node) == [
         "Resize",
         "CenterCrop",
         "ColorJitter",
@@ -113,6 +110,46 @@ def test_operations_follow_solo_learns_order(square):
         "ToTensor",
         "Normalize",
     ]
+
+
+def names_of(node):
+    steps = build("solo", node, CIFAR).transform.transforms
+    inner = [s.transforms[0] if isinstance(s, transforms.RandomApply) else s for s in steps]
+    return [getattr(s, "__name__", type(s).__name__) for s in inner]
+
+
+def test_colours_may_come_before_the_crop():
+    node = {
+        "crop_size": 6,
+        "color_jitter": {"prob": 0.8, "brightness": 0.4},
+        "grayscale": {"prob": 0.1},
+        "gaussian_blur": {"prob": 0.5},
+        "horizontal_flip": {"prob": 0.5},
+    }
+    crop, colours, blur = "RandomResizedCrop", ["ColorJitter", "RandomGrayscale"], "RandomBlur"
+    assert names_of(node)[:4] == [crop, *colours, blur]
+    assert names_of(node | {"order": "crop_first"}) == names_of(node)
+    exchanged = names_of(node | {"order": "colour_first"})
+    assert exchanged[:4] == [*colours, crop, blur]
+    assert exchanged[4:] == names_of(node)[4:]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_crops_are_bicubic_unless_told(picture, enabled):
+    image, node = picture(2, size=(20, 20)), {"crop_size": 8, "rrc": {"enabled": enabled}}
+    bilinear = {"crop_size": 8, "rrc": {"enabled": enabled, "interpolation": "bilinear"}}
+
+    def seeded(options):
+        torch.manual_seed(1)
+        return view(options, image)
+
+    assert torch.equal(
+        seeded(node), seeded({**node, "rrc": {**node["rrc"], "interpolation": "bicubic"}})
+    )
+    assert not torch.equal(seeded(node), seeded(bilinear))
+    if not enabled:
+        whole = F.resize(image, 8, InterpolationMode.BILINEAR)
+        assert torch.equal(seeded(bilinear), expected(whole))
 
 
 def test_without_random_crop_the_whole_image_is_resized(picture):

@@ -177,6 +177,10 @@ def test_arrays_are_taken_too(dali_cfg, views_cfg):
     [
         ({"dali": {"device": "tpu"}}, r"dali\.device is 'tpu': choose auto, gpu or cpu"),
         ({"augmentations": [{"crop_size": 8, "num_crops": 2, "pipeline": "mine"}]}, "pipeline"),
+        (
+            {"augmentations": [{"crop_size": 8, "num_crops": 2, "order": "colour_first"}]},
+            r"augmentations\[0\]\.order is colour_first: .* choose order crop_first",
+        ),
     ],
 )
 def test_wrong_settings(photos, dali_cfg, changes, message):

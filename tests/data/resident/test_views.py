@@ -19,6 +19,7 @@ from mixmask_solo.data.augmentations.counter import keys
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
 from mixmask_solo.data.batched import Maker
 from mixmask_solo.data.batched.plan import plan
+from mixmask_solo.data.resident.batches import recipes
 
 CPU = torch.device("cpu")
 EDGE = 24
@@ -38,6 +39,13 @@ GLYPHS: dict[str, Any] = {
     "rrc": {"crop_min_scale": 0.6},
     "rotation": {"degrees": 15, "prob": 0.7},
     "color_jitter": {"prob": 0.8, "brightness": 0.4, "contrast": 0.4},
+}
+COLOUR_FIRST: dict[str, Any] = {
+    "order": "colour_first",
+    "rrc": {"crop_min_scale": 0.2, "interpolation": "bilinear"},
+    "color_jitter": JITTER,
+    "grayscale": {"prob": 0.2},
+    "horizontal_flip": {"prob": 0.5},
 }
 
 
@@ -63,29 +71,24 @@ def drawn(chosen, indexes) -> Draws:
 
 def made(chosen, images: NDArray[np.uint8], indexes) -> torch.Tensor:
     planes = torch.from_numpy(images.transpose(3, 0, 1, 2).copy())
-    maker = Maker(chosen.crop_size, chosen.mean, chosen.std, crop=chosen.options.rrc.enabled)
+    [recipe] = recipes([chosen], channels_last=False)
 
     def take(which):
         return planes.index_select(1, torch.from_numpy(which % len(images)))
 
-    return maker(take, indexes, drawn(chosen, indexes), CPU)
+    return recipe.maker(take, indexes, drawn(chosen, indexes), CPU)
 
 
-def with_pillow(image: Image.Image, size: int, draws: Draws, row: int) -> NDArray[np.float64]:
+def with_pillow(image: Image.Image, chosen: Any, draws: Draws, row: int) -> NDArray[np.float64]:
     """One view, image by image and operation by operation."""
-    bicubic, bilinear = InterpolationMode.BICUBIC, InterpolationMode.BILINEAR
-    image = F.resized_crop(image, *draws.box[row].tolist(), (size, size), bicubic)
+    size, mode = chosen.crop_size, InterpolationMode(chosen.options.rrc.interpolation)
+    if chosen.colour_first:
+        image = colours_with_pillow(image, draws, row)
+    image = F.resized_crop(image, *draws.box[row].tolist(), (size, size), mode)
     if draws.angle[row]:
-        image = F.rotate(image, float(draws.angle[row]), bilinear)
-    change = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
-    for operation in draws.order[row] if draws.jitter[row] else ():
-        factor = float(draws.factors[row, operation])
-        if factor != (
-            0.0 if operation == 3 else 1.0
-        ):  # without strength, torchvision leaves it out
-            image = change[operation](image, factor)
-    if draws.gray[row]:
-        image = F.rgb_to_grayscale(image, 3)
+        image = F.rotate(image, float(draws.angle[row]), InterpolationMode.BILINEAR)
+    if not chosen.colour_first:
+        image = colours_with_pillow(image, draws, row)
     if draws.sigma[row]:
         image = image.filter(ImageFilter.GaussianBlur(float(draws.sigma[row])))
     if draws.solarize[row]:
@@ -93,6 +96,17 @@ def with_pillow(image: Image.Image, size: int, draws: Draws, row: int) -> NDArra
     if draws.equalize[row]:
         image = ImageOps.equalize(image)
     return np.asarray(F.hflip(image) if draws.flip[row] else image, dtype=np.float64)
+
+
+def colours_with_pillow(image: Image.Image, draws: Draws, row: int) -> Image.Image:
+    change = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+    for operation in draws.order[row] if draws.jitter[row] else ():
+        factor = float(draws.factors[row, operation])
+        if factor != (
+            0.0 if operation == 3 else 1.0
+        ):  # without strength, torchvision leaves it out
+            image = change[operation](image, factor)
+    return F.rgb_to_grayscale(image, 3) if draws.gray[row] else image
 
 
 @pytest.mark.parametrize(
@@ -104,6 +118,7 @@ def with_pillow(image: Image.Image, size: int, draws: Draws, row: int) -> NDArra
         (EVERYTHING | {"solarization": {"prob": 0.0}}, 2.3, 40.0),
         (EVERYTHING, 2.6, 60.0),
         (GLYPHS, 1.1, 3.0),
+        (COLOUR_FIRST, 1.5, 8.0),
     ],
 )
 def test_equal_draws_make_pillows_views(node, mean, most) -> None:
@@ -111,7 +126,7 @@ def test_equal_draws_make_pillows_views(node, mean, most) -> None:
     images, indexes = pictures(300), np.arange(300)
     draws = drawn(chosen, indexes)
     found = made(chosen, images, indexes).permute(0, 2, 3, 1).numpy() * 255
-    theirs = np.stack([with_pillow(Image.fromarray(images[i]), 16, draws, i) for i in indexes])
+    theirs = np.stack([with_pillow(Image.fromarray(images[i]), chosen, draws, i) for i in indexes])
     apart = np.abs(found - theirs)
     assert apart.mean() < mean
     assert np.quantile(apart, 0.99) < most
@@ -130,6 +145,7 @@ ALONE = [
     {"horizontal_flip": {"prob": 0.5}},
     EVERYTHING,
     GLYPHS,
+    COLOUR_FIRST,
 ]
 
 

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""Configuration keys of ours that solo-learn's classes do not know, taught to them.
+
+Put before each of its methods (see ``Host.extras``). Where none of these keys is set to something
+that solo-learn would do differently, every call goes through untouched: same parameters, same
+random stream, same optimiser.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mixmask_solo.host.builtin import optimization
+from mixmask_solo.host.builtin.backbones import set_stem
+from mixmask_solo.host.builtin.base_momentum import momentum_copy
+from mixmask_solo.host.builtin.defaults import METHOD
+
+__all__ = ["OurKeys"]
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule as _Method
+else:
+    _Method = object
+
+_DEFAULTS = METHOD["backbone"]
+_OUR_SCHEDULES = ("cosine", "warmup_step")
+_THEIR_SCHEDULES = ("warmup_cosine", "step", "none")
+
+
+class OurKeys(_Method):
+    """``backbone.stem``, ``.stem_padding``, ``scheduler.name: cosine | warmup_step``, ``.gamma``,
+    and ``scheduler.lr_decay_steps`` counted from the end.
+
+    Raises:
+        ValueError: for a backbone, stem or schedule that does not exist here.
+    """
+
+    _BACKBONES: dict[str, Any]  # solo-learn's
+
+    def __init__(self, cfg: DictConfig) -> None:
+        _check_backbone(cfg, self._BACKBONES)
+        module: Any = self
+        _complete_in_place(cfg, module.add_and_assert_specific_cfg(cfg))
+        super().__init__(cfg)
+        self._replace_stems(cfg)
+        self.lr_gamma: float = OmegaConf.select(cfg, "scheduler.gamma", default=0.1)
+        steps = module.lr_decay_steps
+        if steps and min(steps) < 0:
+            counted = [s + module.max_epochs if s < 0 else s for s in steps]
+            module.lr_decay_steps = [s for s in counted if s > 0]
+
+    def configure_optimizers(self) -> Any:
+        """solo-learn's optimiser and schedule, or the built-in host's for a schedule of ours."""
+        module: Any = self
+        name = str(module.scheduler).lower()
+        if name not in _OUR_SCHEDULES + _THEIR_SCHEDULES:
+            raise ValueError(
+                f"scheduler.name is {module.scheduler!r}: choose one of "
+                f"{', '.join(_THEIR_SCHEDULES + _OUR_SCHEDULES)}"
+            )
+        if name not in _OUR_SCHEDULES and (name != "step" or self.lr_gamma == 0.1):
+            return super().configure_optimizers()
+        if name.endswith("step") and not module.cfg.scheduler.lr_decay_steps:
+            raise ValueError(
+                f"scheduler.lr_decay_steps is missing: {name} needs the epochs at which to lower "
+                "the rate, e.g. [60, 80]"
+            )
+        if OmegaConf.is_config(module.extra_optimizer_args):
+            module.extra_optimizer_args = OmegaConf.to_container(module.extra_optimizer_args)
+        module.lr_decay_steps = list(module.lr_decay_steps or ())
+        # solo-learn's groups hold generators, which can be read only once
+        groups = [{**g, "params": list(g["params"])} for g in module.learnable_params]
+        return optimization.configure_optimizers(self, groups)
+
+    def _replace_stems(self, cfg: DictConfig) -> None:
+        """As the built-in host has it; the momentum network starts as a copy again."""
+        given = {key: cfg.backbone.get(key) for key in ("stem", "stem_padding")}
+        block = {key: _DEFAULTS[key] if value is None else value for key, value in given.items()}
+        wanted = {
+            "backbone": {"name": cfg.backbone.name, **block},
+            "data": {"dataset": cfg.data.dataset},
+        }
+        module: Any = self
+        changed = set_stem(module.backbone, OmegaConf.create(wanted))
+        if changed and hasattr(module, "momentum_backbone"):
+            for part in ("conv1", "maxpool"):
+                copy = momentum_copy(getattr(module.backbone, part))
+                setattr(module.momentum_backbone, part, copy)
+
+
+def _complete_in_place(cfg: DictConfig, completed: DictConfig) -> None:
+    """solo-learn's classes and scripts go on reading the configuration that they passed in.
+
+    Its own checks therefore write into it; ours return a completed copy.
+    """
+    if completed is not cfg:
+        for key in completed:
+            OmegaConf.update(cfg, str(key), completed._get_node(key), merge=False, force_add=True)
+
+
+def _check_backbone(cfg: DictConfig, known: dict[str, Any]) -> None:
+    name = OmegaConf.select(cfg, "backbone.name")
+    if name not in known:
+        raise ValueError(
+            f"backbone.name is {name!r}: solo-learn has {', '.join(known)}; choose one of them, or "
+            "run it with mixmask-pretrain host=builtin, which also takes any ConvNet of timm"
+        )

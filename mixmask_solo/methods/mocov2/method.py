@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+r"""Official MoCo: queries against keys of a slow encoder and one queue of earlier keys.
+
+**Loss.** With :math:`\mathrm{NCE}(q, k)` the mean cross entropy over the own key and the queue as
+it was before the step: asymmetric NCE(q¹, k²); symmetric the *sum* NCE(q¹, k²) + NCE(q², k¹). The
+symmetric form enqueues [k¹; k²] once.
+
+**Order.** Published is: query forwards, then the key encoder's moving average with the query
+encoder's *current* weights, key forward, losses, queue, optimiser. Hosts move the average after
+the optimiser's step instead. Between the end of one step and the average of the next nothing
+changes the query encoder, so every key forward sees the same key encoder: the published average at
+the start of step t + 1 and the host's at the end of step t use the same weights. They differ
+before the first step, where both encoders are equal and the published average changes nothing, and
+after the last, where the host makes one average more. The average takes parameters only;
+BatchNorm's buffers in the key encoder come from its own forward passes, which stay in training
+mode.
+
+**Shuffling.** Keys are encoded in a random order (see ``shuffle.py``), drawn for each key batch
+from (seed, epoch, batch index): a resumed run repeats it.
+
+Sources: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning"; Chen et
+al., "Improved Baselines with Momentum Contrastive Learning"; the symmetric form is MoCo's CIFAR
+demo and Un-Mix's CIFAR code.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixmask_solo.methods.mocov2.options import complete_mocov2
+from mixmask_solo.methods.mocov2.shuffle import Permutations, encode_shuffled
+from mixmask_solo.networks import KeyQueue, split_batch_norm
+from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
+from mixmask_solo.strategies import Step
+
+if TYPE_CHECKING:  # stands for either host's
+    from mixmask_solo.host.builtin import BaseMomentumMethod as _Host
+else:
+    _Host = object
+
+__all__ = ["MoCoV2"]
+
+
+class MoCoV2(KeyQueue, _Host):
+    """Official MoCo over a host's momentum base.
+
+    Args:
+        cfg: with ``method_kwargs: {projector, proj_hidden_dim, proj_output_dim, temperature,
+            queue_size, symmetric, shuffle, bn_splits}``; docs/moco.md explains them.
+
+    Raises:
+        ValueError: for keys that do not fit, or a network whose BatchNorm cannot be split.
+    """
+
+    def __init__(self, cfg: Any) -> None:
+        # solo-learn's bases read defaults from the very object they were given.
+        super().__init__(complete_mocov2(cfg))
+        kwargs = self.cfg.method_kwargs
+        self.temperature: float = kwargs.temperature
+        self.symmetric: bool = kwargs.symmetric
+        self.shuffle: bool = kwargs.shuffle
+        for backbone in (self.backbone, self.momentum_backbone):
+            split_batch_norm(backbone, kwargs.bn_splits)
+        self.projector = _projector(self.features_dim, kwargs)
+        self.momentum_projector = deepcopy(self.projector).requires_grad_(False)
+        self.add_queue(kwargs.proj_output_dim, kwargs.queue_size)
+        self._permutations = self._permutations_of(0)
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """Adds the projector."""
+        projector = {"name": "projector", "params": list(self.projector.parameters())}
+        return [*super().learnable_params, projector]
+
+    @property
+    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Adds the projectors."""
+        return [*super().momentum_pairs, (self.projector, self.momentum_projector)]
+
+    def forward(self, X: Tensor) -> dict[str, Tensor]:
+        """Adds ``z (N, D)``, unit rows: the queries."""
+        out = super().forward(X)
+        return {**out, "z": F.normalize(upcast(self.projector(out["feats"])), dim=-1)}
+
+    @torch.no_grad()
+    def momentum_forward(self, X: Tensor) -> dict[str, Tensor]:
+        """Adds ``z (N, D)``, unit rows: the keys of ``X``, in its order.
+
+        In training the images are encoded shuffled, over all processes, each call otherwise.
+        """
+        encode = partial(_keys, super().momentum_forward, self.momentum_projector)
+        if self.training and self.shuffle:
+            return encode_shuffled(encode, X, self._permutations)
+        return encode(X)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """InfoNCE of the queries, then the queue moves.
+
+        ``out["queue_lse"]``, the log-sum-exp of each query batch over the queue, is taken if a
+        class in between has computed it together with its own queries.
+        """
+        self._permutations = self._permutations_of(batch_idx)
+        out = super().training_step(batch, batch_idx)
+        queries, keys, t = out["z"], out["momentum_z"], self.temperature
+        lse = out.get("queue_lse")
+        if lse is None:
+            lse = queue_lse(torch.cat(queries), self.queue, t).split(len(queries[0]))
+        # A query of view 1 seeks the key of view 2, and the other way round.
+        pairs = zip(queries, reversed(keys), lse, strict=True)
+        loss = torch.stack([info_nce_from_lse(q, k, rows, t).mean() for q, k, rows in pairs]).sum()
+        # The losses have done with the queue, their backward pass does not look at it again.
+        self._dequeue_and_enqueue(torch.cat([gather_keys(k) for k in keys]))
+        self.log("train_nce_loss", loss, on_epoch=True, sync_dist=True, batch_size=len(batch[2]))
+        return loss + out["loss"]
+
+    def _permutations_of(self, batch_idx: int) -> Permutations:
+        seed, cpu = int(self.cfg.get("seed", 5)), torch.device("cpu")
+        return Permutations(Step(seed, self.current_epoch, batch_idx, 0, cpu))
+
+
+def _projector(features_dim: int, kwargs: Any) -> nn.Module:
+    out_dim = kwargs.proj_output_dim
+    if kwargs.projector == "linear":
+        return nn.Linear(features_dim, out_dim)
+    hidden = kwargs.proj_hidden_dim
+    return nn.Sequential(nn.Linear(features_dim, hidden), nn.ReLU(), nn.Linear(hidden, out_dim))
+
+
+def _keys(backbone: Any, projector: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    out: dict[str, Tensor] = backbone(x)
+    return {**out, "z": F.normalize(upcast(projector(out["feats"])), dim=-1)}

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""Official MoCo's keys, checked and completed, whoever read the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config.filled import filled
+from mixmask_solo.config.moco import check_mocov2
+from mixmask_solo.config.plain import plain
+from mixmask_solo.config.schema import METHOD_KWARGS, MOMENTUM
+from mixmask_solo.strategies import BLOCKS
+
+__all__ = ["complete_mocov2"]
+
+NAME = "mocov2"
+
+
+def complete_mocov2(cfg: Any) -> DictConfig:
+    """A copy of ``cfg`` with every key of ``method_kwargs`` and ``momentum``.
+
+    Our commands have done this before (``resolve_pretrain``); solo-learn's have not.
+
+    Raises:
+        ConfigError: for a wrong key or value, or other views than two large ones.
+    """
+    values = plain(cfg)
+    written, momentum = values.get("method_kwargs"), values.get("momentum")
+    kwargs = check(written, METHOD_KWARGS[NAME], "method_kwargs", extra=BLOCKS)
+    check_mocov2(
+        kwargs,
+        written,
+        batch_size=cfg.optimizer.batch_size,
+        sync_batchnorm=bool(cfg.get("sync_batchnorm")),
+    )
+    large, small = cfg.data.num_large_crops, cfg.data.num_small_crops
+    if (large, small) != (2, 0):
+        raise ConfigError(
+            f"augmentations makes {large} large and {small} small crops: the loss of {NAME} "
+            "takes exactly 2 large ones"
+        )
+    result = OmegaConf.create(OmegaConf.to_container(cfg))
+    assert isinstance(result, DictConfig)
+    result.method_kwargs = filled(written, kwargs)
+    result.momentum = filled(momentum, check(momentum, MOMENTUM[NAME], "momentum"))
+    return result

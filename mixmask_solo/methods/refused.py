@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""What has no sound mixture loss: whole methods of solo-learn, and options of single methods.
+
+A block that is silently ignored would cost somebody a week of training, hence an error line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import listing
+from mixmask_solo.methods.families import FAMILIES
+from mixmask_solo.strategies import BLOCKS, Strategy
+
+__all__ = ["REFUSED", "check_method", "check_options", "refusing"]
+
+REFUSED: dict[str, str] = {
+    "all4one": (
+        "it joins three losses, one of them on a transformer that reads several neighbours of one "
+        "image, one on the batch's cross-correlation: no pair loss of a view and a mixture"
+    ),
+    "deepclusterv2": (
+        "its targets are clusters found between epochs over the whole data set, not another view: "
+        "no pair loss of a view and a mixture"
+    ),
+    "mae": (
+        "it reconstructs one image's hidden patches with a vision transformer: it has no second "
+        "view to weigh a mixture's sources against"
+    ),
+    "supcon": (
+        "its positives come from labels, so that a batch holds many positives of either source: "
+        "the shares of two images say nothing about them"
+    ),
+    "vibcreg": (
+        "it is VICReg with normalised covariances behind a whitening projector, and no mixture "
+        "for it has been worked out; choose vicreg"
+    ),
+    "wmse": (
+        "it whitens random slices of each view's batch inside its own step: a mixture and its "
+        "partner's view would be whitened by different matrices"
+    ),
+}
+"""solo-learn's methods without a mixture loss, and why."""
+
+_NO_PREDICTION = (
+    "its loss is one of the batch's statistics, in which no image predicts another; choose pair"
+)
+_NO_NEIGHBOUR = (
+    "a mixture would be a target through its one nearest neighbour, which resembles one of the "
+    "two sources at most; choose query"
+)
+_OPTIONS: dict[str, dict[tuple[str, Any], str]] = {
+    "barlow_twins": {
+        ("pairing", "query"): _NO_PREDICTION,
+        ("per_sample", True): (
+            "its loss is no mean over images, one share has to weigh a whole batch's "
+            "cross-correlation; set it to false"
+        ),
+    },
+    "nnbyol": {("pairing", "pair"): _NO_NEIGHBOUR},
+    "nnclr": {("pairing", "pair"): _NO_NEIGHBOUR},
+    "nnsiam": {("pairing", "pair"): _NO_NEIGHBOUR},
+    "ressl": {
+        ("pairing", "pair"): (
+            "its loss has one direction only, there is no second one for a mixture to be the "
+            "target of; choose query"
+        )
+    },
+    "vicreg": {("pairing", "query"): _NO_PREDICTION},
+}
+
+
+def check_options(method: str, strategies: Sequence[Strategy]) -> None:
+    """Refuses options that mean nothing for a method.
+
+    Args:
+        method: its name.
+        strategies: all of the run.
+
+    Raises:
+        ConfigError: naming the option and the reason.
+    """
+    for strategy in strategies:
+        for (key, value), reason in _OPTIONS.get(method, {}).items():
+            if getattr(strategy.options, key, None) == value:
+                shown = str(value).lower()
+                raise ConfigError(
+                    f"method_kwargs.{strategy.name}.{key} is {shown}, but method is {method}: "
+                    f"{reason}"
+                )
+
+
+def check_method(method: Any) -> None:
+    """Refuses a method that this package cannot mix.
+
+    Raises:
+        ConfigError: with the reason.
+    """
+    if method in REFUSED:
+        raise ConfigError(
+            f"method is {method}: no mixture is defined for it, since {REFUSED[method]}; choose "
+            f"{listing(FAMILIES)}, or run it as it is with solo-learn's main_pretrain.py"
+        )
+
+
+def refusing(cls: type[Any], name: str, module: str = "mixmask_solo.methods.solo") -> type[Any]:
+    """A host's method that runs as it is, and stops at a strategy's block.
+
+    Args:
+        cls: the host's class.
+        name: the method's name, one of ``REFUSED``.
+        module: importable module that will hold the class under its name, so that it pickles.
+    """
+
+    def add_and_assert_specific_cfg(cfg: Any) -> Any:
+        """Refuses strategies' blocks, then the host's defaults and checks."""
+        kwargs: Any = cfg.get("method_kwargs") or {}
+        present = [block for block in BLOCKS if kwargs.get(block) is not None]
+        if present:
+            raise ConfigError(
+                f"method_kwargs.{present[0]} is given, but method is {name}: no mixture is "
+                f"defined for it, since {REFUSED[name]}; remove the block"
+            )
+        return cls.add_and_assert_specific_cfg(cfg)
+
+    return type(
+        f"Refusing{cls.__name__}",
+        (cls,),
+        {
+            "__module__": module,
+            "__doc__": f"{cls.__name__}, for which a strategy's block is an error.",
+            # Static in the host, and it calls its parents by name.
+            "add_and_assert_specific_cfg": staticmethod(add_and_assert_specific_cfg),
+        },
+    )
