@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""What the first bytes of a JPEG file tell: its size, and whether DALI decodes it as Pillow does.
+"""What the markers of a JPEG file tell: its size, and whether DALI may decode it.
 
 Parsed here because Pillow's own opening of a file costs over ten times as much, and crops are drawn
-before anything is decoded.
+before anything is decoded. All markers are walked through, those between and after the scans too:
+DALI 2.4's decoder writes outside of its buffers for some files that are spliced from two, which
+have a second frame in what should be the first one's data.
 """
 
 from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mixmask_solo.data.sources.base import Encoded
 
 __all__ = ["jpeg_size"]
 
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive; all Huffman-coded
-_OTHER_FRAMES = frozenset({0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
-_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_TABLES = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})  # tables, APPn, comment
 _SCAN, _END, _FILL = 0xDA, 0xD9, 0xFF
-_TAIL = 64  # bytes at the end of a file in which its end mark has to be
+_TAIL = 64  # bytes that may follow the end mark
 
 
 def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
@@ -26,30 +30,50 @@ def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
 
     Returns:
         None for anything that is better left to Pillow: other formats, CMYK, 12 bits, arithmetic
-        coding, files that do not end as JPEG files do.
+        coding, files whose markers are not those of one frame from beginning to end.
     """
-    head = encoded[:2].tobytes()
-    if head != b"\xff\xd8" or b"\xff\xd9" not in encoded[-_TAIL:].tobytes():
+    if encoded[:2].tobytes() != b"\xff\xd8" or b"\xff\xd9" not in encoded[-_TAIL:].tobytes():
         return None
-    data, at, end = encoded.data, 2, len(encoded) - 9
+    data, at, end = encoded.data, 2, len(encoded) - 1
+    size: tuple[int, int] | None = None
+    marks: NDArray[np.int64] | None = None  # found when the first scan is reached
     while at < end:
         if data[at] != _FILL:
             return None
         marker = data[at + 1]
         if marker == _FILL:
             at += 1
-        elif marker in _ALONE:
-            at += 2
-        elif marker in _FRAMES:
-            return _frame(data, at + 4)
-        elif marker in _OTHER_FRAMES or marker in (_SCAN, _END):
+            continue
+        if marker == _END:
+            return size if marks is not None and at >= len(encoded) - _TAIL else None
+        if at + 10 > end:
             return None
-        else:
-            length = (data[at + 2] << 8) | data[at + 3]
-            if length < 2:
+        if marker in _FRAMES:
+            if size is not None:
                 return None
-            at += 2 + length
+            size = _frame(data, at + 4)
+            if size is None:
+                return None
+        elif marker != _SCAN and marker not in _TABLES:
+            return None
+        length = (data[at + 2] << 8) | data[at + 3]
+        if length < 2 or (marker == _SCAN and size is None):
+            return None
+        at += 2 + length
+        if marker == _SCAN:
+            marks = _marks(encoded) if marks is None else marks
+            following = int(np.searchsorted(marks, at))
+            if following == len(marks):
+                return None
+            at = int(marks[following])
     return None
+
+
+def _marks(encoded: Encoded) -> NDArray[np.int64]:
+    """Where markers begin, if read as compressed data: neither stuffed bytes nor restarts."""
+    found = np.flatnonzero(encoded[:-1] == _FILL)
+    after = encoded[found + 1]
+    return found[(after != 0) & (after != _FILL) & ((after & 0xF8) != 0xD0)]
 
 
 def _frame(data: memoryview, at: int) -> tuple[int, int] | None:

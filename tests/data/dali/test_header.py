@@ -28,6 +28,17 @@ def test_what_pillow_has_to_decide(jpeg, photo):
         assert size(encoded) is None
 
 
+def test_one_frame_from_beginning_to_end(jpeg):
+    """Files spliced from two go to Pillow: DALI's decoder has crashed on some of them."""
+    one, other = jpeg(0, size=(60, 48)), jpeg(1, size=(90, 70))
+    scan = one.index(b"\xff\xda")
+    assert size(one[: scan + 200] + other) is None  # a whole file inside the first one's data
+    assert size(one[:-2] + other[2:]) is None
+    assert size(one[:scan] + b"\xff\xd9") is None  # tables, no data
+    assert size(one + other) is None
+    assert size(one[:scan] + one[2:]) is None  # two frames before the data
+
+
 def test_no_byte_string_is_too_odd(jpeg):
     whole = np.frombuffer(jpeg(0), dtype=np.uint8)
     rng = np.random.default_rng(0)
