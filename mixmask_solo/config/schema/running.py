@@ -86,11 +86,14 @@ class Dali:
         encode_indexes_into_labels: solo-learn's, for its own loader; without effect here, where
             indexes are always true.
         prefetch: batches decoded ahead on a GPU (ours).
+        verify: whether Pillow reads the compressed data of each image once, so that no damaged one
+            passes for whole; false where ``mixmask-data check`` has done it (ours).
     """
 
     device: Literal["auto", "gpu", "cpu"] = "auto"
     encode_indexes_into_labels: bool = False
     prefetch: int = option(2, low=1)
+    verify: bool = True
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mixmask_solo.data.dali.header import jpeg_size
+from mixmask_solo.data.dali.verified import Verified
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import Encoded
 from mixmask_solo.data.tolerance import Tolerance
@@ -52,13 +53,23 @@ class Feeder:
         seed: decides which image takes a damaged one's place.
         tolerance: what is done about damaged images.
         training: whether places stay filled; else damaged images are left out under ``skip``.
+        verified: looks once at the compressed data of each image; None trusts its markers.
     """
 
-    def __init__(self, source: Source, seed: int, tolerance: Tolerance, *, training: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        seed: int,
+        tolerance: Tolerance,
+        *,
+        training: bool,
+        verified: Verified | None = None,
+    ) -> None:
         self.source = source
         self.seed = seed
         self.tolerance = tolerance
         self.training = training
+        self.verified = verified
 
     def read(self, keys: Sequence[Key]) -> Fed:
         """A batch of ``(epoch, index)``.
@@ -99,7 +110,11 @@ class Feeder:
         except ImageError:
             return None  # what to do about it is decided where Pillow fails as well
         size = None if encoded is None else jpeg_size(encoded)
-        return None if encoded is None or size is None else (encoded, *size)
+        if encoded is None or size is None:
+            return None
+        if self.verified is not None and not self.verified(index, encoded):
+            return None
+        return encoded, *size
 
     def _decoded(self, epoch: int, index: int) -> tuple[int, Image.Image] | None:
         if self.training:

@@ -15,6 +15,7 @@ from mixmask_solo.data.dali.decoding import Gpu
 from mixmask_solo.data.dali.feeder import Feeder
 from mixmask_solo.data.dali.gpu import GpuEpochLoader, GpuPlainLoader
 from mixmask_solo.data.dali.library import library
+from mixmask_solo.data.dali.verified import Verified
 from mixmask_solo.data.dali.views import View, augmented, probing, unaugmented
 from mixmask_solo.data.loading import plain_loader, worker_count
 from mixmask_solo.data.module import ImageData
@@ -34,6 +35,8 @@ class _Dali(ImageData):
 
     device_key: str
     prefetch: int
+    verify: bool
+    _verified: dict[int, Verified]
 
     def _read_device(self, cfg: Any) -> None:
         library()
@@ -44,6 +47,8 @@ class _Dali(ImageData):
             raise ConfigError("dali.device is 'gpu', but there is no CUDA device: choose cpu")
         self.device_key = device
         self.prefetch = int(get(cfg, "dali.prefetch", 2))
+        self.verify = bool(get(cfg, "dali.verify", True))
+        self._verified = {}
 
     @property
     def on_gpu(self) -> bool:
@@ -57,7 +62,7 @@ class _Dali(ImageData):
         """The batches of an epoch."""
         source = self.opened
         batches = self.batches()
-        feeder = Feeder(source, self.seed, self.tolerance, training=True)
+        feeder = self._feeder(source, training=True)
         if self.on_gpu:
             return GpuEpochLoader(feeder, views, batches, self._gpu(), labelled=labelled)
         dataset = Batches(feeder, views, self.seed, labelled=labelled)
@@ -65,13 +70,19 @@ class _Dali(ImageData):
 
     def ordered(self, source: Source, view: View, *, shard: bool) -> Any:
         """Un-augmented images in order, of this process' share or of all."""
-        feeder = Feeder(source, self.seed, self.tolerance, training=False)
+        feeder = self._feeder(source, training=False)
         indexes = Shard(len(source), *(self.place if shard else (0, 1)))
         if self.on_gpu:
             return GpuPlainLoader(feeder, view, indexes, self.batch_size, self._gpu())
         dataset = Batches(feeder, [view], self.seed, labelled=True)
         workers = self.workers(source)
         return guard(plain_loader(dataset, self.batch_size, workers, indexes, _same))
+
+    def _feeder(self, source: Source, *, training: bool) -> Feeder:
+        verified = None
+        if self.verify:
+            verified = self._verified.setdefault(id(source), Verified(len(source)))
+        return Feeder(source, self.seed, self.tolerance, training=training, verified=verified)
 
     def _gpu(self) -> Gpu:
         """Which device, and with how many threads: those of the loader's workers elsewhere."""
