@@ -73,6 +73,14 @@ def test_only_one_file_knows_solo_learn() -> None:
             assert path.relative_to(ROOT).as_posix() == "host/solo.py"
 
 
+def test_dali_is_imported_in_its_own_folder_when_it_is_asked_for() -> None:
+    users = {
+        p.parent.relative_to(ROOT) for p in ROOT.rglob("*.py") if "nvidia.dali" in p.read_text()
+    }
+    assert users <= {Path("data/dali")}
+    assert not [p for p in files("data") for name in imported(p) if name.startswith("nvidia")]
+
+
 @pytest.mark.parametrize("layer", ["objectives", "mixtures", "networks"])
 def test_pure_layers_need_torch_alone(layer: str) -> None:
     for path in files(layer):

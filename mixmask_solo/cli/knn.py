@@ -88,7 +88,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dataset", help="default: that of the pretraining")
     parser.add_argument("--train_data_path", metavar="DIR")
     parser.add_argument("--val_data_path", metavar="DIR")
-    parser.add_argument("--data_format", metavar="image_folder|parquet")
+    parser.add_argument("--data_format", metavar="NAME", help="as data.format")
     parser.add_argument("--batch_size", type=_count, default=256)
     parser.add_argument("--num_workers", type=int)
     parser.add_argument("--backbone", metavar="NAME", help="for files of mere weights")

@@ -2,19 +2,16 @@
 """Images: sources, augmentations, batches.
 
 ``build_pretrain`` and ``build_classification`` make Lightning data modules from a configuration;
-``source`` gives single images. One data module a decoder; this one is Pillow's and torchvision's.
+``source`` gives single images. One data module a decoder; ``data.format`` chooses.
 """
 
 from __future__ import annotations
 
 from mixmask_solo.data.datasets import DATASETS, DatasetInfo, info
-from mixmask_solo.data.pil import (
-    ClassificationData,
-    PretrainData,
-    build_classification,
-    build_pretrain,
-)
+from mixmask_solo.data.decoders import build_classification, build_pretrain
+from mixmask_solo.data.pil import ClassificationData, PretrainData
 from mixmask_solo.data.sources import ImageError, Source, num_classes, source
+from mixmask_solo.data.tolerance import Tolerance
 
 __all__ = [
     "DATASETS",
@@ -23,6 +20,7 @@ __all__ = [
     "ImageError",
     "PretrainData",
     "Source",
+    "Tolerance",
     "build_classification",
     "build_pretrain",
     "info",

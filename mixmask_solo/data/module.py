@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, cast
 
+import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block, get
 from mixmask_solo.data.datasets import info
-from mixmask_solo.data.loading import plain_loader, worker_count
+from mixmask_solo.data.loading import EpochLoader, plain_loader, worker_count
 from mixmask_solo.data.position import position
 from mixmask_solo.data.sampler import EpochBatches, Shard
 from mixmask_solo.data.samples import Plain, Transform
 from mixmask_solo.data.sources import Source, Split, read
+from mixmask_solo.data.tolerance import tolerance
 
 __all__ = ["ImageData"]
 
@@ -42,6 +46,8 @@ class ImageData(LightningDataModule):
         self.split = split
         self.seed = int(get(cfg, "seed", SOLO_LEARNS_SEED))
         self.batch_size = _batch_size(get(cfg, "optimizer.batch_size"))
+        self.disable_channel_last = bool(get(cfg, "performance.disable_channel_last", False))
+        self.tolerance = tolerance(self.block, self.dataset)
         self.train_source: Source | None = None
         self.val_source: Source | None = None
         worker_count(self.block.get("num_workers"))
@@ -59,6 +65,10 @@ class ImageData(LightningDataModule):
         self._require_a_batch(train)
         self.val_source = read(self.block, "val", classes=train.classes or None)
         self.train_source = train
+
+    def teardown(self, stage: str) -> None:
+        """Shares among all training processes which images could not be read."""
+        self.tolerance.gather()
 
     @property
     def num_classes(self) -> int:
@@ -80,6 +90,22 @@ class ImageData(LightningDataModule):
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
+    @property
+    def processes(self) -> int:
+        """Training processes of this machine."""
+        return 1 if self.trainer is None else max(1, self.trainer.num_devices)
+
+    @property
+    def device(self) -> torch.device:
+        """Where training runs; the CPU while there is no trainer."""
+        strategy = getattr(self.trainer, "strategy", None)
+        return torch.device("cpu") if strategy is None else torch.device(strategy.root_device)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether views have the memory format that convolutions on a GPU are fastest with."""
+        return self.device.type == "cuda" and not self.disable_channel_last
+
     def batches(self) -> EpochBatches:
         """The training batches of this process; epoch and start follow the trainer, if any."""
         self._require_a_batch(self.opened)
@@ -93,18 +119,50 @@ class ImageData(LightningDataModule):
             position=self._position if self.trainer is not None else None,
         )
 
+    @abstractmethod
+    def in_order(self, source: Source, *, shard: bool) -> Any:
+        """A loader of ``[x, targets]``, un-augmented, in order: of this process' share or all."""
+
+    def val_dataloader(self) -> Any:
+        """This process' share of the validation images; an empty list where there are none."""
+        self.setup()
+        return [] if self.val_source is None else self.in_order(self.val_source, shard=True)
+
+    def features_dataloaders(self) -> tuple[Any, Any]:
+        """All training and all validation images, un-augmented, for k-NN.
+
+        Raises:
+            ConfigError: without validation images.
+        """
+        train = self.opened
+        if self.val_source is None:
+            raise ConfigError("data.val_path is missing: an evaluation needs validation images")
+        return self.in_order(train, shard=False), self.in_order(self.val_source, shard=False)
+
     def workers(self, source: Source) -> int:
         """Number of workers for a loader of ``source``, which is loaded as far as they share it."""
-        processes = 1 if self.trainer is None else max(1, self.trainer.num_devices)
-        count = worker_count(self.block.get("num_workers"), processes)
+        count = worker_count(self.block.get("num_workers"), self.processes)
         if count:
             source.warm()
         return count
 
+    def epochs(
+        self, dataset: Dataset[Any], collate: Callable[[Any], Any] = default_collate
+    ) -> EpochLoader:
+        """A loader of training batches with workers, sent to the device one step ahead."""
+        return EpochLoader(
+            dataset,
+            self.batches(),
+            self.workers(self.opened),
+            collate,
+            device=self.device,
+            channels_last=self.channels_last,
+        )
+
     def plain(self, source: Source, transform: Transform, *, shard: bool) -> DataLoader[Any]:
         """A loader of un-augmented images in order, of this process' share or of all."""
         sampler = Shard(len(source), *self.place) if shard else None
-        dataset = Plain(source, transform)
+        dataset = Plain(source, transform, self.tolerance)
         return plain_loader(dataset, self.batch_size, self.workers(source), sampler)
 
     def _position(self) -> tuple[int, int]:

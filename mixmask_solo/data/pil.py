@@ -5,18 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations import Pipeline, build_all
 from mixmask_solo.data.block import get
 from mixmask_solo.data.loading import EpochLoader
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.samples import Augmented, Views
+from mixmask_solo.data.sources import Source
 from mixmask_solo.data.standard import probe_training, unaugmented
 
-__all__ = ["ClassificationData", "PretrainData", "build_classification", "build_pretrain"]
+__all__ = ["ClassificationData", "PretrainData"]
 
 
 class PretrainData(ImageData):
@@ -44,19 +43,11 @@ class PretrainData(ImageData):
 
     def train_dataloader(self) -> EpochLoader:
         """The views of each image."""
-        dataset = Views(self.opened, self.pipelines, self.seed)
-        return EpochLoader(dataset, self.batches(), self.workers(self.opened))
+        dataset = Views(self.opened, self.pipelines, self.seed, self.tolerance)
+        return self.epochs(dataset)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """This process' share of the validation images; an empty list where there are none."""
-        self.setup()
-        if self.val_source is None:
-            return []
-        return self.plain(self.val_source, self.test_transform, shard=True)
-
-    def features_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        """All labelled training and all validation images, un-augmented, for k-NN."""
-        return _features(self, self.test_transform)
+    def in_order(self, source: Source, *, shard: bool) -> Any:
+        return self.plain(source, self.test_transform, shard=shard)
 
 
 class ClassificationData(ImageData):
@@ -88,58 +79,14 @@ class ClassificationData(ImageData):
     def train_dataloader(self) -> EpochLoader:
         """Randomly cropped training images; the last incomplete batch is dropped."""
         transform = probe_training(self.dataset, self.size, self.mean, self.std)
-        dataset = Augmented(self.opened, transform, self.seed)
-        return EpochLoader(dataset, self.batches(), self.workers(self.opened))
+        dataset = Augmented(self.opened, transform, self.seed, self.tolerance)
+        return self.epochs(dataset)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """This process' share of the validation images; an empty list where there are none."""
-        self.setup()
-        if self.val_source is None:
-            return []
-        return self.plain(self.val_source, self.test_transform, shard=True)
-
-    def features_dataloaders(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        """All training and all validation images, un-augmented, for k-NN."""
-        return _features(self, self.test_transform)
-
-
-def build_pretrain(cfg: Any) -> PretrainData:
-    """The data of a pretraining run.
-
-    Args:
-        cfg: a pretraining configuration.
-
-    Raises:
-        ConfigError: for anything wrong in the keys it reads; files are looked at in ``setup``.
-    """
-    return PretrainData(cfg)
-
-
-def build_classification(cfg: Any) -> ClassificationData:
-    """The data of a probe.
-
-    Args:
-        cfg: a configuration of a probe, or that of the pretraining.
-
-    Raises:
-        ConfigError: for anything wrong in the keys it reads; files are looked at in ``setup``.
-    """
-    return ClassificationData(cfg)
+    def in_order(self, source: Source, *, shard: bool) -> Any:
+        return self.plain(source, self.test_transform, shard=shard)
 
 
 def _first_view(augmentations: Any) -> dict[str, Any]:
     if isinstance(augmentations, list) and augmentations and isinstance(augmentations[0], dict):
         return augmentations[0]
     return {}
-
-
-def _features(
-    data: ImageData, transform: transforms.Compose
-) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    train = data.opened
-    if data.val_source is None:
-        raise ConfigError("data.val_path is missing: an evaluation needs validation images")
-    return (
-        data.plain(train, transform, shard=False),
-        data.plain(data.val_source, transform, shard=False),
-    )

@@ -65,11 +65,15 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         generator = torch.Generator().manual_seed(mix(self.seed, epoch))
         return self.source.shuffled(generator)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, start = self._next if self.position is None else self.position()
-        return self._batches(epoch, start)
+    def begin(self) -> tuple[int, int]:
+        """Epoch and first batch of an iteration that starts now."""
+        return self._next if self.position is None else self.position()
 
-    def _batches(self, epoch: int, start: int) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self.since(*self.begin())
+
+    def since(self, epoch: int, start: int) -> Iterator[list[tuple[int, int]]]:
+        """The batches of an epoch from one of them on."""
         order = self.order(epoch)
         for batch in range(start, len(self)):
             first = (batch * self.world + self.rank) * self.batch_size

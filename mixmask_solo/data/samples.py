@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from mixmask_solo.data.augmentations import Pipeline
 from mixmask_solo.data.randomness import keep_global_rng, reseed
 from mixmask_solo.data.sources import Source
+from mixmask_solo.data.tolerance import STRICT, Tolerance
 
 __all__ = ["Augmented", "Plain", "Views"]
 
@@ -30,19 +31,27 @@ class Views(Dataset[tuple[int, list[Tensor], int]]):
         source: the images.
         pipelines: in the order of the views.
         seed: together with (epoch, index, number of the view) it decides each view.
+        tolerance: decides what is done about a damaged image.
     """
 
-    def __init__(self, source: Source, pipelines: Sequence[Pipeline], seed: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        pipelines: Sequence[Pipeline],
+        seed: int,
+        tolerance: Tolerance = STRICT,
+    ) -> None:
         self.source = source
         self.transforms = [p for p in pipelines for _ in range(p.num_crops)]
         self.seed = seed
+        self.tolerance = tolerance
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, key: Key) -> tuple[int, list[Tensor], int]:
-        epoch, index = key
-        image = self.source.image(index)
+        epoch, asked = key
+        index, image = self.tolerance.pick(self.source, asked, seed=self.seed, epoch=epoch)
         views = []
         with keep_global_rng():
             for number, transform in enumerate(self.transforms):
@@ -58,39 +67,46 @@ class Augmented(Dataset[tuple[Tensor, int]]):
         source: the images.
         transform: a PIL image to a tensor.
         seed: together with (epoch, index) it decides the view.
+        tolerance: decides what is done about a damaged image.
     """
 
-    def __init__(self, source: Source, transform: Transform, seed: int) -> None:
+    def __init__(
+        self, source: Source, transform: Transform, seed: int, tolerance: Tolerance = STRICT
+    ) -> None:
         self.source = source
         self.transform = transform
         self.seed = seed
+        self.tolerance = tolerance
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
-        epoch, index = key
-        image = self.source.image(index)
+        epoch, asked = key
+        index, image = self.tolerance.pick(self.source, asked, seed=self.seed, epoch=epoch)
         with keep_global_rng():
             reseed(self.seed, epoch, index, 0)
             x = self.transform(image)
         return x, self.source.label(index)
 
 
-class Plain(Dataset[tuple[Tensor, int]]):
-    """The un-augmented image and the label: ``(x, label)``.
+class Plain(Dataset[tuple[Tensor, int] | None]):
+    """The un-augmented image and the label: ``(x, label)``; None for one that is left out.
 
     Args:
         source: the images.
         transform: a PIL image to a tensor, without randomness.
+        tolerance: decides what is done about a damaged image.
     """
 
-    def __init__(self, source: Source, transform: Transform) -> None:
+    def __init__(self, source: Source, transform: Transform, tolerance: Tolerance = STRICT) -> None:
         self.source = source
         self.transform = transform
+        self.tolerance = tolerance
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(self.source.image(index)), self.source.label(index)
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
+        image = self.tolerance.read(self.source, index)
+        return None if image is None else (self.transform(image), self.source.label(index))

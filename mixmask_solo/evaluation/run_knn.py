@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ClassificationData
@@ -20,6 +19,7 @@ from mixmask_solo.evaluation.images import evaluation_data
 from mixmask_solo.evaluation.knn import knn
 from mixmask_solo.evaluation.method import has_projector, load_network
 from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
+from mixmask_solo.runs.damage import damage
 from mixmask_solo.runs.result import versions
 
 __all__ = ["MOCO", "SOLO_LEARN", "Protocol", "evaluate_knn"]
@@ -119,7 +119,8 @@ def evaluate_knn(
     return {
         **first,
         "rows": rows,
-        **_facts(pretrained, images, loaders),
+        **_facts(pretrained, images, sets),
+        **damage(images.tolerance),
         "seconds": round(time.perf_counter() - start, 3),
         "versions": versions(),
     }
@@ -146,15 +147,12 @@ def _rows(network: str, sets: _Sets, protocols: Sequence[Protocol]) -> list[dict
     return rows
 
 
-def _facts(
-    pretrained: Pretrained, images: ClassificationData, loaders: Sequence[DataLoader[Any]]
-) -> dict[str, Any]:
-    train, test = (len(x.dataset) for x in loaders)  # type: ignore[arg-type]
+def _facts(pretrained: Pretrained, images: ClassificationData, sets: _Sets) -> dict[str, Any]:
     return {
         "checkpoint": str(pretrained.path),
         "dataset": images.block["dataset"],
-        "train_images": train,
-        "test_images": test,
+        "train_images": len(sets.train[1]),
+        "test_images": len(sets.test[1]),
     }
 
 

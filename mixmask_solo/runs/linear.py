@@ -28,6 +28,7 @@ from mixmask_solo.evaluation.images import first_view
 from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.evaluation.probe import Identity, ProbeOptions, build_probe
 from mixmask_solo.runs.checkpoints import Checkpointer
+from mixmask_solo.runs.damage import damage
 from mixmask_solo.runs.interrupt import InterruptSaver
 from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
 from mixmask_solo.runs.progress import ProgressReport, Throughput
@@ -86,7 +87,7 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
         directory=directory,
         throughput=throughput,
         readback=readback,
-        more=lambda: dict(best.best),
+        more=lambda: {**best.best, **damage(images.tolerance, directory)},
     )
 
 

@@ -15,6 +15,7 @@ from mixmask_solo.data import build_pretrain
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
 from mixmask_solo.runs.checkpoints import Checkpointer
+from mixmask_solo.runs.damage import damage
 from mixmask_solo.runs.embedding import EmbeddingStd
 from mixmask_solo.runs.interrupt import InterruptSaver
 from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
@@ -89,6 +90,7 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
         directory=directory,
         throughput=throughput,
         readback=readback,
+        more=lambda: damage(data.tolerance, directory),
     )
 
 

@@ -26,6 +26,7 @@ _FREE = (
     "check_val_every_n_epoch",
     "data.download",
     "data.num_workers",
+    "data.resident_on",
     "data.train_path",
     "data.val_path",
     "enable_model_summary",

@@ -97,7 +97,7 @@ def test_solo_learns_flags_make_a_grid(
         ("--pretrained_checkpoint_dir {run} --distance_function l2", "choose from"),
         ("--pretrained_checkpoint_dir {run} --dataset cifr10", "did you mean cifar10?"),
         ("--pretrained_checkpoint_dir {run} --dataset cifar10", "--train_data_path is missing"),
-        ("--pretrained_checkpoint_dir {run} --data_format dali", "--data_format is 'dali'"),
+        ("--pretrained_checkpoint_dir {run} --data_format dalli", "--data_format is 'dalli'"),
         ("--pretrained_checkpoint_dir {run} --feature_type projector", "choose backbone"),
         ("--pretrained_checkpoint_dir {run} --backbone resnet18", "holds a resnet10t"),
         ("--pretrained_checkpoint_dir {run} --device quantum", "--device is 'quantum'"),

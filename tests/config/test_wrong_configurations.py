@@ -55,7 +55,7 @@ WRONG_PRETRAIN: list[Case] = [
     ({"scheduler.name": "warmup_cosin"}, ["scheduler.name", "did you mean warmup_cosine?"]),
     ({"scheduler.interval": "batch"}, ["scheduler.interval is 'batch'", "step or epoch"]),
     ({"data.dataset": "cifar-100"}, ["data.dataset is 'cifar-100'", "did you mean cifar100?"]),
-    ({"data.format": "dali"}, ["data.format is 'dali'", "image_folder or parquet"]),
+    ({"data.format": "dale"}, ["data.format is 'dale'", "image_folder, parquet", "dali"]),
     ({"precision": "16-mixd"}, ["precision is '16-mixd'", "did you mean 16-mixed?"]),
     ({"accelerator": "gpus"}, ["accelerator is 'gpus'", "did you mean gpu?"]),
     ({"host": "sollo"}, ["host is 'sollo'", "auto, solo or builtin"]),

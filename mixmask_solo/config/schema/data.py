@@ -15,36 +15,53 @@ from mixmask_solo.config.tables import DATASETS
 __all__ = ["Data", "LinearData"]
 
 
+_Storage = Literal["image_folder", "parquet", "webdataset", "file_list"]
+
+
 @dataclass
 class Data:
     """Source of the images.
 
     Args:
         dataset: one of the known names.
-        train_path: folder or Parquet files; not needed for ``digits``.
+        train_path: folder, Parquet files, tar shards or a list; not needed for ``digits``.
         val_path: the same for validation; null skips it (``digits`` has its own split).
-        format: how a folder data set is stored.
+        format: how the images are stored, or who decodes them: ``dali`` and ``resident`` (ours)
+            read any storage.
+        storage: how the images are stored, for a ``format`` that does not tell; ``auto`` goes by
+            what lies at ``train_path`` (ours).
+        root: folder that the paths of a file list are relative to; null for the list's own (ours).
+        resident_on: where ``format: resident`` keeps the images: in the memory of the training
+            device or of the host; ``auto`` is the device if there is room (ours).
         num_workers: loader processes of each training process; ``auto`` goes by the cores (ours).
         no_labels: a flat folder of images without classes.
         fraction: share of the training set to use; -1 for all.
         download: lets torchvision fetch what is missing (ours).
         num_classes: for folder data sets; counted from the files when left out (ours).
+        on_error: what happens to an image that cannot be read: the run stops, another one takes
+            its place, or a blank one does (ours).
+        max_errors: damaged images that skip and blank put up with (ours).
     """
 
     dataset: str = option(choices=tuple(DATASETS))
     train_path: str | None = None
     val_path: str | None = None
-    format: Literal["image_folder", "parquet"] = "image_folder"
+    format: Literal[_Storage, "dali", "resident"] = "image_folder"
+    storage: Literal["auto", _Storage] = "auto"
+    root: str | None = option(None, absent=True)
+    resident_on: Literal["auto", "device", "host"] = "auto"
     num_workers: int | Literal["auto"] = option("auto", low=0)
     no_labels: bool = False
     fraction: float = -1.0
     download: bool = False
     num_classes: int | None = option(None, low=1, absent=True)
+    on_error: Literal["raise", "skip", "blank"] = "raise"
+    max_errors: int = option(100, low=0)
 
     def validate(self, prefix: str) -> None:
         """Completes what the data set implies; raises ConfigError for what it rules out."""
         facts = DATASETS[self.dataset]
-        if self.dataset in ("image_folder", "parquet"):
+        if self.dataset in ("image_folder", "parquet") and self.format not in ("dali", "resident"):
             self.format = self.dataset  # type: ignore[assignment]
         if self.train_path is None and facts.kind != "embedded":
             raise ConfigError(

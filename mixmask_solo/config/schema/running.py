@@ -77,6 +77,25 @@ class _WandB:
     offline: bool = False
 
 
+@dataclass
+class Dali:
+    """The decoder ``data.format: dali``.
+
+    Args:
+        device: where images are decoded; ``auto`` is the GPU where there is one (ours).
+        encode_indexes_into_labels: solo-learn's, for its own loader; without effect here, where
+            indexes are always true.
+        prefetch: batches decoded ahead on a GPU (ours).
+        verify: whether Pillow reads the compressed data of each image once, so that no damaged one
+            passes for whole; false where ``mixmask-data check`` has done it (ours).
+    """
+
+    device: Literal["auto", "gpu", "cpu"] = "auto"
+    encode_indexes_into_labels: bool = False
+    prefetch: int = option(2, low=1)
+    verify: bool = True
+
+
 @dataclass(kw_only=True)
 class Running:
     """Keys that pretraining and probes share; those of the trainer keep Lightning's names.
@@ -87,7 +106,8 @@ class Running:
         resume_from_checkpoint: ``.ckpt`` file to continue from.
         accumulate_grad_batches: batches per optimiser step.
         strategy: null is Lightning's ``auto``.
-        dali, auto_umap, debug_augmentations: solo-learn's, tolerated while switched off.
+        dali: settings of that decoder.
+        auto_umap, debug_augmentations: solo-learn's, tolerated while switched off.
     """
 
     max_epochs: int = option(low=1)
@@ -108,15 +128,14 @@ class Running:
     check_val_every_n_epoch: int = option(1, low=1)
     limit_train_batches: int | float | None = option(None, low=0, absent=True)
     limit_val_batches: int | float | None = option(None, low=0, absent=True)
-    dali: dict[str, Any] | None = option(None, absent=True)
+    dali: Dali | None = option(None, absent=True)
     auto_umap: dict[str, Any] | None = option(None, absent=True)
     debug_augmentations: bool = False
 
     def validate(self, prefix: str) -> None:
         """Raises ConfigError for what is solo-learn's alone, or a file of another kind."""
-        for key, block in (("auto_umap", self.auto_umap), ("dali", self.dali)):
-            if block and block.get("enabled", False):
-                raise ConfigError(f"{key}.enabled is true: it is not implemented; remove {key}")
+        if self.auto_umap and self.auto_umap.get("enabled", False):
+            raise ConfigError("auto_umap.enabled is true: it is not implemented; remove auto_umap")
         if self.debug_augmentations:
             raise ConfigError(
                 "debug_augmentations is true: it is not implemented; "

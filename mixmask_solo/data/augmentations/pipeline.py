@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from mixmask_solo.config import ConfigError, check
+from mixmask_solo.data.augmentations.options import ViewOptions
 from mixmask_solo.data.augmentations.registry import lookup
 from mixmask_solo.data.datasets import DatasetInfo
 
@@ -28,6 +29,9 @@ class Pipeline:
         crop_size: edge of its views.
         mean: per channel, as subtracted.
         std: per channel, as divided by.
+        name: the registered name, for decoders that make batches of their own.
+        options: the checked keys, of the type that belongs to the name.
+        key: full key of the entry, for messages.
     """
 
     transform: transforms.Compose
@@ -35,6 +39,14 @@ class Pipeline:
     crop_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    name: str
+    options: ViewOptions
+    key: str
+
+    @property
+    def colour_first(self) -> bool:
+        """Whether jitter and grey come before the crop."""
+        return getattr(self.options, "order", "crop_first") == "colour_first"
 
     def __call__(self, image: Image.Image) -> Tensor:
         """One random view."""
@@ -64,6 +76,9 @@ def build(name: str, node: Any, dataset: DatasetInfo, prefix: str = "augmentatio
         options.crop_size,
         mean,
         std,
+        name,
+        options,
+        prefix,
     )
 
 

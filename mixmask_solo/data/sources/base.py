@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +14,27 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["ImageError", "Labels", "Source"]
+__all__ = ["Encoded", "EncodedSource", "ImageError", "Labels", "Source", "printable", "reason"]
 
+Encoded = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
 class ImageError(ValueError):
     """An image that cannot be read or decoded; the message names its file."""
+
+
+def printable(name: str) -> str:
+    """A file's name in one line of a message, with escapes for what no line can hold."""
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def reason(error: Exception) -> str:
+    """What a decoder's error says, in one line."""
+    said = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
+    return f"cannot be decoded: {' '.join(said.split()) or repr(error)}"
 
 
 class Source(ABC):
@@ -48,6 +63,17 @@ class Source(ABC):
     def name(self, index: int) -> str:
         """Where the image comes from, for messages."""
 
+    def encoded(self, index: int) -> Encoded | None:
+        """The stored file's bytes, without a copy where the storage allows it.
+
+        Returns:
+            (bytes,) uint8, perhaps read-only; None where images are stored as arrays.
+
+        Raises:
+            ImageError: when they cannot be read.
+        """
+        return None
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -66,8 +92,8 @@ class Source(ABC):
             return self.load(index).convert("RGB")
         except ImageError:
             raise
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ImageError(f"{self.name(index)} cannot be decoded: {error}") from error
+        except Exception as error:  # on damaged bytes Pillow's readers raise nearly anything
+            raise ImageError(f"{printable(self.name(index))} {reason(error)}") from error
 
     def label(self, index: int) -> int:
         """The label, -1 when there is none."""
@@ -79,3 +105,14 @@ class Source(ABC):
 
     def warm(self) -> None:  # noqa: B027 - most sources have nothing to do
         """Loads what worker processes should share instead of loading it once each."""
+
+
+class EncodedSource(Source):
+    """Images that lie as bytes within larger files."""
+
+    @abstractmethod
+    def encoded(self, index: int) -> Encoded:
+        """(bytes,) uint8 of the stored image, perhaps read-only."""
+
+    def load(self, index: int) -> Image.Image:
+        return Image.open(io.BytesIO(self.encoded(index).data))

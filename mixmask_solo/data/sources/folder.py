@@ -6,6 +6,7 @@ The readers of ``imagenet``, ``imagenet100``, ``tiny-imagenet``, ``custom`` and 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,13 @@ from PIL import Image
 
 from mixmask_solo.config.nearest import listing
 from mixmask_solo.data.imagenet100 import IMAGENET100
-from mixmask_solo.data.sources.base import Source
+from mixmask_solo.data.sources.base import Encoded, ImageError, Source, printable
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, class_names, images_below, split_folder
 
 __all__ = ["FolderSource", "count_classes", "read_folder"]
+
+_log = logging.getLogger(__name__)
 
 ANNOTATIONS = "val_annotations.txt"
 UNLABELLED = -1
@@ -46,6 +49,12 @@ class FolderSource(Source):
 
     def name(self, index: int) -> str:
         return os.path.join(self.root, os.fsdecode(bytes(self.paths[index])))
+
+    def encoded(self, index: int) -> Encoded:
+        try:
+            return np.fromfile(self.name(index), dtype=np.uint8)
+        except OSError as error:
+            raise ImageError(f"{self.name(index)} cannot be read: {error.strerror}") from error
 
     def load(self, index: int) -> Image.Image:
         with Image.open(self.name(index)) as image:
@@ -102,7 +111,10 @@ def _labelled(root: Path, request: Request) -> FolderSource:
         _require_known(name, number, request)
         below = [os.path.join(name, path) for path in images_below(root / name)]
         if not below:
-            raise request.wrong(f"class folder {name} holds no image ({listing(IMAGE_SUFFIXES)})")
+            problem = f"class folder {printable(name)} holds no image ({listing(IMAGE_SUFFIXES)})"
+            if not request.lenient:
+                raise request.wrong(f"{problem}; remove it, or set data.on_error=skip")
+            _log.warning("%s is '%s': %s", request.key, request.path, problem)
         paths += below
         labels += [number[name]] * len(below)
     return FolderSource(root, paths, labels, classes)

@@ -10,7 +10,6 @@ and process.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import listing
-from mixmask_solo.data.sources.base import Labels, Source
+from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
+from mixmask_solo.data.sources.class_names import complete
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.row_groups import CACHE_BYTES, RowGroups
 from mixmask_solo.data.sources.shards import find_shards
@@ -35,7 +34,7 @@ _IMAGE = ("image", "img")
 _LABEL = ("label", "labels", "fine_label")
 
 
-class ParquetSource(Source):
+class ParquetSource(EncodedSource):
     """Encoded images and labels of one or many Parquet files.
 
     Args:
@@ -48,11 +47,11 @@ class ParquetSource(Source):
         super().__init__(labels, classes)
         self.groups = groups
 
-    def load(self, index: int) -> Image.Image:
+    def encoded(self, index: int) -> Encoded:
         encoded = self.groups.get(index)
         if encoded is None:
-            raise ValueError("the row holds no bytes, only a path")
-        return Image.open(io.BytesIO(encoded))
+            raise ImageError(f"{self.name(index)} holds no bytes, only a path")
+        return encoded
 
     def name(self, index: int) -> str:
         group, place = self.groups.locate(index)
@@ -122,7 +121,7 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
     classes = list(request.classes or shards[0].names)
     if shards[0].names not in ([], classes):
         raise request.wrong("its classes are not those of the training images, or in another order")
-    return ParquetSource(groups, labels, _complete(classes, labels, request))
+    return ParquetSource(groups, labels, complete(classes, labels, request))
 
 
 def _open(file: Path, no_labels: bool) -> _Shard:
@@ -182,16 +181,6 @@ def _class_names(schema: Any, label: str) -> list[str]:
     except (KeyError, TypeError, ValueError):
         return []
     return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _complete(classes: list[str], labels: Labels, request: Request) -> list[str]:
-    """Classes for all labels: numbers as names where the files hold none."""
-    top = int(labels.max())
-    if not classes:
-        return [str(label) for label in range(top + 1)]
-    if top >= len(classes):
-        raise request.wrong(f"label {top} in it, but there are only {len(classes)} classes")
-    return classes
 
 
 def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:

@@ -6,17 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.datasets import info
 from mixmask_solo.data.sources.base import Source
 from mixmask_solo.data.sources.digits import read_digits
+from mixmask_solo.data.sources.file_list import read_file_list
 from mixmask_solo.data.sources.folder import count_classes, read_folder
 from mixmask_solo.data.sources.parquet import read_parquet
 from mixmask_solo.data.sources.request import Request, Split
+from mixmask_solo.data.sources.storage import storage
 from mixmask_solo.data.sources.subset import take_fraction
 from mixmask_solo.data.sources.torchvision_files import read_cifar, read_stl10
+from mixmask_solo.data.sources.webdataset import read_webdataset
 
 __all__ = ["num_classes", "read", "request", "source"]
 
@@ -26,9 +27,9 @@ READERS: dict[str, Callable[[Request], Source]] = {
     "stl10": read_stl10,
     "folder": read_folder,
     "parquet": read_parquet,
+    "webdataset": read_webdataset,
+    "file_list": read_file_list,
 }
-
-FORMATS = ("image_folder", "parquet")
 
 
 def request(
@@ -53,6 +54,8 @@ def request(
         key=f"data.{own}",
         download=bool(data.get("download")),
         no_labels=bool(data.get("no_labels") or False),
+        root=None if data.get("root") is None else str(data["root"]),
+        lenient=(data.get("on_error") or "raise") != "raise",
         classes=classes,
     )
 
@@ -61,14 +64,9 @@ def reader(data: dict[str, Any]) -> Callable[[Request], Source]:
     """The reader of a ``data`` block.
 
     Raises:
-        ConfigError: for an unknown data set or format.
+        ConfigError: for an unknown data set, format or storage.
     """
-    form = data.get("format") or "image_folder"
-    if form not in FORMATS:
-        near = did_you_mean(str(form), FORMATS)
-        raise ConfigError(f"data.format is {form!r}: choose image_folder or parquet{near}")
-    kind = info(data.get("dataset", "???")).kind
-    return READERS["parquet" if form == "parquet" and kind != "digits" else kind]
+    return READERS[storage(data)]
 
 
 def read(

@@ -26,6 +26,8 @@ class Request:
         key: full configuration key of ``path``, for messages.
         download: whether fetching is allowed.
         no_labels: a folder of images without classes.
+        root: folder that the paths of a file list are relative to; None for the list's own.
+        lenient: a class folder without images is put up with.
         classes: the training split's classes, which number the labels of ``val``.
     """
 
@@ -35,6 +37,8 @@ class Request:
     key: str
     download: bool = False
     no_labels: bool = False
+    root: str | None = None
+    lenient: bool = False
     classes: Sequence[str] | None = None
 
     @property

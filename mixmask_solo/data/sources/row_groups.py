@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mixmask_solo.data.sources.base import ImageError
+from mixmask_solo.data.sources.base import Encoded, ImageError
 
 __all__ = ["CACHE_BYTES", "RowGroups"]
 
@@ -68,11 +68,11 @@ class RowGroups:
         group = int(np.searchsorted(self.starts, row, side="right")) - 1
         return group, row - int(self.starts[group])
 
-    def get(self, row: int) -> bytes | None:
-        """The bytes of one row, None where the file holds none."""
+    def get(self, row: int) -> Encoded | None:
+        """The bytes of one row as a view of Arrow's buffer; None where the file holds none."""
         group, place = self.locate(row)
-        value: bytes | None = self.group(group)[place].as_py()
-        return value
+        buffer = self.group(group)[place].as_buffer()
+        return None if buffer is None else np.frombuffer(buffer, dtype=np.uint8)
 
     def group(self, group: int) -> Any:
         """The column of one row group, as an Arrow array of binary values."""

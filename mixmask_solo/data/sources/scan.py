@@ -8,8 +8,8 @@ from pathlib import Path
 
 __all__ = ["IMAGE_SUFFIXES", "class_names", "images_below", "split_folder"]
 
-# torchvision's list
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# torchvision's list, and .gif, which it passes over in silence
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 
 _SPLITS = {"train": ("train",), "val": ("val", "validation", "valid", "test")}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources.base import Source
+from mixmask_solo.data.sources.base import Encoded, Source
 
 __all__ = ["Subset", "take_fraction"]
 
@@ -31,6 +31,9 @@ class Subset(Source):
 
     def load(self, index: int) -> Image.Image:
         return self.source.load(int(self.indexes[index]))
+
+    def encoded(self, index: int) -> Encoded | None:
+        return self.source.encoded(int(self.indexes[index]))
 
     def name(self, index: int) -> str:
         return self.source.name(int(self.indexes[index]))

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""``mixmask-data``: look through a data set, store it in another way, time its decoders."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mixmask_solo.cli.app import fail
+
+__all__ = ["main"]
+
+COMMAND = "mixmask-data"
+EPILOG = """
+  mixmask-data check ./imagenet
+  mixmask-data convert ./imagenet ./imagenet-parquet --to parquet --shuffle 0
+  mixmask-data bench --config-path scripts/pretrain/imagenet --config-name mocov2plus_mixmask \\
+      data.train_path=./imagenet/train
+
+Exit status: 0 fine, 1 damaged images found (check), 2 wrong input.
+"""
+
+Advance = Callable[[int], None]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        fail(self.prog, f"{message} (see --help)")
+
+
+def main() -> None:
+    """Entry point."""
+    args = _parse(sys.argv[1:])
+
+    from mixmask_solo.cli.quiet import quiet
+    from mixmask_solo.config import ConfigError
+    from mixmask_solo.data import ImageError
+
+    quiet()
+    try:
+        status: int = args.run(args)
+    except (ConfigError, ImageError) as error:
+        fail(f"{COMMAND} {args.command}", str(error).strip().splitlines()[-1])
+    except OSError as error:
+        fail(f"{COMMAND} {args.command}", str(error))
+    raise SystemExit(status)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog=COMMAND,
+        description="Look through a data set, store it in another way, time its decoders.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="check|convert|bench")
+    look = commands.add_parser("check", help="read every image, list what is wrong or odd")
+    look.add_argument("paths", nargs="*", metavar="PATH", help="folder, shards, or a list of files")
+    look.add_argument("--config-path", metavar="FOLDER", help="instead of PATH: a configuration")
+    look.add_argument("--config-name", metavar="FILE")
+    look.add_argument("--no-labels", action="store_true", help="folders of images without classes")
+    look.add_argument("--workers", type=_count(0), metavar="N", help="default: the cores there are")
+    look.add_argument("--json", type=Path, metavar="FILE", help="write everything found there")
+    look.set_defaults(run=_check)
+    store = commands.add_parser("convert", help="folders to shards and back, bytes unchanged")
+    store.add_argument("source", metavar="SRC", help="folder, shards, or a list of files")
+    store.add_argument("destination", metavar="DST", type=Path, help="new or empty folder")
+    store.add_argument("--to", required=True, metavar="parquet|webdataset|image_folder")
+    store.add_argument("--shuffle", type=_count(0), metavar="SEED", help="store in a random order")
+    store.add_argument("--max-shard-mb", type=_count(1), default=500, metavar="MB")
+    store.add_argument("--no-labels", action="store_true", help="a folder without classes")
+    store.set_defaults(run=_convert)
+    _add_bench(commands)
+    return parser.parse_args(arguments)
+
+
+def _add_bench(commands: Any) -> None:
+    from mixmask_solo.cli.compose import add_config_arguments
+
+    time = commands.add_parser("bench", help="images/s of each decoder, and what the network needs")
+    add_config_arguments(time)
+    time.add_argument("--decoders", nargs="+", metavar="NAME", help="default: all there are")
+    time.add_argument("--need", type=float, metavar="N", help="images/s; default: measured")
+    time.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default 3)")
+    time.add_argument("--repeats", type=_count(1), default=5, help="measurements each (default 5)")
+    time.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there")
+    time.set_defaults(run=_bench)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from mixmask_solo.data.cores import core_share
+    from mixmask_solo.data.tools import check, open_config, open_path
+    from mixmask_solo.report.data_check import as_text
+
+    if bool(args.paths) == bool(args.config_name):
+        fail(f"{COMMAND} check", "give either PATH or --config-path and --config-name (see --help)")
+    if args.paths:
+        sets = {path: open_path(path, no_labels=args.no_labels) for path in args.paths}
+    else:
+        from mixmask_solo.cli.compose import compose
+
+        cfg = compose(args.config_path or ".", args.config_name)
+        sets = {args.config_name: open_config(cfg)}
+    workers = core_share() if args.workers is None else args.workers
+    reports = {}
+    with _bar("reading", sum(len(s) for splits in sets.values() for s in splits.values())) as bar:
+        for name, splits in sets.items():
+            reports[name] = check(splits, workers=workers, advance=bar)
+    if args.json:
+        _write(args.json, {name: report.as_dict() for name, report in reports.items()})
+    for name, report in reports.items():
+        print(as_text(name, report))
+    return 1 if any(report.damaged for report in reports.values()) else 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from mixmask_solo.data.tools import convert, open_path
+
+    splits = open_path(args.source, no_labels=args.no_labels)
+    with _bar("writing", sum(len(source) for source in splits.values())) as bar:
+        done = convert(
+            splits,
+            args.destination,
+            args.to,
+            max_shard_mb=args.max_shard_mb,
+            seed=args.shuffle,
+            advance=bar,
+        )
+    kept = f", {done.kept:,} images were there already" if done.kept else ""
+    print(f"{done.images:,} images -> {args.destination} ({done.files:,} files written{kept})")
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from mixmask_solo.cli.compose import compose
+    from mixmask_solo.report.data_bench import as_text
+    from mixmask_solo.runs.data_bench import bench
+
+    cfg = compose(args.config_path, args.config_name, args.overrides)
+    result = bench(
+        cfg, decoders=args.decoders, need=args.need, seconds=args.seconds, repeats=args.repeats
+    )
+    if args.json:
+        _write(args.json, result.as_dict())
+    print(as_text(result))
+    return 0
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Advance]:
+    """A bar on stderr, in a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _write(place: Path, content: Any) -> None:
+    from mixmask_solo.runs.checkpoints import write_json
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_json(place, content)
+
+
+def _count(low: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text) if text.isdigit() else -1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {low}")
+        return value
+
+    return parse
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""What a batch of views is made with: crops, factors, orders, drawn apart from being applied.
+
+Decoders that work on batches (``resident``, ``dali``) get their random numbers from here, so that
+they differ in how they make pixels but not in what they are asked for. The distributions are those
+of the PIL decoder, that is of torchvision's transforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixmask_solo.data.augmentations.counter import uniforms
+from mixmask_solo.data.augmentations.glyphs import GlyphOptions
+from mixmask_solo.data.augmentations.options import Chance, ColorJitter, Crop
+from mixmask_solo.data.augmentations.solo import SoloOptions
+
+__all__ = ["DRAWS", "Draws", "draw_glyphs", "draw_solo", "random_resized_boxes"]
+
+_ATTEMPTS = 10
+_RATIO = (3 / 4, 4 / 3)
+_BOX = 4 * _ATTEMPTS  # area, ratio, top, left of each attempt
+_COLUMNS = _BOX + 16
+
+Floats = NDArray[np.float64]
+
+
+class Draws(NamedTuple):
+    """One row a view.
+
+    Attributes:
+        box: (N, 4) int64: top, left, height, width in pixels of the stored image; the whole image
+            where the crop is switched off.
+        flip: (N,) bool.
+        jitter: (N,) bool: whether colours are changed at all.
+        order: (N, 4) int64: the order of brightness 0, contrast 1, saturation 2, hue 3.
+        factors: (N, 4) float64: factors of the first three, shift of the hue in turns.
+        gray: (N,) bool.
+        sigma: (N,) float64: deviation of the blur in pixels of the view, 0 for none.
+        solarize: (N,) bool.
+        equalize: (N,) bool.
+        angle: (N,) float64: counter-clockwise turn after the crop in degrees, 0 for none.
+    """
+
+    box: NDArray[np.int64]
+    flip: NDArray[np.bool_]
+    jitter: NDArray[np.bool_]
+    order: NDArray[np.int64]
+    factors: Floats
+    gray: NDArray[np.bool_]
+    sigma: Floats
+    solarize: NDArray[np.bool_]
+    equalize: NDArray[np.bool_]
+    angle: Floats
+
+    def rows(self, which: NDArray[np.int64] | slice) -> Draws:
+        """Some of the views, in the order given."""
+        return Draws._make(column[which] for column in self)
+
+    @staticmethod
+    def join(parts: Sequence[Draws]) -> Draws:
+        """The views of all parts, one part after the other."""
+        return Draws._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+def draw_solo(options: SoloOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
+    """The draws of one view of each image.
+
+    Args:
+        options: keys of the pipeline ``solo``.
+        sizes: (N, 2) height and width of the stored images.
+        key: (N,) from ``counter.keys``.
+    """
+    u = uniforms(key, _COLUMNS)
+    box = random_resized_boxes(options.rrc, sizes, u[:, :_BOX])
+    u = u[:, _BOX:]
+    blur = options.gaussian_blur
+    low, high = blur.sigma if blur else (0.0, 0.0)
+    sigma = np.where(u[:, 0] < (blur.prob if blur else 0.0), low + (high - low) * u[:, 1], 0.0)
+    return Draws(
+        box,
+        _happens(options.horizontal_flip, u[:, 2]),
+        _happens(options.color_jitter, u[:, 3]),
+        np.argsort(u[:, 4:8], axis=1),
+        _factors(options.color_jitter, u[:, 8:12]),
+        _happens(options.grayscale, u[:, 12]),
+        sigma,
+        _happens(options.solarization, u[:, 13]),
+        _happens(options.equalization, u[:, 14]),
+        np.zeros(len(key)),
+    )
+
+
+def draw_glyphs(options: GlyphOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
+    """The draws of one view of each image.
+
+    Args:
+        options: keys of the pipeline ``glyphs``.
+        sizes: (N, 2) height and width of the stored images.
+        key: (N,) from ``counter.keys``.
+    """
+    u = uniforms(key, _COLUMNS)
+    box = random_resized_boxes(options.rrc, sizes, u[:, :_BOX])
+    u = u[:, _BOX:]
+    turn = options.rotation
+    degrees = turn.degrees if turn else 0.0
+    turned = u[:, 0] < (turn.prob if turn else 0.0)
+    never = np.zeros(len(key), dtype=np.bool_)
+    return Draws(
+        box,
+        flip=never,
+        jitter=_happens(options.color_jitter, u[:, 3]),
+        order=np.argsort(u[:, 4:8], axis=1),
+        factors=_factors(options.color_jitter, u[:, 8:12]),
+        gray=never,
+        sigma=np.zeros(len(key)),
+        solarize=never,
+        equalize=never,
+        angle=np.where(turned, degrees * (2 * u[:, 1] - 1), 0.0),
+    )
+
+
+# by the pipeline's registered name
+DRAWS: dict[str, Callable[[Any, NDArray[np.int64], NDArray[np.uint64]], Draws]] = {
+    "solo": draw_solo,
+    "glyphs": draw_glyphs,
+}
+
+
+def random_resized_boxes(options: Crop, sizes: NDArray[np.int64], u: Floats) -> NDArray[np.int64]:
+    """torchvision's ``RandomResizedCrop.get_params`` for a batch.
+
+    Args:
+        options: scale of the crop, or switched off.
+        sizes: (N, 2) height and width.
+        u: (N, 40) uniforms: area, aspect ratio, top, left of each of ten attempts.
+
+    Returns:
+        (N, 4) top, left, height, width: of the first attempt that fits into the image, else the
+        largest centred box within the range of ratios.
+    """
+    height, width = sizes[:, :1], sizes[:, 1:]
+    if not options.enabled:
+        return np.concatenate([np.zeros_like(sizes), sizes], axis=1)
+    area, ratio, top, left = np.split(u, 4, axis=1)
+    low, high = options.crop_min_scale, options.crop_max_scale
+    target = height * width * (low + (high - low) * area)
+    aspect = np.exp(np.log(_RATIO[0]) + np.log(_RATIO[1] / _RATIO[0]) * ratio)
+    w = np.rint(np.sqrt(target * aspect)).astype(np.int64)
+    h = np.rint(np.sqrt(target / aspect)).astype(np.int64)
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    tops = np.floor(top * (height - h + 1)).astype(np.int64)
+    lefts = np.floor(left * (width - w + 1)).astype(np.int64)
+    tried = np.stack([tops, lefts, h, w], axis=2)
+    chosen = tried[np.arange(len(u)), fits.argmax(axis=1)]
+    return np.where(fits.any(axis=1)[:, None], chosen, _central(sizes))
+
+
+def _central(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    height, width = sizes[:, 0], sizes[:, 1]
+    narrow, wide = width < _RATIO[0] * height, width > _RATIO[1] * height
+    h = np.where(narrow, np.rint(width / _RATIO[0]).astype(np.int64), height)
+    w = np.where(wide, np.rint(height * _RATIO[1]).astype(np.int64), width)
+    return np.stack([(height - h) // 2, (width - w) // 2, h, w], axis=1)
+
+
+def _happens(options: Chance | ColorJitter | None, u: Floats) -> NDArray[np.bool_]:
+    happens: NDArray[np.bool_] = u < (options.prob if options else 0.0)
+    return happens
+
+
+def _factors(options: ColorJitter | None, u: Floats) -> Floats:
+    if options is None:
+        return np.tile([1.0, 1.0, 1.0, 0.0], (len(u), 1))
+    strength = np.array([options.brightness, options.contrast, options.saturation])
+    low = np.append(np.maximum(0.0, 1.0 - strength), -options.hue)
+    high = np.append(1.0 + strength, options.hue)
+    return low + (high - low) * u

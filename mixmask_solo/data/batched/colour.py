@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Colour jitter of a batch, each image with factors and an order of its own.
+
+Brightness, contrast and saturation are one formula, ``clip(f x + (1 - f) m)`` with m black, the
+mean grey of the image, or the grey of the pixel. So the k-th operation of all images is one pass
+with coefficients per image, whichever operation it is. Hue alone is different; the caller sorts
+images by its place in their order, which makes those due in round k one slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["LUMA", "blend", "grey", "jitter", "shift_hue"]
+
+LUMA = (0.299, 0.587, 0.114)  # Pillow's; torchvision's tensor functions round the first to 0.2989
+_TINY = 1e-12
+_CENTER = (3.0, 2.0, 4.0)  # of red, green and blue
+
+
+def jitter(
+    planes: Tensor,
+    blends: Sequence[tuple[Tensor, Tensor, Tensor] | None],
+    hues: Sequence[slice],
+    turns: Tensor,
+) -> None:
+    """All rounds of the jitter, in place.
+
+    Args:
+        planes: (3, n, S, S) float in [0, 1].
+        blends: per round the coefficients of :func:`blend`, each (n,), neutral for images whose
+            turn it is to change hue; None for a round in which all are neutral.
+        hues: per round the images whose hue changes, possibly none.
+        turns: (n,) shift of the hue in turns.
+    """
+    for coefficients, due in zip(blends, hues, strict=True):
+        if coefficients is not None:
+            blend(planes, *coefficients)
+        if due.stop > due.start:
+            shift_hue(planes[:, due], turns[due])
+
+
+def blend(planes: Tensor, factor: Tensor, mean: Tensor, pixel: Tensor) -> None:
+    """``clip(factor x + mean * mean grey + pixel * grey)``, in place.
+
+    Brightness is (f, 0, 0), contrast (f, 1 - f, 0), saturation (f, 0, 1 - f), nothing (1, 0, 0).
+
+    Args:
+        planes: (3, n, S, S) float in [0, 1].
+        factor: (n,).
+        mean: (n,).
+        pixel: (n,).
+    """
+    other = grey(planes)
+    average = other.mean(dim=(1, 2)).mul_(mean)
+    other.mul_(pixel[:, None, None]).add_(average[:, None, None])
+    planes.mul_(factor[:, None, None]).add_(other).clamp_(0.0, 1.0)
+
+
+def grey(planes: Tensor) -> Tensor:
+    """(n, S, S) luminance of (3, n, S, S)."""
+    red, green, blue = planes.unbind(0)
+    return torch.mul(red, LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+
+
+def shift_hue(planes: Tensor, turns: Tensor) -> None:
+    """Turns the hue of HSV, in place; value and saturation stay.
+
+    Args:
+        planes: (3, n, S, S) float in [0, 1].
+        turns: (n,) in turns, -1/2 to 1/2.
+    """
+    red, green, blue = planes.unbind(0)
+    top = torch.maximum(red, green)
+    low = torch.minimum(red, green)
+    top = torch.maximum(top, blue, out=top)
+    low = torch.minimum(low, blue, out=low)
+    chroma = top - low
+    hue = _hue(red, green, blue, top, chroma)
+    hue.add_(6.0 * turns[:, None, None])
+    hue.sub_(torch.mul(hue, 1.0 / 6.0).floor_(), alpha=6.0)
+    # each channel is a trapezoid over the hue's circle of length 6: low + chroma times
+    # clip(sign * |hue - center| + offset), which for red is high around 0, low around 3
+    for channel, center in zip(planes, _CENTER, strict=True):
+        torch.sub(hue, center, out=channel)
+    planes.abs_()
+    planes[0].sub_(1.0)
+    planes[1:].sub_(2.0).neg_()
+    planes.clamp_(0.0, 1.0).mul_(chroma).add_(low)
+
+
+def _hue(red: Tensor, green: Tensor, blue: Tensor, top: Tensor, chroma: Tensor) -> Tensor:
+    """Hue in sixths of a turn, -1 to 5; 0 for grey.
+
+    Choices are made by ``lerp`` with 0 or 1, which is exact, and on the CPU several times faster
+    than ``where`` with booleans.
+    """
+    chosen = torch.empty_like(top)
+    hue = (red - green).add_(chroma, alpha=4.0)
+    other = (blue - red).add_(chroma, alpha=2.0)
+    hue.lerp_(other, torch.eq(top, green, out=chosen))
+    torch.sub(green, blue, out=other)
+    hue.lerp_(other, torch.eq(top, red, out=chosen))
+    return hue.div_(torch.clamp(chroma, min=_TINY, out=chosen))

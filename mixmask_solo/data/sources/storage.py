@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""How images are stored: what ``data.format`` and ``data.storage`` say, else what lies there."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.data.datasets import info
+from mixmask_solo.data.sources.braces import expand
+from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
+
+__all__ = ["DECODERS", "FORMATS", "STORAGES", "storage"]
+
+STORAGES = ("image_folder", "parquet", "webdataset", "file_list")
+DECODERS = ("dali", "resident")
+FORMATS = (*STORAGES, *DECODERS)
+
+_SUFFIXES = {".parquet": "parquet", ".tar": "webdataset"} | dict.fromkeys(
+    LIST_SUFFIXES, "file_list"
+)
+_PLACES = ("*{}", "data/*{}", "train*/*{}")
+
+
+def storage(data: dict[str, Any]) -> str:
+    """The reader's name: one of ``STORAGES``, or the kind of a data set that has its own files.
+
+    ``data.format`` decides where it names a storage. Where it names a decoder, ``data.storage``
+    does, or with ``auto`` what lies at ``data.train_path``.
+
+    Raises:
+        ConfigError: for an unknown or contradictory setting.
+    """
+    form = data.get("format") or "image_folder"
+    stored = data.get("storage") or "auto"
+    _require(form, FORMATS, "data.format")
+    _require(stored, ("auto", *STORAGES), "data.storage")
+    kind = info(data.get("dataset", "???")).kind
+    if kind == "digits":
+        return kind
+    if form not in DECODERS:
+        if stored not in ("auto", form):
+            raise ConfigError(
+                f"data.storage is {stored!r} and data.format {form!r}: leave data.storage out, "
+                f"or choose a decoder ({listing(DECODERS)}) as data.format"
+            )
+        return _reader(form, kind)
+    if stored == "auto":
+        found = _lies_there(data.get("train_path"))
+        stored = found or ("parquet" if kind == "parquet" else "image_folder")
+    return _reader(stored, kind)
+
+
+def _reader(stored: str, kind: str) -> str:
+    """Image folders are the files that the data set itself is kept in."""
+    return kind if stored == "image_folder" else stored
+
+
+def _require(value: Any, known: tuple[str, ...], key: str) -> None:
+    if value not in known:
+        near = did_you_mean(str(value), known)
+        raise ConfigError(f"{key} is {value!r}: choose {listing(known)}{near}")
+
+
+def _lies_there(path: Any) -> str | None:
+    """What the names at a path tell; None for folders of images and for nothing at all."""
+    if path is None:
+        return None
+    given = Path(str(path)).expanduser()
+    if given.is_dir():
+        for suffix in (".parquet", ".tar"):
+            if any(next(given.glob(place.format(suffix)), None) for place in _PLACES):
+                return _SUFFIXES[suffix]
+        return None
+    first = expand(str(given))[0]
+    names = [first, *glob.glob(first)[:1]]
+    return next((_SUFFIXES[s] for n in names if (s := Path(n).suffix.lower()) in _SUFFIXES), None)

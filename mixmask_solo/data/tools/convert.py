@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""Stores a data set in another way: its files' bytes stay what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.data.sources import Source
+from mixmask_solo.data.sources.webdataset import CLASSES_FILE
+from mixmask_solo.data.tools.naming import Names
+from mixmask_solo.data.tools.plan import Indexes, Record, cut, stored_sizes
+from mixmask_solo.data.tools.writers import stored_bytes, write_parquet, write_tar
+
+__all__ = ["TARGETS", "Converted", "convert"]
+
+TARGETS = ("parquet", "webdataset", "image_folder")
+_SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
+_WRITERS = {"parquet": write_parquet, "webdataset": write_tar}
+_MEGABYTE = 1_000_000
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion did: images in all, images that were there already, files written."""
+
+    images: int
+    kept: int
+    files: int
+
+
+def convert(
+    splits: Mapping[str, Source],
+    folder: Path,
+    target: str,
+    *,
+    max_shard_mb: float = 500,
+    seed: int | None = None,
+    advance: Advance = lambda count: None,
+) -> Converted:
+    """Writes every split of a data set into ``folder``.
+
+    Interrupted, it goes on where it was when called again: a shard has another name until it is
+    whole, and whole ones are known by their number of images and bytes.
+
+    Args:
+        splits: sources by name; files or folders are named after them.
+        folder: new, empty, or of the same conversion.
+        target: ``parquet``, ``webdataset`` or ``image_folder``.
+        max_shard_mb: size of a shard; image folders have none.
+        seed: stores the images in a random order; None in theirs.
+        advance: told how many more images are through.
+
+    Raises:
+        ConfigError: for an unknown target, or a folder that holds something else.
+        ImageError: for a file that cannot be read.
+    """
+    if target not in TARGETS:
+        raise ConfigError(
+            f"--to is {target!r}: choose {listing(TARGETS)}{did_you_mean(target, TARGETS)}"
+        )
+    if target == "webdataset":
+        _require_lines(next(iter(splits.values())).classes)
+    sizes = {name: stored_sizes(source) for name, source in splits.items()}
+    facts: dict[str, Any] = {
+        "to": target,
+        "images": {name: len(source) for name, source in splits.items()},
+        "bytes": {name: int(size.sum()) for name, size in sizes.items()},
+        "shuffle": seed,
+        "max_shard_mb": max_shard_mb,
+    }
+    record = Record(folder, facts)
+    done = Converted(0, 0, 0)
+    for name, source in splits.items():
+        if target == "image_folder":
+            below = folder / name if len(splits) > 1 else folder
+            part = _to_folder(source, below, sizes[name], advance)
+        else:
+            shards = cut(sizes[name], int(max_shard_mb * _MEGABYTE), seed=seed)
+            part = _to_shards(source, name, shards, target, record, advance)
+        done = Converted(done.images + part.images, done.kept + part.kept, done.files + part.files)
+    if target == "webdataset":
+        _write_classes(folder, next(iter(splits.values())).classes)
+    return done
+
+
+def _to_shards(
+    source: Source,
+    split: str,
+    shards: list[Indexes],
+    target: str,
+    record: Record,
+    advance: Advance,
+) -> Converted:
+    folder, names = record.place.parent, Names(source)
+    kept = files = 0
+    for number, indexes in enumerate(shards):
+        stem = f"{split}-{number:05d}-of-{len(shards):05d}"
+        file = folder / f"{stem}{_SUFFIXES[target]}"
+        if record.finished(file, len(indexes)):
+            kept += len(indexes)
+        else:
+            temporary = folder / f".{file.name}.partial"
+            _WRITERS[target](temporary, source, names, indexes)
+            record.finish(temporary, file, len(indexes))
+            files += 1
+        advance(len(indexes))
+    return Converted(len(source), kept, files)
+
+
+def _to_folder(source: Source, folder: Path, sizes: Indexes, advance: Advance) -> Converted:
+    names = Names(source)
+    kept = files = 0
+    for name in source.classes:
+        (folder / name.replace("/", "_")).mkdir(parents=True, exist_ok=True)
+    for i in range(len(source)):
+        file = folder / names.path(i)
+        if file.is_file() and file.stat().st_size == sizes[i]:
+            kept += 1
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_name(f".{i}.partial")
+            temporary.write_bytes(stored_bytes(source, i))
+            temporary.replace(file)
+            files += 1
+        advance(1)
+    return Converted(len(source), kept, files)
+
+
+def _require_lines(classes: list[str]) -> None:
+    for name in classes:
+        if name != name.strip() or not name.isprintable():
+            raise ConfigError(
+                f"class {name!r} cannot stand in {CLASSES_FILE}, one a line: choose --to parquet"
+            )
+
+
+def _write_classes(folder: Path, classes: list[str]) -> None:
+    if classes:
+        temporary = folder / f".{CLASSES_FILE}.partial"
+        text = "".join(f"{name}\n" for name in classes)
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        temporary.replace(folder / CLASSES_FILE)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""All splits of a data set, from a path alone or from a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data.block import data_block
+from mixmask_solo.data.sources import Source, read
+
+__all__ = ["open_config", "open_path"]
+
+_VAL = ("val", "test")
+
+
+def open_path(path: str | Path, *, no_labels: bool = False) -> dict[str, Source]:
+    """The splits that lie at a path, however they are stored.
+
+    Args:
+        path: a folder of classes, of splits, of Parquet files or of tar shards, one such file, a
+            pattern of them, or a list of files.
+        no_labels: a folder of images without classes.
+
+    Returns:
+        ``train``, and ``val`` where the path holds both.
+
+    Raises:
+        ConfigError: one line on what is missing, and where.
+    """
+    block = {
+        "dataset": "custom",
+        "format": "dali",  # leaves it to what lies there
+        "train_path": str(path),
+        "val_path": str(path),
+        "on_error": "skip",
+        "no_labels": no_labels,
+    }
+    try:
+        splits = _open(block, _names_validation(Path(path).expanduser()))
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("data.train_path is", "the path is", 1)) from None
+    if "val" in splits and splits["val"].name(0) == splits["train"].name(0):
+        del splits["val"]
+    return splits
+
+
+def open_config(cfg: Any) -> dict[str, Source]:
+    """The splits of a configuration's ``data`` block, whatever share of them it trains on.
+
+    Raises:
+        ConfigError: one line on what is missing, and where.
+    """
+    return _open({**data_block(cfg), "fraction": None, "on_error": "skip"}, True)
+
+
+def _open(block: dict[str, Any], validation: bool) -> dict[str, Source]:
+    train = read(block, "pretrain")
+    assert train is not None, "only a val split may be absent"
+    splits = {"train": train}
+    val = read(block, "val", classes=train.classes or None) if validation else None
+    return splits if val is None else splits | {"val": val}
+
+
+def _names_validation(path: Path) -> bool:
+    places = [place for place in (path, path / "data") if place.is_dir()]
+    names = [entry.name.lower() for place in places for entry in place.iterdir()]
+    both = any(name.startswith("train") for name in names)
+    return both and any(name.startswith(_VAL) for name in names)

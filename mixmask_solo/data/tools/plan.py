@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""Which images go into which shard, and which shards are done."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data.sources import ImageError, Source
+from mixmask_solo.data.sources.folder import FolderSource
+
+__all__ = ["RECORD", "Record", "cut", "stored_sizes"]
+
+RECORD = ".mixmask-convert.json"
+
+Indexes = NDArray[np.int64]
+
+
+def stored_sizes(source: Source) -> Indexes:
+    """(N,) bytes of each image as it is stored.
+
+    Raises:
+        ImageError: for an image that cannot be read.
+        ConfigError: for a source that holds no encoded images.
+    """
+    if isinstance(source, FolderSource):
+        return np.array([_file_size(source.name(i)) for i in range(len(source))], dtype=np.int64)
+    sizes = np.empty(len(source), dtype=np.int64)
+    for i in range(len(source)):
+        stored = source.encoded(i)
+        if stored is None:
+            raise ConfigError(f"{source.name(i)} is no stored file: there is nothing to convert")
+        sizes[i] = stored.size
+    return sizes
+
+
+def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]:
+    """Numbers of the images of each shard.
+
+    Args:
+        sizes: (N,) bytes.
+        limit: bytes of images in a shard; one larger image still makes one.
+        seed: puts the images in a random order; None keeps theirs.
+    """
+    order = np.arange(len(sizes))
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(len(sizes))
+    shards: list[Indexes] = []
+    start, total = 0, 0
+    for place, size in enumerate(sizes[order].tolist()):
+        if place > start and total + size > limit:
+            shards.append(order[start:place])
+            start, total = place, 0
+        total += size
+    return [*shards, order[start:]] if start < len(order) else shards
+
+
+class Record:
+    """What a conversion has finished, kept in its destination so that it can go on.
+
+    Args:
+        folder: the destination.
+        facts: what makes it the same conversion: source, target, order, sizes.
+
+    Raises:
+        ConfigError: when the folder holds something else.
+    """
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self.place = folder / RECORD
+        self.facts = facts
+        self.done: dict[str, list[int]] = {}
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder} is a file: give a new or empty folder")
+        if self.place.is_file():
+            self._load(folder)
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty: give a new or empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save()
+
+    def finished(self, file: Path, images: int) -> bool:
+        """Whether a file is there with the images and bytes that it was finished with."""
+        try:
+            return self.done.get(self._key(file)) == [images, file.stat().st_size]
+        except OSError:
+            return False
+
+    def finish(self, temporary: Path, file: Path, images: int) -> None:
+        """Gives a whole file its name, and remembers it."""
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(file)
+        self.done[self._key(file)] = [images, file.stat().st_size]
+        self._save()
+
+    def _key(self, file: Path) -> str:
+        return file.relative_to(self.place.parent).as_posix()
+
+    def _load(self, folder: Path) -> None:
+        try:
+            known = json.loads(self.place.read_text())
+            facts, self.done = known["facts"], known["done"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ConfigError(f"{self.place} is damaged: remove {folder} and start anew") from None
+        other = [key for key, value in self.facts.items() if facts.get(key) != value]
+        if other:
+            raise ConfigError(
+                f"{folder} holds another conversion ({other[0]} {facts.get(other[0])!r}, now "
+                f"{self.facts[other[0]]!r}): give a new or empty folder"
+            )
+
+    def _save(self) -> None:
+        temporary = self.place.with_suffix(".partial")
+        temporary.write_text(json.dumps({"facts": self.facts, "done": self.done}, indent=1))
+        temporary.replace(self.place)
+
+
+def _file_size(name: str) -> int:
+    try:
+        return os.path.getsize(name)
+    except OSError as error:
+        raise ImageError(f"{name} cannot be read: {error}") from error

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Training runs on images in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from mixmask_solo.data import build_pretrain
+from mixmask_solo.runs.pretrain import pretrain
+
+
+class Stop(Exception):
+    pass
+
+
+class Recorder(pl.LightningModule):
+    """Notes every batch it trains on, bit for bit, and may stop on the way."""
+
+    def __init__(self, stop: tuple[int, int] | None = None, path: Path | None = None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[Any] = []
+        self.stop, self.path = stop, path
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        if (self.current_epoch, batch_idx) == self.stop:
+            self.trainer.save_checkpoint(self.path)
+            raise Stop
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        indexes, views, _ = batch
+        pixels = [view.contiguous().numpy().tobytes() for view in views]
+        self.seen.append((self.current_epoch, batch_idx, indexes.tolist(), pixels))
+        return (self.weight * 0).sum()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def train(views_cfg, tmp_path):
+    def run(model: Recorder, ckpt: Path | None = None) -> list[Any]:
+        block = {"dataset": "digits", "format": "resident", "fraction": 0.05}
+        trainer = pl.Trainer(
+            max_epochs=3,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(model, datamodule=build_pretrain(views_cfg(block, 12)), ckpt_path=ckpt)
+        return model.seen
+
+    return run
+
+
+@pytest.mark.parametrize("stop", [(0, 1), (1, 0), (1, 4)])
+def test_a_resumed_run_sees_the_very_batches_of_a_whole_one(stop, train, tmp_path) -> None:
+    whole = train(Recorder())
+    assert [(e, b) for e, b, *_ in whole] == [(e, b) for e in range(3) for b in range(6)]
+    first = Recorder(stop, tmp_path / "stopped.ckpt")
+    with pytest.raises(Stop):
+        train(first)
+    assert first.seen + train(Recorder(), tmp_path / "stopped.ckpt") == whole
+
+
+def config(folder: Path, data: dict[str, Any], **view: Any) -> DictConfig:
+    crop = {"rrc": {"enabled": True, "crop_min_scale": 0.5, "crop_max_scale": 1.0}}
+    heads = {"proj_hidden_dim": 32, "proj_output_dim": 16, "temperature": 0.2}
+    return OmegaConf.create(
+        {
+            "name": "tiny",
+            "method": "simclr",
+            "host": "builtin",
+            "backbone": {"name": "resnet10t"},
+            "method_kwargs": heads | {"mixmask": {"grid_size": 2}},
+            "data": {"num_workers": 0, "format": "resident"} | data,
+            "augmentations": [{"crop_size": 32, "num_crops": 2} | crop | view],
+            "optimizer": {
+                "name": "sgd",
+                "batch_size": 16,
+                "lr": 0.1,
+                "classifier_lr": 0.1,
+                "weight_decay": 1e-4,
+            },
+            "scheduler": {"name": "warmup_cosine", "warmup_epochs": 1},
+            "checkpoint": {"enabled": False, "dir": str(folder)},
+            "knn_eval": {"enabled": True, "k": 5},
+            "max_epochs": 2,
+            "accelerator": "cpu",
+            "devices": 1,
+            "limit_train_batches": 3,
+            "limit_val_batches": 2,
+        }
+    )
+
+
+def test_a_run_on_digits(tmp_path) -> None:
+    view = {"pipeline": "glyphs", "rotation": {"degrees": 10}}
+    result = pretrain(config(tmp_path, {"dataset": "digits"}, **view))
+    assert result["status"] == "completed"
+    assert result["steps"] == 6
+    assert {"train_mixmask_loss", "val_knn_acc1"} <= result["metrics"].keys()
+    assert result["config"]["data"]["format"] == "resident"
+    assert result["config"]["data"]["resident_on"] == "auto"
+
+
+def test_a_run_on_cifar_in_parquet(tmp_path, real_data) -> None:
+    folder = str(real_data / "cifar10")
+    block = {"dataset": "cifar10", "train_path": folder, "val_path": folder, "fraction": 0.02}
+    view = {"gaussian_blur": {"prob": 0.5}, "color_jitter": {"prob": 0.8, "hue": 0.1}}
+    result = pretrain(config(tmp_path, block, **view))
+    assert result["status"] == "completed"
+    assert result["steps"] == 6
