@@ -20,17 +20,40 @@ def main() -> None:
     add_config_arguments(parser)
     parser.add_argument("--out", default="gallery.png", type=Path, help="PNG to write")
     parser.add_argument("-n", default=8, type=int, help="images to show (default 8)")
+    parser.add_argument(
+        "--decoder",
+        nargs="+",
+        metavar="NAME",
+        help="compare augmented views by decoder instead: pil, dali, resident, or all; dali and "
+        "resident share their random numbers, pil draws others",
+    )
     args = parser.parse_args()
+    # what follows the names is theirs to argparse
+    names = [word for word in args.decoder or () if not _is_override(word)]
+    overrides = [*args.overrides, *(word for word in args.decoder or () if _is_override(word))]
 
     from mixmask_solo.config import ConfigError
+    from mixmask_solo.data import ImageError
 
     try:
-        cfg = compose(args.config_path, args.config_name, args.overrides)
-        from mixmask_solo.report.picture import picture
+        cfg = compose(args.config_path, args.config_name, overrides)
+        if args.decoder is None:
+            from mixmask_solo.report.picture import picture
 
-        print(f"wrote {picture(cfg, args.out, n=args.n)}")
-    except ConfigError as error:
+            print(f"wrote {picture(cfg, args.out, n=args.n)}")
+            return
+        from mixmask_solo.report.decoders import compare
+
+        drawn = compare(cfg, args.out, names, n=args.n)
+        for name, why in drawn.missing.items():
+            print(f"left out {name}: {why}")
+        print(f"wrote {drawn.path}")
+    except (ConfigError, ImageError) as error:
         fail(COMMAND, str(error))
+
+
+def _is_override(word: str) -> bool:
+    return "=" in word or word.startswith("~")
 
 
 if __name__ == "__main__":

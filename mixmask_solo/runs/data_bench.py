@@ -18,7 +18,7 @@ from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.runs.step_need import step_rates
 from mixmask_solo.runs.trainer import build_trainer
 
-__all__ = ["Bench", "bench"]
+__all__ = ["Bench", "alone", "bench"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def bench(
         ConfigError: for anything wrong with the configuration or the data, or when no decoder
             can run.
     """
-    cfg = _alone(cfg)
+    cfg = alone(cfg)
     wanted = list(decoders or NAMES)
     for name in wanted:
         if name not in NAMES:
@@ -127,7 +127,7 @@ def bench(
     )
 
 
-def _alone(cfg: DictConfig) -> DictConfig:
+def alone(cfg: DictConfig) -> DictConfig:
     """The configuration on one device of this machine, resolved."""
     changes: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
     if not torch.cuda.is_available():

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from mixmask_solo.masks import blocked, upsample
 from mixmask_solo.mixtures import mixmask, mixup, partner
-from mixmask_solo.report.gallery import Panel, _Grid, gallery
+from mixmask_solo.report.gallery import Panel, gallery
+from mixmask_solo.report.grid import Grid
 from mixmask_solo.report.picture import panels
 from mixmask_solo.report.style import COLORS, DPI
 from mixmask_solo.strategies import build_strategies
@@ -29,7 +30,7 @@ def flat_images(n: int, channels: int = 3, size: tuple[int, int] = (16, 24)) -> 
     return grey.view(n, 1, 1, 1).expand(n, channels, *size).contiguous()
 
 
-def cells(picture: np.ndarray[Any, Any], grid: _Grid, row: int, at: int) -> np.ndarray[Any, Any]:
+def cells(picture: np.ndarray[Any, Any], grid: Grid, row: int, at: int) -> np.ndarray[Any, Any]:
     """The middle of each of 4×4 cells of the image in a row and a column."""
     high, wide = picture.shape[:2]
     left, bottom, width, height = grid.box(row, at)
@@ -47,7 +48,7 @@ def test_every_cell_shows_its_source(tmp_path: Path, kind: str) -> None:
     full = upsample(mask, (16, 24))
     shown = {"pixels": full[:, 0], "pixels of one channel": full}.get(kind, mask)
     path = gallery(x, [Panel(mixmask(x, mask, who), shown, "MixMask")], tmp_path / "a.png")
-    picture, grid = imread(path), _Grid(4, 8, 16 / 24, titled=True)
+    picture, grid = imread(path), Grid(4, 8, 16 / 24, titled=True)
     assert picture.shape[1] == 16 * DPI
     for i in range(8):
         own = mask[i % masks].numpy()[:, :, None]
@@ -62,7 +63,7 @@ def test_mixup_has_no_mask_and_few_images_make_a_narrow_picture(tmp_path: Path) 
     x, who = flat_images(3, channels=1), partner("reverse", 3)
     mixture = mixup(x, torch.tensor([0.25, 0.5, 1.0]), who)
     picture = imread(gallery(x, [Panel(mixture, None)], tmp_path / "b.png"))
-    grid = _Grid(3, 3, 16 / 24, titled=False)
+    grid = Grid(3, 3, 16 / 24, titled=False)
     assert picture.shape[1] < 16 * DPI
     for i, lam in enumerate((0.25, 0.5, 1.0)):
         grey = lam * (i + 1) / 4 + (1 - lam) * (3 - i) / 4
@@ -74,7 +75,7 @@ def test_no_more_columns_than_asked_for_with_partners_from_beyond(tmp_path: Path
     mask = torch.zeros(1, 2, 2, dtype=torch.bool)
     mask[0, 0, 0] = True
     path = gallery(x, [Panel(mixmask(x, mask, who), mask)], tmp_path / "c.png", count=4)
-    picture, grid = imread(path), _Grid(4, 4, 16 / 24, titled=False)
+    picture, grid = imread(path), Grid(4, 4, 16 / 24, titled=False)
     assert picture.shape[1] == round(grid.size[0] * DPI)
     assert np.abs(cells(picture, grid, 3, 0)[3, 3] - 20 / 21).max() < 0.01
 
@@ -97,7 +98,7 @@ def test_panels_stand_one_below_the_other_each_in_its_own_geometry(tmp_path: Pat
         Panel(mixup(x, torch.tensor(0.25), who), None, "unmix"),
     ]
     picture = imread(gallery(x, drawn, tmp_path / "e.png"))
-    first, second = _Grid(4, 4, 16 / 24, titled=True), _Grid(3, 4, 16 / 24, titled=True)
+    first, second = Grid(4, 4, 16 / 24, titled=True), Grid(3, 4, 16 / 24, titled=True)
     cut = round(first.size[1] * DPI)
     assert abs(len(picture) - cut - second.size[1] * DPI) <= 2
     assert (
