@@ -116,6 +116,7 @@ class ImageData(LightningDataModule):
             seed=self.seed,
             rank=rank,
             world=world,
+            pad=self.block.get("last_batch") == "pad",
             position=self._position if self.trainer is not None else None,
         )
 

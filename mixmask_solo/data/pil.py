@@ -77,7 +77,7 @@ class ClassificationData(ImageData):
         return unaugmented(self.dataset, self.size, self.mean, self.std)
 
     def train_dataloader(self) -> EpochLoader:
-        """Randomly cropped training images; the last incomplete batch is dropped."""
+        """Randomly cropped training images, in full batches."""
         transform = probe_training(self.dataset, self.size, self.mean, self.std)
         dataset = Augmented(self.opened, transform, self.seed, self.tolerance)
         return self.epochs(dataset)

@@ -18,7 +18,7 @@ Position = Callable[[], tuple[int, int]]
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of ``(epoch, index)`` pairs; the last incomplete batch is dropped.
+    """Batches of ``(epoch, index)`` pairs, all of them full.
 
     One shuffled order per epoch; batch b of all processes together is its b-th piece of
     ``batch_size * world`` images, of which each process takes a contiguous share. So two
@@ -30,6 +30,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         seed: with the epoch it decides the order.
         rank: number of this process.
         world: number of processes.
+        pad: whether the last incomplete batch is filled with the epoch's first images, instead of
+            being dropped.
         position: tells (epoch, first batch) whenever an iteration starts; without it those of
             ``set_epoch`` hold.
     """
@@ -42,6 +44,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         seed: int,
         rank: int = 0,
         world: int = 1,
+        pad: bool = False,
         position: Position | None = None,
     ) -> None:
         self.source = source
@@ -49,12 +52,14 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.seed = seed
         self.rank = rank
         self.world = world
+        self.pad = pad
         self.position = position
         self._next = (0, 0)
 
     def __len__(self) -> int:
         """Batches of a whole epoch, also where an iteration starts later in it."""
-        return len(self.source) // (self.batch_size * self.world)
+        images, batch = len(self.source), self.batch_size * self.world
+        return -(-images // batch) if self.pad else images // batch
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """The epoch of the next iteration and the batch it starts with."""
@@ -75,6 +80,9 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def since(self, epoch: int, start: int) -> Iterator[list[tuple[int, int]]]:
         """The batches of an epoch from one of them on."""
         order = self.order(epoch)
+        missing = len(self) * self.batch_size * self.world - len(order)
+        if missing > 0:
+            order = torch.cat([order, order[:missing]])
         for batch in range(start, len(self)):
             first = (batch * self.world + self.rank) * self.batch_size
             yield [(epoch, index) for index in order[first : first + self.batch_size].tolist()]

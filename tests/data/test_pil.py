@@ -37,6 +37,17 @@ def equal(a, b):
     )
 
 
+@pytest.mark.parametrize("form", ["image_folder", "resident"])
+def test_the_last_batch_is_dropped_or_padded(views_cfg, form):
+    for setting, expected in (("drop", lambda n: n // 32), ("pad", lambda n: -(-n // 32))):
+        cfg = views_cfg(DIGITS | {"format": form, "last_batch": setting}, 32)
+        loader = build_pretrain(cfg).train_dataloader()
+        indexes = [int(i) for batch in loader for i in batch[0]]
+        assert len(loader) == expected(1442)
+        assert len(indexes) == 32 * len(loader)
+        assert len(set(indexes)) == min(1442, len(indexes))
+
+
 def test_a_batch_is_indexes_views_targets(views_cfg):
     cfg = views_cfg(DIGITS, 16)
     cfg["augmentations"].append({"pipeline": "glyphs", "crop_size": 6, "num_crops": 1})

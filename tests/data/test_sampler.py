@@ -48,6 +48,22 @@ def test_the_processes_together_see_each_image_at_most_once(size, batch_size, wo
     assert len(set(indexes)) == len(indexes) == size // (batch_size * world) * batch_size * world
 
 
+@given(size=st.integers(1, 200), batch_size=st.integers(1, 20), world=st.integers(1, 4))
+def test_padded_epochs_show_every_image(size, batch_size, world):
+    if size < batch_size * world:
+        return  # refused before any batch is made
+    seen = []
+    for rank in range(world):
+        drawn = list(batches(size, batch_size, rank=rank, world=world, pad=True))
+        assert all(len(batch) == batch_size for batch in drawn)
+        seen += [i for batch in drawn for _, i in batch]
+    assert set(seen) == set(range(size))
+    assert len(seen) - size < batch_size * world
+    whole = [i for batch in batches(size, batch_size * world, pad=True) for _, i in batch]
+    assert whole[:size] == batches(size, batch_size).order(0).tolist()
+    assert whole[size:] == whole[: len(whole) - size]
+
+
 def test_two_processes_share_the_batches_of_one():
     whole = list(batches(batch_size=8))
     halves = [list(batches(batch_size=4, rank=r, world=2)) for r in (0, 1)]

@@ -38,6 +38,8 @@ class Data:
         fraction: share of the training set to use; -1 for all.
         download: lets torchvision fetch what is missing (ours).
         num_classes: for folder data sets; counted from the files when left out (ours).
+        last_batch: whether an epoch's last incomplete batch is dropped, as solo-learn does, or
+            padded with the epoch's first images; batches are full either way (ours).
         on_error: what happens to an image that cannot be read: the run stops, another one takes
             its place, or a blank one does (ours).
         max_errors: damaged images that skip and blank put up with (ours).
@@ -55,6 +57,7 @@ class Data:
     fraction: float = -1.0
     download: bool = False
     num_classes: int | None = option(None, low=1, absent=True)
+    last_batch: Literal["drop", "pad"] = "drop"
     on_error: Literal["raise", "skip", "blank"] = "raise"
     max_errors: int = option(100, low=0)
 

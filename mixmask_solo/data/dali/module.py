@@ -133,7 +133,7 @@ class DaliClassification(_Dali, ClassificationData):
         self._read_device(cfg)
 
     def train_dataloader(self) -> Any:
-        """Randomly cropped training images; the last incomplete batch is dropped."""
+        """Randomly cropped training images, in full batches."""
         view = probing(self.dataset, self.size, self.mean, self.std)
         return self.training([view], labelled=True)
 
