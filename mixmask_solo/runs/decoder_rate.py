@@ -57,8 +57,8 @@ def variants(cfg: DictConfig, names: Sequence[str] = NAMES) -> dict[str, DictCon
         changes: dict[str, Any] = {"data": {"format": stored, "storage": "auto"}}
         if decoder in DECODERS:
             changes = {"data": {"format": decoder, "storage": stored}}
-        if where:
-            changes["dali"] = {"device": where}
+        if decoder == "dali":
+            changes["dali"] = {"device": where or "auto"}
         found[name] = OmegaConf.merge(cfg, changes)
     return found  # type: ignore[return-value]
 
