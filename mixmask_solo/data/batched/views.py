@@ -10,9 +10,8 @@ crop on the images that need it alone. What differs from the PIL decoder:
   decimals), by 6 at the 99 % quantile; the crop alone by 0.3, the blur by 0.2.
 * Random numbers come from ``augmentations.draws``: same distributions, other numbers.
 
-Plain torch and not kornia, which draws its own numbers on the device (nothing to resume from) and
-was measured slower. In images per second and core, two 32-pixel views with blur: kornia 1.6 times
-the PIL decoder, this about 13 times.
+Plain torch and not kornia, which draws its own numbers on the device: nothing to resume from.
+``benchmarks/data.py`` measures what this reaches beside the PIL decoder.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 
 One decoding serves all views. On a GPU DALI decodes and resizes there; on the CPU it decodes the
 part of each image that any view shows, and torch's 8-bit resize, several times as fast as DALI's
-and within a grey level of Pillow's, makes the views. Colours, blur and the rest are those of
-``data.batched`` on both.
+(``benchmarks/dali_cpu.py``), makes the views. Colours, blur and the rest are those of
+``data.batched`` on both, for one meaning everywhere.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the markers of a JPEG file tell: its size, and whether DALI may decode it.
 
-Parsed here because Pillow's own opening of a file costs over ten times as much, and crops are drawn
-before anything is decoded. All markers are walked through, those between and after the scans too:
-DALI 2.4's decoder writes outside of its buffers for some files that are spliced from two, which
+Crops are drawn before anything is decoded, hence the size. All markers are walked through, those
+between and after the scans too, which Pillow's opening of a file does not do: DALI 2.4's decoder writes outside of its buffers for some files that are spliced from two, which
 have a second frame in what should be the first one's data.
 """
 
