@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
+from mixmask_solo.data.augmentations.options import Chance, Crop
+from mixmask_solo.data.augmentations.solo import SoloOptions, solo
 from mixmask_solo.data.datasets import DatasetInfo
 
-__all__ = ["probe_training", "unaugmented"]
+__all__ = ["probe_options", "probe_training", "unaugmented"]
 
-BICUBIC, BILINEAR = InterpolationMode.BICUBIC, InterpolationMode.BILINEAR
+BICUBIC = InterpolationMode.BICUBIC
 
 
 def unaugmented(
@@ -40,17 +43,24 @@ def unaugmented(
     return transforms.Compose([*fit, *_tensor(mean, std)])
 
 
+def probe_options(dataset: DatasetInfo, size: int) -> SoloOptions:
+    """What a linear probe trains on: random resized crop and, where it makes sense, flip.
+
+    As solo-learn and the papers have it (scale 0.08 to 1, bilinear); milder for written characters.
+    """
+    mode: Literal["bilinear", "bicubic"] = "bilinear" if dataset.flip else "bicubic"
+    return SoloOptions(
+        crop_size=size,
+        rrc=Crop(crop_min_scale=dataset.min_scale, interpolation=mode),
+        horizontal_flip=Chance(0.5 if dataset.flip else 0.0),
+    )
+
+
 def probe_training(
     dataset: DatasetInfo, size: int, mean: Sequence[float], std: Sequence[float]
 ) -> transforms.Compose:
-    """What a linear probe trains on: random resized crop and, where it makes sense, flip.
-
-    As solo-learn and the papers have it (scale 0.08 to 1); milder for written characters.
-    """
-    mode = BILINEAR if dataset.flip else BICUBIC
-    crop = transforms.RandomResizedCrop(size, scale=(dataset.min_scale, 1.0), interpolation=mode)
-    flip = [transforms.RandomHorizontalFlip()] if dataset.flip else []
-    return transforms.Compose([crop, *flip, *_tensor(mean, std)])
+    """:func:`probe_options` for single PIL images."""
+    return transforms.Compose([*solo(probe_options(dataset, size)), *_tensor(mean, std)])
 
 
 def _tensor(mean: Sequence[float], std: Sequence[float]) -> list[object]:

@@ -2,8 +2,9 @@
 """What the markers of a JPEG file tell: its size, and whether DALI may decode it.
 
 Crops are drawn before anything is decoded, hence the size. All markers are walked through, those
-between and after the scans too, which Pillow's opening of a file does not do: DALI 2.4's decoder writes outside of its buffers for some files that are spliced from two, which
-have a second frame in what should be the first one's data.
+between and after the scans too, which Pillow's opening of a file does not do: DALI 2.4's decoder
+writes outside of its buffers for some files that are spliced from two, which have a second frame in
+what should be the first one's data.
 """
 
 from __future__ import annotations

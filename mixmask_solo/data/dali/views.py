@@ -16,12 +16,12 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations import Pipeline
 from mixmask_solo.data.augmentations.counter import keys
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws, draw_solo
-from mixmask_solo.data.augmentations.options import Chance, Crop
+from mixmask_solo.data.augmentations.options import Crop
 from mixmask_solo.data.augmentations.solo import SoloOptions
-from mixmask_solo.data.batched.crop import Kernel
 from mixmask_solo.data.batched.plan import Plan
 from mixmask_solo.data.batched.views import Maker
 from mixmask_solo.data.datasets import DatasetInfo
+from mixmask_solo.data.standard import probe_options
 
 __all__ = ["Area", "View", "augmented", "central", "probing", "unaugmented", "window"]
 
@@ -136,13 +136,9 @@ def augmented(pipelines: Sequence[Pipeline], *, channels_last: bool = False) -> 
 def probing(
     dataset: DatasetInfo, size: int, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> View:
-    """A probe's training images, see ``standard.probe_training``."""
-    options = SoloOptions(
-        crop_size=size,
-        rrc=Crop(crop_min_scale=dataset.min_scale),
-        horizontal_flip=Chance(0.5 if dataset.flip else 0.0),
-    )
-    kernel: Kernel = "bilinear" if dataset.flip else "bicubic"
+    """A probe's training images, see ``standard.probe_options``."""
+    options = probe_options(dataset, size)
+    kernel = options.rrc.interpolation
     return View(size, mean, std, kernel=kernel, name="solo", options=options)
 
 

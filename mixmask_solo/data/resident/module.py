@@ -17,8 +17,6 @@ import torch
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import listing
 from mixmask_solo.data.augmentations.draws import DRAWS
-from mixmask_solo.data.augmentations.options import Chance, Crop
-from mixmask_solo.data.augmentations.solo import SoloOptions
 from mixmask_solo.data.batched import Maker
 from mixmask_solo.data.batched.exact import Unaugmented
 from mixmask_solo.data.cores import core_share
@@ -31,6 +29,7 @@ from mixmask_solo.data.resident.memory import choose_home
 from mixmask_solo.data.resident.stack import Stack, decode
 from mixmask_solo.data.sampler import Shard
 from mixmask_solo.data.sources import Source
+from mixmask_solo.data.standard import probe_options
 
 __all__ = ["ResidentClassification", "ResidentPretrain"]
 
@@ -136,17 +135,12 @@ class ResidentClassification(_Resident, ClassificationData):
 
     def train_dataloader(self) -> EpochLoader:
         """Randomly cropped training images, as ``standard.probe_training`` makes them."""
-        flip = self.dataset.flip
-        options = SoloOptions(
-            crop_size=self.size,
-            rrc=Crop(crop_min_scale=self.dataset.min_scale),
-            horizontal_flip=Chance(0.5 if flip else 0.0),
-        )
+        options = probe_options(self.dataset, self.size)
         maker = Maker(
             self.size,
             self.mean,
             self.std,
-            kernel="bilinear" if flip else "bicubic",
+            kernel=options.rrc.interpolation,
             channels_last=self.channels_last,
         )
         return self.in_memory([Recipe(maker, "solo", options, range(1))], labelled=True)
