@@ -6,12 +6,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 
@@ -115,3 +118,92 @@ def views_cfg() -> Callable[..., dict[str, Any]]:
         }
 
     return make
+
+
+class _Stop(Exception):
+    pass
+
+
+class _Recorder(pl.LightningModule):
+    """Notes every batch whose step is done, bit for bit, and may stop on the way."""
+
+    def __init__(self, stop: tuple[int, int] | None, hook: str, path: Path) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[Any] = []
+        self.stop, self.hook, self.path = stop, hook, path
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        indexes, views, _ = batch
+        pixels = [view.contiguous().numpy().tobytes() for view in views]
+        self.seen.append((self.current_epoch, batch_idx, indexes.tolist(), pixels))
+        return (self.weight * 0).sum()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def _maybe_stop(self, hook: str, batch_idx: int) -> None:
+        if (hook, self.current_epoch, batch_idx) == (self.hook, *(self.stop or ())):
+            self.trainer.save_checkpoint(self.path)
+            raise _Stop
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self._maybe_stop("on_train_batch_start", batch_idx)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._maybe_stop("on_train_batch_end", batch_idx)
+
+    def on_validation_end(self) -> None:
+        self._maybe_stop("on_validation_end", 0)
+
+    def on_train_epoch_end(self) -> None:
+        self._maybe_stop("on_train_epoch_end", 0)
+
+
+@pytest.fixture
+def batches_seen(tmp_path: Path) -> Callable[..., list[Any]]:
+    """``batches_seen(build)``: (epoch, number, indexes, pixels) of each batch of three epochs.
+
+    ``build`` makes a data module, anew for each trainer. With ``stop=(epoch, number)`` the run
+    saves and stops there, in ``hook``, and another one goes on from that checkpoint.
+    """
+
+    def run(
+        build: Callable[[], Any],
+        stop: tuple[int, int] | None = None,
+        hook: str = "on_train_batch_start",
+        **kwargs: Any,
+    ) -> list[Any]:
+        path = tmp_path / "stopped.ckpt"
+
+        def fit(model: _Recorder, ckpt: Path | None = None) -> None:
+            trainer = pl.Trainer(
+                max_epochs=3,
+                accelerator="cpu",
+                devices=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+                default_root_dir=tmp_path,
+                **kwargs,
+            )
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message=".*dataloader is not resumable.*")
+                trainer.fit(model, datamodule=build(), ckpt_path=ckpt)
+
+        first, second = _Recorder(stop, hook, path), _Recorder(None, hook, path)
+        if stop is None:
+            fit(first)
+        else:
+            with pytest.raises(_Stop):
+                fit(first)
+            fit(second, path)
+        return first.seen + second.seen
+
+    return run

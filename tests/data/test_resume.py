@@ -3,80 +3,21 @@
 
 from __future__ import annotations
 
-import warnings
-
 import lightning
-import lightning.pytorch as pl
 import pytest
-import torch
 
 from mixmask_solo.data import build_pretrain
 
 EPOCHS, BATCHES = 3, 6
 
 
-class Stop(Exception):
-    pass
+@pytest.fixture
+def digits(views_cfg):
+    def build(workers=0):
+        block = {"dataset": "digits", "fraction": 0.05, "num_workers": workers}
+        return lambda: build_pretrain(views_cfg(block, 12))
 
-
-class Recorder(pl.LightningModule):
-    """Notes the images of each batch whose step is done, and may stop on the way."""
-
-    def __init__(self, stop=None, hook="on_train_batch_start", path=None):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.seen = []
-        self.stop, self.hook, self.path = stop, hook, path
-
-    def training_step(self, batch, batch_idx):
-        indexes, views, _ = batch
-        self.seen.append((self.current_epoch, batch_idx, indexes.tolist(), views[1].sum().item()))
-        return (self.weight * 0).sum()
-
-    def validation_step(self, batch, batch_idx):
-        pass
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    def _maybe_stop(self, hook, batch_idx):
-        if (hook, self.current_epoch, batch_idx) == (self.hook, *(self.stop or ())):
-            self.trainer.save_checkpoint(self.path)
-            raise Stop
-
-    def on_train_batch_start(self, batch, batch_idx):
-        self._maybe_stop("on_train_batch_start", batch_idx)
-
-    def on_train_batch_end(self, outputs, batch, batch_idx):
-        self._maybe_stop("on_train_batch_end", batch_idx)
-
-    def on_validation_end(self):
-        self._maybe_stop("on_validation_end", 0)
-
-    def on_train_epoch_end(self):
-        self._maybe_stop("on_train_epoch_end", 0)
-
-
-def train(model, views_cfg, tmp_path, ckpt=None, workers=0, **kwargs):
-    block = {"dataset": "digits", "fraction": 0.05, "num_workers": workers}
-    data = build_pretrain(views_cfg(block, 12))
-    trainer = pl.Trainer(
-        max_epochs=EPOCHS,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        default_root_dir=tmp_path,
-        **kwargs,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*dataloader is not resumable.*")
-        trainer.fit(model, datamodule=data, ckpt_path=ckpt)
-    return model
+    return build
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +26,10 @@ def whole():
 
 
 @pytest.fixture
-def uninterrupted(whole, views_cfg, tmp_path):
+def uninterrupted(whole, digits, batches_seen):
     if not whole:
-        whole["seen"] = train(Recorder(), views_cfg, tmp_path).seen
+        whole["seen"] = batches_seen(digits())
     return whole["seen"]
-
-
-def resume(stop, hook, views_cfg, tmp_path, **kwargs):
-    path = tmp_path / "stopped.ckpt"
-    first = Recorder(stop, hook, path)
-    with pytest.raises(Stop):
-        train(first, views_cfg, tmp_path, **kwargs)
-    second = train(Recorder(), views_cfg, tmp_path, ckpt=path, **kwargs)
-    return first.seen + second.seen
 
 
 def test_every_epoch_has_all_its_batches_and_its_own_order(uninterrupted):
@@ -131,15 +63,14 @@ def at_batch_end(*values):
         ("on_train_epoch_end", (1, 0)),
     ],
 )
-def test_a_resumed_run_goes_on_with_the_next_batch(hook, stop, uninterrupted, views_cfg, tmp_path):
-    assert resume(stop, hook, views_cfg, tmp_path) == uninterrupted
+def test_a_resumed_run_goes_on_with_the_next_batch(hook, stop, uninterrupted, digits, batches_seen):
+    assert batches_seen(digits(), stop, hook) == uninterrupted
 
 
-def test_workers_that_outlive_an_epoch_go_on_as_well(uninterrupted, views_cfg, tmp_path):
-    seen = resume((1, 3), "on_train_batch_start", views_cfg, tmp_path, workers=1)
-    assert seen == uninterrupted
+def test_workers_that_outlive_an_epoch_go_on_as_well(uninterrupted, digits, batches_seen):
+    assert batches_seen(digits(workers=1), (1, 3)) == uninterrupted
 
 
-def test_a_limited_epoch_ends_where_it_is_cut(uninterrupted, views_cfg, tmp_path):
-    seen = resume((1, 1), "on_train_batch_start", views_cfg, tmp_path, limit_train_batches=2)
+def test_a_limited_epoch_ends_where_it_is_cut(uninterrupted, digits, batches_seen):
+    seen = batches_seen(digits(), (1, 1), limit_train_batches=2)
     assert seen == [s for s in uninterrupted if s[1] < 2]

@@ -6,76 +6,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.runs.pretrain import pretrain
 
 
-class Stop(Exception):
-    pass
-
-
-class Recorder(pl.LightningModule):
-    """Notes every batch it trains on, bit for bit, and may stop on the way."""
-
-    def __init__(self, stop: tuple[int, int] | None = None, path: Path | None = None) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.seen: list[Any] = []
-        self.stop, self.path = stop, path
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        if (self.current_epoch, batch_idx) == self.stop:
-            self.trainer.save_checkpoint(self.path)
-            raise Stop
-
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        indexes, views, _ = batch
-        pixels = [view.contiguous().numpy().tobytes() for view in views]
-        self.seen.append((self.current_epoch, batch_idx, indexes.tolist(), pixels))
-        return (self.weight * 0).sum()
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        pass
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-@pytest.fixture
-def train(views_cfg, tmp_path):
-    def run(model: Recorder, ckpt: Path | None = None) -> list[Any]:
-        block = {"dataset": "digits", "format": "resident", "fraction": 0.05}
-        trainer = pl.Trainer(
-            max_epochs=3,
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            default_root_dir=tmp_path,
-        )
-        trainer.fit(model, datamodule=build_pretrain(views_cfg(block, 12)), ckpt_path=ckpt)
-        return model.seen
-
-    return run
-
-
 @pytest.mark.parametrize("stop", [(0, 1), (1, 0), (1, 4)])
-def test_a_resumed_run_sees_the_very_batches_of_a_whole_one(stop, train, tmp_path) -> None:
-    whole = train(Recorder())
+def test_a_resumed_run_sees_the_very_batches_of_a_whole_one(stop, views_cfg, batches_seen) -> None:
+    block = {"dataset": "digits", "format": "resident", "fraction": 0.05}
+
+    def build() -> Any:
+        return build_pretrain(views_cfg(block, 12))
+
+    whole = batches_seen(build)
     assert [(e, b) for e, b, *_ in whole] == [(e, b) for e in range(3) for b in range(6)]
-    first = Recorder(stop, tmp_path / "stopped.ckpt")
-    with pytest.raises(Stop):
-        train(first)
-    assert first.seen + train(Recorder(), tmp_path / "stopped.ckpt") == whole
+    assert batches_seen(build, stop) == whole
 
 
 def config(folder: Path, data: dict[str, Any], **view: Any) -> DictConfig:
