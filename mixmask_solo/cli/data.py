@@ -163,7 +163,7 @@ def _bar(what: str, total: int) -> Iterator[Advance]:
 
 
 def _write(place: Path, content: Any) -> None:
-    from mixmask_solo.runs.checkpoints import write_json
+    from mixmask_solo.records.files import write_json
 
     place.parent.mkdir(parents=True, exist_ok=True)
     write_json(place, content)

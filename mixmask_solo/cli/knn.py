@@ -197,7 +197,7 @@ def _summary(result: dict[str, Any], out: Path) -> str:
 
 
 def _write(out: Path, result: dict[str, Any]) -> None:
-    from mixmask_solo.runs.checkpoints import write_json
+    from mixmask_solo.records.files import write_json
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.layouts import told_backbone
-from mixmask_solo.runs.checkpoints import LAST, read_checkpoint, stored_config
+from mixmask_solo.records.checkpoints import LAST, read_checkpoint, stored_config
 
 __all__ = ["Pretrained", "find_checkpoint", "read_pretrained"]
 

@@ -19,8 +19,8 @@ from mixmask_solo.evaluation.images import evaluation_data
 from mixmask_solo.evaluation.knn import knn
 from mixmask_solo.evaluation.method import has_projector, load_network
 from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
-from mixmask_solo.runs.damage import damage
-from mixmask_solo.runs.result import versions
+from mixmask_solo.records.damage import damage
+from mixmask_solo.records.result import versions
 
 __all__ = ["MOCO", "SOLO_LEARN", "Protocol", "evaluate_knn"]
 

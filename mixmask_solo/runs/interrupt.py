@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mixmask_solo.runs.checkpoints import Checkpointer
+from mixmask_solo.runs.checkpointer import Checkpointer
 
 __all__ = ["InterruptSaver", "Interrupted"]
 

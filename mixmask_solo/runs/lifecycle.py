@@ -13,10 +13,10 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig
 
+from mixmask_solo.records.result import write_result
 from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.progress import Throughput
 from mixmask_solo.runs.readback import Readback
-from mixmask_solo.runs.result import write_result
 from mixmask_solo.runs.resume import find_run, resume_point
 
 __all__ = ["fit", "new_directory", "resume_checkpoint"]

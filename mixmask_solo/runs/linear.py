@@ -27,8 +27,8 @@ from mixmask_solo.evaluation.features import extract
 from mixmask_solo.evaluation.images import first_view
 from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.evaluation.probe import Identity, ProbeOptions, build_probe
-from mixmask_solo.runs.checkpoints import Checkpointer
-from mixmask_solo.runs.damage import damage
+from mixmask_solo.records.damage import damage
+from mixmask_solo.runs.checkpointer import Checkpointer
 from mixmask_solo.runs.interrupt import InterruptSaver
 from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
 from mixmask_solo.runs.progress import ProgressReport, Throughput

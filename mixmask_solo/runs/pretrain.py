@@ -14,8 +14,8 @@ from mixmask_solo.config import ConfigError, resolve_pretrain
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
-from mixmask_solo.runs.checkpoints import Checkpointer
-from mixmask_solo.runs.damage import damage
+from mixmask_solo.records.damage import damage
+from mixmask_solo.runs.checkpointer import Checkpointer
 from mixmask_solo.runs.embedding import EmbeddingStd
 from mixmask_solo.runs.interrupt import InterruptSaver
 from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint

@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from mixmask_solo.runs.checkpoints import Checkpointer
-from mixmask_solo.runs.result import plain_metrics
+from mixmask_solo.records.result import plain_metrics
+from mixmask_solo.runs.checkpointer import Checkpointer
 
 __all__ = ["NonFiniteLoss", "Readback"]
 

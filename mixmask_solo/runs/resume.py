@@ -12,8 +12,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.runs.checkpoints import LAST, read_checkpoint, stored_config
-from mixmask_solo.runs.result import RESULT
+from mixmask_solo.records.checkpoints import LAST, read_checkpoint, stored_config
+from mixmask_solo.records.result import RESULT
 
 __all__ = ["differences", "find_run", "resume_point"]
 

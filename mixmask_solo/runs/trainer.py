@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.runs.checkpoints import AtomicCheckpointIO
+from mixmask_solo.records.checkpoints import AtomicCheckpointIO
 
 __all__ = ["build_loggers", "build_trainer", "trainer_keys"]
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.backbone import load_pretrained
-from mixmask_solo.runs.checkpoints import LAST, read_checkpoint
+from mixmask_solo.records.checkpoints import LAST, read_checkpoint
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.linear import linear, resolve
 

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.runs.checkpoints import LAST, read_checkpoint
+from mixmask_solo.records.checkpoints import LAST, read_checkpoint
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.readback import NonFiniteLoss

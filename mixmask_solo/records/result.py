@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.runs.checkpoints import write_json
+from mixmask_solo.records.files import write_json
 
 __all__ = ["RESULT", "plain_metrics", "versions", "write_result"]
 

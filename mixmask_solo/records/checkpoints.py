@@ -1,40 +1,29 @@
 # SPDX-License-Identifier: MIT
-"""Checkpoints that are whole or absent, and know the configuration they were made with."""
+"""Checkpoint files: whole or absent, read without running code."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo import __version__
 from mixmask_solo.config import ConfigError
+from mixmask_solo.records.files import temporary_name
 
 __all__ = [
     "LAST",
+    "META",
     "AtomicCheckpointIO",
-    "Checkpointer",
     "read_checkpoint",
     "stored_config",
-    "write_json",
 ]
 
 LAST = "last.ckpt"
-_KEY = "mixmask_solo"
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes ``content`` under a temporary name first, so that no reader ever sees half of it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
-    os.replace(temporary, path)
+META = "mixmask_solo"
 
 
 def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[str, Any]:
@@ -86,7 +75,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """See Lightning; ``path`` exists afterwards complete, or as it was before."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = temporary_name(path)
         try:
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -103,70 +92,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(path)
 
 
-class Checkpointer(Callback):
-    """Saves ``last.ckpt`` after every epoch and a numbered one every ``frequency`` epochs.
-
-    Args:
-        cfg: the resolved configuration; ``args.json`` and every checkpoint hold a copy.
-        directory: where the run lives; created by rank zero.
-    """
-
-    def __init__(self, cfg: DictConfig, directory: Path) -> None:
-        self.directory = directory
-        self.frequency = int(cfg.checkpoint.frequency)
-        self.keep_prev = bool(cfg.checkpoint.keep_prev)
-        self.name = re.sub(r"[^\w.+-]+", "-", str(cfg.name))
-        self.config = OmegaConf.to_container(cfg, resolve=True)
-
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint, if :meth:`save` ran."""
-        return self.directory / LAST
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """All ranks must save to rank zero's folder."""
-        self.directory = Path(trainer.strategy.broadcast(str(self.directory)))
-        if trainer.is_global_zero:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            write_json(self.directory / "args.json", self.config)
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Adds configuration and version, as plain values."""
-        checkpoint[_KEY] = {"config": json.dumps(self.config, default=str), "version": __version__}
-
-    def save(self, trainer: Trainer) -> Path:
-        """Writes ``last.ckpt``."""
-        trainer.save_checkpoint(self.last, weights_only=False)
-        return self.last
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves; the numbered file is a link to the same data where the file system has links."""
-        last = self.save(trainer)
-        epoch = trainer.current_epoch
-        if not trainer.is_global_zero or (epoch + 1) % self.frequency:
-            return
-        numbered = self.directory / f"{self.name}-ep={epoch}.ckpt"
-        numbered.unlink(missing_ok=True)
-        try:
-            os.link(last, numbered)  # the next `last` is another file: this one stays as it is
-        except OSError:
-            import shutil
-
-            temporary = numbered.with_name(f".{numbered.name}.tmp")
-            shutil.copyfile(last, temporary)
-            os.replace(temporary, numbered)
-        if not self.keep_prev:
-            for old in self.directory.glob(f"{self.name}-ep=*.ckpt"):
-                if old != numbered:
-                    old.unlink(missing_ok=True)
-
-
 def stored_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any] | None:
     """The configuration a checkpoint was made with: its own copy, or ``args.json`` beside it."""
-    if _KEY in checkpoint:
-        config: dict[str, Any] = json.loads(checkpoint[_KEY]["config"])
+    if META in checkpoint:
+        config: dict[str, Any] = json.loads(checkpoint[META]["config"])
         return config
     beside = Path(path).parent / "args.json"
     if beside.is_file():

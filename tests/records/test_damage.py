@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from mixmask_solo.data import ImageError
-from mixmask_solo.runs.damage import LIST
+from mixmask_solo.records.damage import LIST
 from mixmask_solo.runs.pretrain import pretrain
 
 BROKEN = ("a/1.png", "b/0.png")

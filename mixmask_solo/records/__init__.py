@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What a run leaves behind and others read: checkpoints, ``result.json``, damaged images."""

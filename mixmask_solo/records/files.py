@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""Small files that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["read_json", "temporary_name", "write_json"]
+
+
+def temporary_name(path: Path) -> Path:
+    """Where a file is written before it is renamed to ``path``; hidden, and of this process."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes ``content`` under a temporary name first, so that no reader ever sees half of it."""
+    temporary = temporary_name(path)
+    try:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", "utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; an empty one where there is no such file, or no object in it."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
