@@ -138,7 +138,7 @@ def pipelines(args: argparse.Namespace, place: Path) -> dict[str, DictConfig]:
 
 def measure(args: argparse.Namespace, configs: dict[str, DictConfig]) -> dict[str, Any]:
     """Images/s of each pipeline in each round."""
-    trainer = build_trainer(next(iter(configs.values())), [], False)
+    trainer = build_trainer(next(iter(configs.values())), [])
     running = {}
     for name, cfg in configs.items():
         try:

@@ -25,6 +25,7 @@ from conditions import conditions, save
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.cli.quiet import quiet
 from mixmask_solo.evaluation.run_knn import evaluate_knn
+from mixmask_solo.runs.metrics_csv import METRICS
 from mixmask_solo.runs.pretrain import pretrain
 
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
@@ -69,9 +70,8 @@ def losses(directory: Path) -> list[float]:
     """Mean training loss of the method itself, epoch by epoch."""
     names = ("train_nce_loss_epoch", "train_neg_cos_sim_epoch")
     found = []
-    for path in sorted(directory.glob("csv/version_*/metrics.csv")):
-        for row in csv.DictReader(path.open()):
-            found += [float(row[n]) for n in names if row.get(n)]
+    for row in csv.DictReader((directory / METRICS).open()):
+        found += [float(row[n]) for n in names if row.get(n)]
     return found
 
 

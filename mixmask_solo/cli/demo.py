@@ -44,14 +44,14 @@ def _report(cfg: Any, result: dict[str, Any], out: Path) -> str:
     from mixmask_solo.evaluation.run_knn import evaluate_knn
     from mixmask_solo.report.curves import curves
     from mixmask_solo.report.picture import picture
+    from mixmask_solo.runs.metrics_csv import METRICS
 
     directory = Path(result["directory"])
     print("k-NN on the scans nobody trained on (cosine, k=20, T=0.07) ...", file=sys.stderr)
     knn = evaluate_knn(directory / "last.ckpt", baselines=True)
     pictures = [out / "mixed.png", out / "curves.png"]
     picture(cfg, pictures[0])
-    logs = sorted(directory.glob("csv/version_*/metrics.csv"), key=lambda p: p.stat().st_mtime)
-    curves(logs, pictures[1])
+    curves(directory / METRICS, pictures[1])
     (out / "demo.json").write_text(json.dumps({"knn": knn, **result}, indent=2, default=str) + "\n")
     return (
         f"k-NN accuracy: trained {knn['trained']:.2f} %, untrained {knn['untrained']:.2f} %, "

@@ -52,8 +52,9 @@ class Tolerance:
     """One object a run, shared by all decoders and their worker processes.
 
     Workers cannot write into the main process' memory, and what a lock guards is lost with the
-    worker that holds it. So all processes append lines to one temporary file, which needs neither:
-    short appends are atomic, and each process reads there how many damaged images all have met.
+    worker that holds it. So all processes append lines to one file, which needs neither: short
+    appends are atomic, and each process reads there how many damaged images all have met. It is
+    temporary unless :meth:`keep_in` gives it a place; should it vanish, each knows what it met.
 
     Args:
         on_error: ``raise``, ``skip`` or ``blank``.
@@ -74,12 +75,23 @@ class Tolerance:
         self.max_errors = max_errors
         self.mean = tuple(mean)
         self.size = size
-        self._known: set[str] = set()
+        self._known: dict[str, Damaged] = {}
         self._log: str | None = None
         if on_error != "raise":
             handle, self._log = tempfile.mkstemp(prefix="mixmask-damaged-", suffix=".jsonl")
             os.close(handle)
             weakref.finalize(self, _remove, self._log, os.getpid())
+
+    def keep_in(self, log: Path) -> None:
+        """Names the file that outlasts the process; workers that start later write there.
+
+        What an interrupted run met stands there already and counts. The file is made with its
+        folder when the first damaged image is met.
+        """
+        if self._log is not None:
+            met, self._log = self.damaged(), str(log)
+            for one in met:
+                _append(self._log, one)
 
     def failed(self, source: Source, index: int, error: Exception) -> None:
         """Takes note of an image that cannot be read.
@@ -99,8 +111,7 @@ class Tolerance:
         name = printable(source.name(index))
         if name in self._known:
             return
-        self._known.add(name)
-        damage = damage_of(source, index, error)
+        self._known[name] = damage = damage_of(source, index, error)
         _append(self._log, damage)
         if len(self.damaged()) > self.max_errors:  # after the append, so that the last one sees all
             raise ImageError(
@@ -153,13 +164,16 @@ class Tolerance:
         """All damaged images that any process has met so far, each once."""
         if self._log is None:
             return []
-        with open(self._log, encoding="ascii") as file:
-            lines = file.read().split("\n")[:-1]  # what follows the last newline is being written
+        try:
+            with open(self._log, encoding="ascii") as file:
+                lines = file.read().split("\n")[:-1]  # the rest is being written
+        except FileNotFoundError:
+            lines = []
         found: dict[str, Damaged] = {}
         for line in lines:
             one = Damaged(*json.loads(line))
             found.setdefault(one.name, one)
-        return list(found.values())
+        return list((found | self._known).values())
 
     def gather(self) -> None:
         """Shares what each training process has met; all of them have to call this."""
@@ -175,7 +189,7 @@ class Tolerance:
                 _append(self._log, one)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_known": set()}
+        return self.__dict__ | {"_known": {}}
 
 
 STRICT = Tolerance()
@@ -223,7 +237,8 @@ def damage_of(source: Source, index: int, error: Exception) -> Damaged:
 
 
 def _append(log: str, one: Damaged) -> None:
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(handle, (json.dumps(one) + "\n").encode("ascii"))
     finally:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.records.files import temporary_name
+from mixmask_solo.records.integrity import damage, is_sealed, seal
 
 __all__ = [
     "LAST",
@@ -34,11 +35,13 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
         plain_weights: also takes a mere dict of tensors, which comes back as ``state_dict``.
 
     Raises:
-        ConfigError: when there is no such file, or it is no checkpoint of tensors and plain values.
+        ConfigError: when there is no such file, its checksums do not fit its content, or it is no
+            checkpoint of tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"checkpoint '{path}' does not exist: check the path{_nearby(path)}")
+    _refuse_damaged(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn or foreign file fails in many ways, all meaning the same
@@ -53,7 +56,18 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
             f"checkpoint '{path}' has no 'state_dict': expected a file written by "
             "mixmask-pretrain, solo-learn or Lightning"
         )
+    if META in content and content[META].get("sealed") and not is_sealed(path):
+        raise ConfigError(f"checkpoint '{path}' is damaged: its end is missing; use another one")
     return content
+
+
+def _refuse_damaged(path: Path) -> None:
+    try:
+        found = damage(path)
+    except OSError as error:
+        raise ConfigError(f"checkpoint '{path}' cannot be read: {error.strerror}") from error
+    if found:
+        raise ConfigError(f"checkpoint '{path}' is damaged: {found}; use another one")
 
 
 def _is_plain_weights(content: Any) -> bool:
@@ -67,21 +81,26 @@ def _nearby(path: Path) -> str:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames; reads with ``weights_only=True``."""
+    """Writes beside the target, seals and renames; reads with ``weights_only=True``."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """See Lightning; ``path`` exists afterwards complete, or as it was before."""
+        """See Lightning; ``path`` exists afterwards complete, or as it was before.
+
+        Raises:
+            OSError: naming ``path``, when it cannot be written.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(path)
         try:
-            with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
+            _save(checkpoint, temporary)
+            seal(temporary)
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -90,6 +109,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """See Lightning, whose older releases do not pass ``weights_only``; it is always on."""
         return read_checkpoint(path)
+
+
+class _Remembering:
+    """A file that keeps what went wrong: PyTorch's writer turns it into `unexpected pos`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        remembering = _Remembering(file)
+        try:
+            torch.save(content, remembering)  # type: ignore[arg-type]
+        except RuntimeError as error:
+            raise (remembering.error or error) from error
 
 
 def stored_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any] | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json", "temporary_name", "write_json"]
+__all__ = ["plain_name", "read_json", "temporary_name", "write_json"]
 
 
 def temporary_name(path: Path) -> Path:
@@ -33,3 +34,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def plain_name(text: str) -> str:
+    """``text`` as a name that no shell, glob or override has to be protected from."""
+    return re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII).strip("-.") or "run"

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""``result.json``: what a run was, what it ran on, what came out."""
+"""``result.json``: what a run was, what it ran on, what came out, and whether it is alive."""
 
 from __future__ import annotations
 
+import os
 import platform
+import socket
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.records.files import write_json
-
-__all__ = ["RESULT", "plain_metrics", "versions", "write_result"]
+__all__ = ["RESULT", "now", "plain_metrics", "this_process", "versions"]
 
 RESULT = "result.json"
 _PACKAGES = ("mixmask_solo", "torch", "torchvision", "lightning", "timm", "torchmetrics")
@@ -33,6 +32,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def this_process() -> dict[str, Any]:
+    """``pid`` and ``host``: with the heartbeat they tell whether a run is alive."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
 def plain_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """Logged metrics as floats; where both are there, an epoch's mean stands for its last step."""
     plain = {k: float(v) for k, v in metrics.items() if not k.endswith(("_step", "_epoch"))}
@@ -40,35 +49,3 @@ def plain_metrics(metrics: dict[str, Any]) -> dict[str, float]:
         if name.endswith("_epoch"):
             plain[name.removesuffix("_epoch")] = float(value)
     return dict(sorted(plain.items()))
-
-
-def write_result(
-    directory: Path,
-    *,
-    status: str,
-    config: DictConfig,
-    metrics: dict[str, float],
-    seconds: float,
-    **more: Any,
-) -> dict[str, Any]:
-    """Writes ``result.json`` and returns its content.
-
-    Args:
-        directory: the run's folder.
-        status: ``completed``, ``interrupted`` or ``failed``.
-        config: the resolved configuration.
-        metrics: name to value, percentages for accuracies.
-        seconds: wall time.
-        more: further plain values, such as ``images_per_second``.
-    """
-    result = {
-        "status": status,
-        "metrics": metrics,
-        "wall_seconds": round(seconds, 3),
-        **more,
-        "seed": config.get("seed"),
-        "versions": versions(),
-        "config": OmegaConf.to_container(config, resolve=True),
-    }
-    write_json(directory / RESULT, result)
-    return result

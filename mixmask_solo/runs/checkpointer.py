@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo import __version__
-from mixmask_solo.records.checkpoints import LAST, META
-from mixmask_solo.records.files import write_json
+from mixmask_solo.records.checkpoints import META
+from mixmask_solo.records.files import plain_name, temporary_name
+from mixmask_solo.runs.metrics_csv import MetricsCSV
+from mixmask_solo.runs.run import Run
 
 __all__ = ["Checkpointer"]
 
@@ -22,35 +22,41 @@ __all__ = ["Checkpointer"]
 class Checkpointer(Callback):
     """Saves ``last.ckpt`` after every epoch and a numbered one every ``frequency`` epochs.
 
+    Every checkpoint holds the configuration, and the id of the run that wrote it. Of the numbered
+    files, only those that this run wrote are ever deleted.
+
     Args:
-        cfg: the resolved configuration; ``args.json`` and every checkpoint hold a copy.
-        directory: where the run lives; created by rank zero.
+        run: whose folder they lie in.
     """
 
-    def __init__(self, cfg: DictConfig, directory: Path) -> None:
-        self.directory = directory
-        self.frequency = int(cfg.checkpoint.frequency)
-        self.keep_prev = bool(cfg.checkpoint.keep_prev)
-        self.name = re.sub(r"[^\w.+-]+", "-", str(cfg.name))
-        self.config = OmegaConf.to_container(cfg, resolve=True)
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.frequency = int(run.cfg.checkpoint.frequency)
+        self.keep_prev = bool(run.cfg.checkpoint.keep_prev)
+        self.name = plain_name(str(run.cfg.name))
+        self.written: list[str] = []
 
     @property
     def last(self) -> Path:
         """The newest checkpoint, if :meth:`save` ran."""
-        return self.directory / LAST
+        return self.run.last
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """All ranks must save to rank zero's folder."""
-        self.directory = Path(trainer.strategy.broadcast(str(self.directory)))
-        if trainer.is_global_zero:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            write_json(self.directory / "args.json", self.config)
+    def state_dict(self) -> dict[str, Any]:
+        """Names of the numbered files."""
+        return {"written": self.written}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint; one of another folder's does not own this folder's files."""
+        own = self.run.checkpoint is not None and self.run.checkpoint.parent == self.run.directory
+        self.written = list(state_dict.get("written", ())) if own else []
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds configuration and version, as plain values."""
-        checkpoint[META] = {"config": json.dumps(self.config, default=str), "version": __version__}
+        """Adds what tells the run, as plain values."""
+        told = self.run.told()
+        told["config"] = json.dumps(told["config"], default=str)
+        checkpoint[META] = {**told, "sealed": True}
 
     def save(self, trainer: Trainer) -> Path:
         """Writes ``last.ckpt``."""
@@ -59,21 +65,36 @@ class Checkpointer(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves; the numbered file is a link to the same data where the file system has links."""
-        last = self.save(trainer)
+        _log_epoch(trainer)
         epoch = trainer.current_epoch
-        if not trainer.is_global_zero or (epoch + 1) % self.frequency:
+        numbered = self.run.directory / f"{self.name}-ep{epoch}.ckpt"
+        due = (epoch + 1) % self.frequency == 0
+        old = [] if self.keep_prev else [n for n in self.written if n != numbered.name]
+        if due:
+            self.written = [*(self.written if self.keep_prev else ()), numbered.name]
+        last = self.save(trainer)
+        if not trainer.is_global_zero or not due:
             return
-        numbered = self.directory / f"{self.name}-ep={epoch}.ckpt"
-        numbered.unlink(missing_ok=True)
+        temporary = temporary_name(numbered)
         try:
-            os.link(last, numbered)  # the next `last` is another file: this one stays as it is
-        except OSError:
-            import shutil
-
-            temporary = numbered.with_name(f".{numbered.name}.tmp")
-            shutil.copyfile(last, temporary)
+            try:
+                os.link(last, temporary)  # the next `last` is another file: this one stays
+            except OSError:
+                shutil.copyfile(last, temporary)
             os.replace(temporary, numbered)
-        if not self.keep_prev:
-            for old in self.directory.glob(f"{self.name}-ep=*.ckpt"):
-                if old != numbered:
-                    old.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
+        for name in old:
+            (self.run.directory / name).unlink(missing_ok=True)
+
+
+def _log_epoch(trainer: Trainer) -> None:
+    """Writes the epoch's row before its checkpoint is there.
+
+    Lightning logs it afterwards: a run killed in between would go on with the next epoch and never
+    have this one's row. The logger does not write the same row twice.
+    """
+    row = {k: float(v) for k, v in trainer._logger_connector.metrics["log"].items()}
+    for logger in trainer.loggers:
+        if isinstance(logger, MetricsCSV) and row:
+            logger.log_metrics({**row, "epoch": trainer.current_epoch}, trainer.global_step - 1)

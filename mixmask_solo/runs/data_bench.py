@@ -98,7 +98,7 @@ def bench(
         if name not in NAMES:
             near = did_you_mean(name, NAMES)
             raise ConfigError(f"--decoders is {name!r}: choose {listing(NAMES)}{near}")
-    trainer = build_trainer(cfg, [], False)
+    trainer = build_trainer(cfg, [])
     device = trainer.strategy.root_device
     rows = [Running(name, variant, trainer) for name, variant in variants(cfg, wanted).items()]
     needs = [] if need is None else [need]

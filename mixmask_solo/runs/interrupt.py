@@ -1,48 +1,67 @@
 # SPDX-License-Identifier: MIT
-"""Ctrl-C: finish the batch, save, say how to resume."""
+"""Ctrl-C, SIGTERM, Slurm's SIGUSR1: finish the step, save, say how to resume."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mixmask_solo.runs.checkpointer import Checkpointer
 
 __all__ = ["InterruptSaver", "Interrupted"]
 
-_AGREE_EVERY = 20  # optimiser steps
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
 
 
 class Interrupted(Exception):
-    """The run was stopped by the user after saving ``checkpoint`` (None where saving is off)."""
+    """The run was stopped by a signal.
 
-    def __init__(self, checkpoint: str | None) -> None:
+    Attributes:
+        checkpoint: the newest one, None where there is none.
+        signum: which signal.
+        saving: whether the run saves checkpoints at all.
+    """
+
+    def __init__(
+        self, checkpoint: str | None, signum: int = signal.SIGINT, *, saving: bool = True
+    ) -> None:
         super().__init__(checkpoint)
         self.checkpoint = checkpoint
+        self.signum = int(signum)
+        self.saving = saving
 
 
 class InterruptSaver(Callback):
-    """Turns the first SIGINT or SIGTERM into a saved checkpoint; a second SIGINT stops at once.
+    """Turns the first signal into a saved checkpoint; a second SIGINT stops at once.
 
-    The state is saved at the *start* of the next batch: only then have the optimiser, the EMA
-    update and the loop's counters of the last one all been carried through.
+    The state is saved at the *start* of the next optimiser step: only then have the optimiser, the
+    EMA update and the loop's counters of the last one all been carried through. Of several ranks
+    one may be told alone (the scheduler signals the first process of a job), so they agree before
+    each step, over a group of the CPU: no rank waits for its device.
     """
 
     def __init__(self, checkpointer: Checkpointer | None) -> None:
         self.checkpointer = checkpointer
-        self.requested = False
+        self.requested = 0  # the signal's number
         self._previous: dict[signal.Signals, Any] = {}
+        self._group: Any = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes the signals over for the time of the fit."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._request)
+        if trainer.world_size > 1:
+            self._group = dist.new_group(backend="gloo")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gives the signals back."""
@@ -52,18 +71,14 @@ class InterruptSaver(Callback):
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
+            raise self._interrupted(number)
+        self.requested = number
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stops between two optimiser steps; gradients in mid-accumulation cannot be saved.
-
-        Several ranks must agree on the batch, which waits for all of them: now and then will do.
-        """
-        every = trainer.accumulate_grad_batches * (1 if trainer.world_size == 1 else _AGREE_EVERY)
-        if batch_idx % every == 0:
+        """Stops between two optimiser steps; gradients in mid-accumulation cannot be saved."""
+        if batch_idx % trainer.accumulate_grad_batches == 0:
             self._stop_if_requested(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -71,6 +86,26 @@ class InterruptSaver(Callback):
         self._stop_if_requested(trainer)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
-            saved = str(self.checkpointer.save(trainer)) if self.checkpointer else None
-            raise Interrupted(saved)
+        number = self._agreed()
+        if not number or self._is_over(trainer):
+            return
+        if self.checkpointer is not None:
+            self.checkpointer.save(trainer)
+        raise self._interrupted(number)
+
+    def _is_over(self, trainer: Trainer) -> bool:
+        """After its last epoch a run has only to end."""
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        return trainer.max_epochs is not None and progress.processed >= trainer.max_epochs
+
+    def _agreed(self) -> int:
+        if self._group is None:
+            return self.requested
+        number = torch.tensor([self.requested])
+        dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
+        return int(number)
+
+    def _interrupted(self, number: int) -> Interrupted:
+        saver = self.checkpointer
+        saved = str(saver.last) if saver is not None and Path(saver.last).is_file() else None
+        return Interrupted(saved, number, saving=saver is not None)

@@ -1,94 +1,156 @@
 # SPDX-License-Identifier: MIT
-"""What pretraining and probes share: where a run lives, how it goes on, how it ends."""
+"""What pretraining and probes share: how a run begins, goes on and ends."""
 
 from __future__ import annotations
 
 import logging
-import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from mixmask_solo.records.result import write_result
-from mixmask_solo.runs.interrupt import Interrupted
-from mixmask_solo.runs.progress import Throughput
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data import ImageData, identity
+from mixmask_solo.records.damage import damage
+from mixmask_solo.records.files import read_json
+from mixmask_solo.records.result import RESULT
+from mixmask_solo.runs.checkpointer import Checkpointer
+from mixmask_solo.runs.contradictions import Completed
+from mixmask_solo.runs.epoch_state import EpochState
+from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
+from mixmask_solo.runs.progress import ProgressReport, Throughput
 from mixmask_solo.runs.readback import Readback
-from mixmask_solo.runs.resume import find_run, resume_point
+from mixmask_solo.runs.record import RunRecord
+from mixmask_solo.runs.run import Run, new_directory
+from mixmask_solo.runs.start import locate
+from mixmask_solo.runs.trainer import build_loggers, build_trainer
 
-__all__ = ["fit", "new_directory", "resume_checkpoint"]
+__all__ = ["Lifecycle"]
 
 log = logging.getLogger(__name__)
 
 
-def fit(
-    trainer: Trainer,
-    model: LightningModule,
-    data: Any,
-    checkpoint: Path | None,
-    *,
-    cfg: DictConfig,
-    directory: Path,
-    throughput: Throughput,
-    readback: Readback,
-    more: Callable[[], dict[str, Any]] = dict,
-) -> dict[str, Any]:
-    """Trains, and writes ``result.json`` however that ends.
+class Lifecycle:
+    """One run from its resolved configuration to its result.
 
     Args:
-        trainer: with all callbacks.
-        model: what is trained.
-        data: a data module.
-        checkpoint: to resume from.
-        cfg: the resolved configuration.
-        directory: the run's folder.
-        throughput: one of the trainer's callbacks.
-        readback: another one; holds the last finished epoch's metrics.
+        cfg: the resolved configuration, ``data.num_classes`` included.
+        images: the data module; its images are found, none is read yet.
+        root: where folders of such runs lie.
+        host: whose classes train.
+        complete: fills defaults that a stored configuration lacks.
+        extra: further things that tell the run's input from another's.
+        callbacks: of this kind of run; they stand before those that save.
         more: asked at the end for further entries of the result.
 
-    Returns:
-        The content of ``result.json`` plus ``directory``.
+    Raises:
+        ConfigError: for a checkpoint that cannot be used, or a run that is in use.
     """
-    start, status = time.perf_counter(), "failed"
-    result: dict[str, Any] = {}
-    try:
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
-        status = "completed"
-    except Interrupted:
-        status = "interrupted"
-        raise
-    finally:
-        if trainer.is_global_zero and directory.is_dir():
-            result = write_result(
-                directory,
-                status=status,
-                config=cfg,
-                metrics=readback.epoch,
-                seconds=time.perf_counter() - start,
-                images_per_second=round(throughput.images_per_second, 2),
-                epochs=trainer.current_epoch,
-                steps=trainer.global_step,
-                **more(),
-            )
-    return {**result, "directory": str(directory)}
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        images: ImageData,
+        root: Path,
+        *,
+        host: str,
+        complete: Completed,
+        extra: dict[str, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        more: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.images = images
+        data = {**identity(images), **(extra or {})}
+        directory = new_directory(root, str(cfg.name))
+        self.run = Run(cfg, data, 1, host, directory)
+        saver = Checkpointer(self.run) if cfg.checkpoint.enabled else None
+        throughput, readback = Throughput(), Readback(saver)
+        self.record = RunRecord(
+            self.run,
+            throughput,
+            readback,
+            images.tolerance,
+            lambda: {**more(), **damage(images.tolerance, self.run.directory)},
+        )
+        # Order matters: the record begins first; what is logged, read back and judged comes
+        # before what is saved.
+        self.trainer = build_trainer(
+            cfg,
+            [
+                self.record,
+                *callbacks,
+                EpochState(),
+                throughput,
+                readback,
+                ProgressReport(readback, throughput),
+                *([saver] if saver else []),
+                InterruptSaver(saver),
+            ],
+        )
+        self.run.processes = self.trainer.world_size
+        locate(self.run, complete=complete, writes=self.trainer.is_global_zero)
+        self.trainer.loggers = build_loggers(cfg, self.run.directory, self.run.steps)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to do."""
+        return self.run.finished
+
+    def earlier_result(self) -> dict[str, Any]:
+        """What the finished run left behind, with ``already: True``."""
+        directory = self.run.directory
+        if not directory.is_dir() and self.run.checkpoint is not None:
+            directory = self.run.checkpoint.absolute().parent
+        return {**read_json(directory / RESULT), "directory": str(directory), "already": True}
+
+    def fit(self, model: LightningModule, data: Any) -> dict[str, Any]:
+        """Trains, and writes ``result.json`` however that ends.
+
+        Args:
+            model: what is trained.
+            data: a data module.
+
+        Returns:
+            The content of ``result.json`` plus ``directory``.
+
+        Raises:
+            ConfigError: where the checkpoint's weights do not fit.
+            Interrupted: after a signal, with the checkpoint saved.
+            NonFiniteLoss: naming step, terms and the last good checkpoint.
+        """
+        status, error = "failed", ""
+        result: dict[str, Any] = {}
+        try:
+            self.trainer.fit(model, datamodule=data, ckpt_path=self.run.checkpoint)
+            status = "completed" if _is_done(self.trainer) else "interrupted"
+        except BaseException as caught:
+            status = "interrupted" if isinstance(caught, Interrupted) else "failed"
+            error = "" if status == "interrupted" else f"{type(caught).__name__}: {caught}"
+            if "Error(s) in loading state_dict" in error:
+                raise ConfigError(
+                    f"checkpoint '{self.run.checkpoint}' does not fit this configuration: "
+                    f"{str(caught).splitlines()[-1].strip()}"
+                ) from caught
+            raise
+        finally:
+            result = self._end(status, error)
+        return {**result, "directory": str(self.run.directory)}
+
+    def _end(self, status: str, error: str) -> dict[str, Any]:
+        try:
+            return self.record.finish(self.trainer, status, error)
+        except OSError as failure:  # what ended the run, a full disk for one, is told instead
+            log.error("%s cannot be written: %s", self.run.directory / RESULT, failure)
+            return {}
+        finally:
+            if self.run.lock is not None:
+                self.run.lock.release()
 
 
-def resume_checkpoint(cfg: DictConfig, root: Path) -> Path | None:
-    """The checkpoint to go on from: the one named, or what ``auto_resume`` finds under ``root``."""
-    if cfg.resume_from_checkpoint:
-        return resume_point(cfg, cfg.resume_from_checkpoint)
-    if cfg.auto_resume.enabled:
-        found = find_run(cfg, root)
-        if found:
-            log.warning("auto_resume: continuing %s", found)
-        return found
-    return None
-
-
-def new_directory(root: Path, name: str) -> Path:
-    """A fresh folder's name; where several processes run, all save to rank zero's."""
-    unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    return root / f"{name.replace('/', '-')}-{unique}"
+def _is_done(trainer: Trainer) -> bool:
+    """Whether training went to its end; a limit such as ``max_time`` stops it before."""
+    steps = trainer.max_steps if trainer.max_steps and trainer.max_steps > 0 else float("inf")
+    epochs = trainer.max_epochs if trainer.max_epochs is not None else float("inf")
+    return trainer.current_epoch >= epochs or trainer.global_step >= steps

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer, seed_everything
+from lightning.pytorch import LightningDataModule, Trainer, seed_everything
 from omegaconf import DictConfig
 from torch import nn
 
@@ -27,13 +27,9 @@ from mixmask_solo.evaluation.features import extract
 from mixmask_solo.evaluation.images import first_view
 from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.evaluation.probe import Identity, ProbeOptions, build_probe
-from mixmask_solo.records.damage import damage
-from mixmask_solo.runs.checkpointer import Checkpointer
-from mixmask_solo.runs.interrupt import InterruptSaver
-from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
-from mixmask_solo.runs.progress import ProgressReport, Throughput
-from mixmask_solo.runs.readback import Readback
-from mixmask_solo.runs.trainer import build_loggers, build_trainer, trainer_keys
+from mixmask_solo.records.integrity import checksum
+from mixmask_solo.runs.lifecycle import Lifecycle
+from mixmask_solo.runs.trainer import trainer_keys
 
 __all__ = ["linear", "resolve"]
 
@@ -58,37 +54,31 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
     images = build_classification(cfg)
     images.prepare_data()  # downloads only where data.download says so
     cfg.data.num_classes = images.num_classes
-    root = Path(cfg.checkpoint.dir) / "linear"
-    checkpoint = resume_checkpoint(cfg, root)
-    directory = checkpoint.parent if checkpoint else new_directory(root, str(cfg.name))
-
-    saver = Checkpointer(cfg, directory) if cfg.checkpoint.enabled else None
-    best, throughput, readback = BestEpoch(), Throughput(), Readback(saver)
-    callbacks: list[Callback] = [
-        best,
-        throughput,
-        readback,
-        ProgressReport(readback, throughput),
-        *([saver] if saver else []),
-        InterruptSaver(saver),
-    ]
-    trainer = build_trainer(cfg, callbacks, build_loggers(cfg, directory))
-    data, features = _inputs(cfg, trainer, backbone, images)
+    best = BestEpoch()
+    life = Lifecycle(
+        cfg,
+        images,
+        Path(cfg.checkpoint.dir) / "linear",
+        host="builtin",
+        complete=_completed,
+        extra={"weights": {"checksum": checksum(pretrained.path)}},
+        callbacks=[best],
+        more=lambda: dict(best.best),
+    )
+    if life.finished:
+        return life.earlier_result()
+    data, features = _inputs(cfg, life.trainer, backbone, images)
     seed_everything(int(cfg.seed), workers=True)
     model = build_probe(features, cfg)
     if not cfg.performance.disable_channel_last:
         model = model.to(memory_format=torch.channels_last)
-    return fit(
-        trainer,
-        model,
-        data,
-        checkpoint,
-        cfg=cfg,
-        directory=directory,
-        throughput=throughput,
-        readback=readback,
-        more=lambda: {**best.best, **damage(images.tolerance, directory)},
-    )
+    return life.fit(model, data)
+
+
+def _completed(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the defaults that its version did not write down."""
+    probe = {**asdict(ProbeOptions()), **(stored.get("probe") or {})}
+    return {**stored, "probe": probe}
 
 
 def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:

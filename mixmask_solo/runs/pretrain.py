@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, seed_everything
-from omegaconf import DictConfig
+from lightning.pytorch import LightningModule, seed_everything
+from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError, resolve_pretrain
+from mixmask_solo.config.plain import plain
 from mixmask_solo.data import build_pretrain
+from mixmask_solo.host import load
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
-from mixmask_solo.records.damage import damage
-from mixmask_solo.runs.checkpointer import Checkpointer
 from mixmask_solo.runs.embedding import EmbeddingStd
-from mixmask_solo.runs.interrupt import InterruptSaver
-from mixmask_solo.runs.lifecycle import fit, new_directory, resume_checkpoint
-from mixmask_solo.runs.progress import ProgressReport, Throughput
-from mixmask_solo.runs.readback import Readback
-from mixmask_solo.runs.trainer import build_loggers, build_trainer, trainer_keys
-from mixmask_solo.strategies import BLOCKS, build_strategies
+from mixmask_solo.runs.initialise import initialise
+from mixmask_solo.runs.lifecycle import Lifecycle
+from mixmask_solo.runs.trainer import trainer_keys
+from mixmask_solo.strategies import BLOCKS, build_strategies, fill_blocks
 
 __all__ = ["pretrain", "resolve"]
 
@@ -40,7 +38,9 @@ def resolve(cfg: DictConfig) -> DictConfig:
         trainer_keys=trainer_keys(),
         visible=torch.cuda.device_count(),
     )
-    check_options(resolved.method, build_strategies(resolved))
+    strategies = build_strategies(resolved)
+    check_options(resolved.method, strategies)
+    resolved.method_kwargs = fill_blocks(plain(resolved.method_kwargs), strategies)
     _method(resolved)
     return resolved
 
@@ -53,45 +53,40 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
 
     Raises:
         ConfigError: for anything wrong with the configuration or the data.
-        Interrupted: after Ctrl-C, with the checkpoint saved.
+        Interrupted: after a signal, with the checkpoint saved.
         NonFiniteLoss: naming step, terms and the last good checkpoint.
     """
     cfg = resolve(cfg)
     data = build_pretrain(cfg)
     data.prepare_data()  # downloads only where data.download says so
     cfg.data.num_classes = data.num_classes
-    root = Path(cfg.checkpoint.dir) / str(cfg.method)
-    checkpoint = resume_checkpoint(cfg, root)
-    directory = checkpoint.parent if checkpoint else new_directory(root, str(cfg.name))
-
+    life = Lifecycle(
+        cfg,
+        data,
+        Path(cfg.checkpoint.dir) / str(cfg.method),
+        host=load(cfg.host).name,
+        complete=_completed,
+        callbacks=[EmbeddingStd()],
+    )
+    if life.finished:
+        return life.earlier_result()
     seed_everything(int(cfg.seed), workers=True)
     model = _model(cfg)
+    if cfg.get("init_from") and life.run.checkpoint is None:
+        initialise(model, cfg.init_from)
     if not cfg.performance.disable_channel_last:
         model = model.to(memory_format=torch.channels_last)
+    return life.fit(model, data)
 
-    saver = Checkpointer(cfg, directory) if cfg.checkpoint.enabled else None
-    throughput, readback = Throughput(), Readback(saver)
-    # Order matters: what is logged, read back and judged comes before what is saved.
-    callbacks: list[Callback] = [
-        EmbeddingStd(),
-        throughput,
-        readback,
-        ProgressReport(readback, throughput),
-        *([saver] if saver else []),
-        InterruptSaver(saver),
-    ]
-    trainer = build_trainer(cfg, callbacks, build_loggers(cfg, directory))
-    return fit(
-        trainer,
-        model,
-        data,
-        checkpoint,
-        cfg=cfg,
-        directory=directory,
-        throughput=throughput,
-        readback=readback,
-        more=lambda: damage(data.tolerance, directory),
-    )
+
+def _completed(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the defaults that its version did not write down."""
+    try:
+        again = plain(resolve(OmegaConf.create(stored)))
+    except ConfigError:  # of solo-learn alone, or of another machine: compared as it is
+        return stored
+    # resolving scales the learning rates, which in a stored configuration are scaled already
+    return {**again, "optimizer": {**again["optimizer"], **stored.get("optimizer", {})}}
 
 
 def _method(cfg: DictConfig) -> type[Any]:

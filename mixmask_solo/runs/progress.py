@@ -22,16 +22,21 @@ _EPOCH_LINE_EVERY = 1.0  # seconds; a probe on cached features has many epochs i
 
 
 class Throughput(Callback):
-    """Images per second of training, validation and checkpoints left out."""
+    """Images per second of training, validation and checkpoints left out.
+
+    A checkpoint holds what was counted up to it, for a run that goes on from it elsewhere.
+    """
 
     def __init__(self) -> None:
+        self.before: list[dict[str, Any]] = []
         self.images = 0
         self.seconds = 0.0
         self._start = 0.0
+        self._born = time.perf_counter()
 
     @property
     def images_per_second(self) -> float:
-        """Over the whole run; 0 before the first batch."""
+        """Of this process; 0 before the first batch."""
         return self.images / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,6 +64,20 @@ class Throughput(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validation is not training time."""
         self._start = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The pieces of the run so far, this one included."""
+        piece = {
+            "status": "interrupted",
+            "images": self.images,
+            "train_seconds": round(self.seconds, 3),
+            "wall_seconds": round(time.perf_counter() - self._born, 3),
+        }
+        return {"pieces": [*self.before, piece]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.before = list(state_dict["pieces"])
 
 
 class ProgressReport(Callback):

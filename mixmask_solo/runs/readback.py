@@ -31,8 +31,11 @@ class _Pending(NamedTuple):
 
 
 class Readback(Callback):
-    """Keeps ``latest``, the newest step metrics that have arrived, and ``epoch``, all metrics of
-    the last finished epoch, as floats.
+    """Keeps ``latest``, the newest step metrics that have arrived, and ``epoch``, what the last
+    finished epoch measured, as floats.
+
+    What that epoch did not measure (validation may be rarer) is in ``earlier``, name to value and
+    the number of its epoch, from 0. Both are saved with the checkpoint.
 
     On CUDA each step's metrics are copied to pinned memory behind the step's own work and looked
     at once the copy is through, a step or two later; nothing waits.
@@ -45,6 +48,9 @@ class Readback(Callback):
         self.checkpointer = checkpointer
         self.latest: dict[str, float] = {}
         self.epoch: dict[str, float] = {}
+        self.epoch_number: int | None = None
+        self.earlier: dict[str, dict[str, Any]] = {}
+        self._seen: dict[str, Any] = {}
         self._pending: deque[_Pending] = deque()
 
     def on_train_batch_end(
@@ -81,7 +87,32 @@ class Readback(Callback):
         to read them here; a rank that read them alone would wait for ever.
         """
         self._drain(wait=True)
-        self.epoch = plain_metrics(trainer.callback_metrics)
+        logged = dict(trainer.callback_metrics)
+        # The trainer never forgets a metric; one that was logged again is another object.
+        fresh = {k: v for k, v in logged.items() if v is not self._seen.get(k)}
+        before = {k: {"value": v, "epoch": self.epoch_number} for k, v in self.epoch.items()}
+        self._seen = logged
+        self.epoch, self.epoch_number = plain_metrics(fresh), trainer.current_epoch
+        self.earlier = {
+            name: found
+            for name, found in {**self.earlier, **before}.items()
+            if name not in self.epoch
+        }
+
+    def told(self) -> dict[str, Any]:
+        """Entries of ``result.json``."""
+        told = {"metrics": self.epoch, "metrics_epoch": self.epoch_number}
+        return {**told, "earlier_metrics": self.earlier} if self.earlier else told
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"epoch": self.epoch, "number": self.epoch_number, "earlier": self.earlier}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.epoch = dict(state_dict["epoch"])
+        self.epoch_number = state_dict["number"]
+        self.earlier = dict(state_dict["earlier"])
 
     def _drain(self, *, wait: bool) -> None:
         while self._pending:

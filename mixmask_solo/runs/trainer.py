@@ -5,23 +5,28 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.records.checkpoints import AtomicCheckpointIO
+from mixmask_solo.runs.metrics_csv import MetricsCSV
 
 __all__ = ["build_loggers", "build_trainer", "trainer_keys"]
 
 log = logging.getLogger(__name__)
-_OURS = ("callbacks", "logger", "plugins", "enable_checkpointing", "use_distributed_sampler")
+_OURS = (
+    *("callbacks", "default_root_dir", "enable_checkpointing", "logger", "plugins"),
+    "use_distributed_sampler",
+)
 
 
 def trainer_keys() -> list[str]:
@@ -29,13 +34,15 @@ def trainer_keys() -> list[str]:
     return [k for k in inspect.signature(Trainer.__init__).parameters if k not in ("self", *_OURS)]
 
 
-def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Any) -> Trainer:
-    """The Trainer of a run.
+def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
+    """The Trainer of a run, without loggers and without Lightning's own handling of signals.
+
+    That one ends a run on SIGTERM before it is saved, and under Slurm saves to, and silently goes
+    on from, files in the current folder.
 
     Args:
         cfg: a resolved configuration.
         callbacks: in the order in which their hooks must run.
-        loggers: a list of loggers, or False.
 
     Raises:
         ConfigError: when the accelerator or devices asked for are not there.
@@ -57,10 +64,11 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Any) 
         num_sanity_val_steps=kwargs.get("num_sanity_val_steps", 0),
         plugins=[AtomicCheckpointIO()],
         callbacks=list(callbacks),
-        logger=loggers,
+        logger=False,
+        default_root_dir=os.devnull,  # where it looks for what it saved under Slurm
     )
     try:
-        return Trainer(**kwargs)
+        trainer = Trainer(**kwargs)
     except Exception as error:  # Lightning answers a wrong device or precision in many types
         hint = "accelerator=cpu devices=1 precision=32 runs anywhere"
         text = " ".join(str(error).split())
@@ -68,6 +76,12 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Any) 
             f"accelerator={resolved.get('accelerator')}, devices={resolved.get('devices')}, "
             f"precision={resolved.get('precision')} cannot be used here: {text} ({hint})"
         ) from error
+    trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+    return trainer
+
+
+def _nothing() -> None:
+    """Leaves the signals to ``InterruptSaver``."""
 
 
 def _on_cpu(kwargs: dict[str, Any]) -> bool:
@@ -85,15 +99,20 @@ def _adapt_to_cpu(kwargs: dict[str, Any]) -> None:
         kwargs["sync_batchnorm"] = False
 
 
-def build_loggers(cfg: DictConfig, directory: Path) -> list[Logger]:
+def build_loggers(cfg: DictConfig, directory: Path, first_step: int = 0) -> list[Logger]:
     """CSV and TensorBoard under ``directory``; Weights & Biases when ``wandb.enabled``.
+
+    Args:
+        cfg: a resolved configuration.
+        directory: of the run.
+        first_step: optimiser steps done already; what was logged of later ones does not count.
 
     Raises:
         ConfigError: when wandb is asked for and not installed.
     """
     loggers: list[Logger] = [
-        CSVLogger(directory, name="csv"),
-        TensorBoardLogger(directory, name="tensorboard"),
+        MetricsCSV(directory, first_step),
+        TensorBoardLogger(directory, name="tensorboard", version="", purge_step=first_step or None),
     ]
     if cfg.wandb.enabled:
         try:
@@ -111,6 +130,5 @@ def build_loggers(cfg: DictConfig, directory: Path) -> list[Logger]:
                 "wandb.enabled is true, but wandb is not installed: "
                 "pip install 'mixmask_solo[wandb]', or set wandb.enabled=false"
             ) from error
-        wandb.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
         loggers.append(wandb)
     return loggers

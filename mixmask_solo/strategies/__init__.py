@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from omegaconf import DictConfig
@@ -10,11 +12,20 @@ from omegaconf import DictConfig
 from mixmask_solo.config import check
 from mixmask_solo.strategies.base import Branch, Strategy
 from mixmask_solo.strategies.mixmask import MixMask
-from mixmask_solo.strategies.permutations import settle
+from mixmask_solo.strategies.permutations import Permuted, effective, settle
 from mixmask_solo.strategies.step import Step, seeded
 from mixmask_solo.strategies.unmix import UnMix
 
-__all__ = ["BLOCKS", "STRATEGIES", "Branch", "Step", "Strategy", "build_strategies", "seeded"]
+__all__ = [
+    "BLOCKS",
+    "STRATEGIES",
+    "Branch",
+    "Step",
+    "Strategy",
+    "build_strategies",
+    "fill_blocks",
+    "seeded",
+]
 
 STRATEGIES: dict[str, type[Strategy]] = {"mixmask": MixMask, "unmix": UnMix}
 
@@ -43,3 +54,21 @@ def build_strategies(cfg: DictConfig) -> list[Strategy]:
             strategies.append(strategy)
     settle(kwargs.get("permutations"), strategies)
     return strategies
+
+
+def fill_blocks(kwargs: Mapping[str, Any], strategies: Sequence[Strategy]) -> dict[str, Any]:
+    """``method_kwargs`` with every option of its blocks written out, partners as they really are.
+
+    So two runs compare equal exactly when they are, and no later default changes what is stored.
+
+    Args:
+        kwargs: as the user wrote them, or filled already.
+        strategies: what ``build_strategies`` made of them.
+    """
+    result = {**kwargs, **{s.name: asdict(s.options) for s in strategies}}
+    permuted = {s.name: s.permutation for s in strategies if isinstance(s, Permuted)}
+    for name, permutation in permuted.items():
+        result[name]["partner"] = permutation.kind
+    if len(permuted) > 1:
+        result["permutations"] = effective(*permuted.values())
+    return result

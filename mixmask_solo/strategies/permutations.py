@@ -35,7 +35,7 @@ from mixmask_solo.mixtures import partner
 from mixmask_solo.strategies.base import Strategy
 from mixmask_solo.strategies.step import Step
 
-__all__ = ["Partner", "Permutation", "Permuted", "settle"]
+__all__ = ["Partner", "Permutation", "Permuted", "effective", "settle"]
 
 Partner = Literal["reverse", "random", "roll"]
 _BOTH = ("mixmask", "unmix")
@@ -103,6 +103,12 @@ def settle(permutations: Any, strategies: Sequence[Strategy]) -> None:
         _make_same(mixmask, unmix)
     elif choice == "different" or (not mixmask.options.partner and not unmix.options.partner):
         _make_different(mixmask, unmix)
+
+
+def effective(mixmask: Permutation, unmix: Permutation) -> Literal["same", "different"]:
+    """What ``method_kwargs.permutations`` has come to."""
+    same = mixmask == unmix or (mixmask.kind == unmix.kind != "random")
+    return "same" if same else "different"
 
 
 def _make_same(mixmask: Permuted, unmix: Permuted) -> None:

@@ -106,9 +106,9 @@ def test_every_method_runs_and_writes_its_result(method: str, tmp_path: Path) ->
         assert name in saved["metrics"], name
     assert {p.name for p in directory.iterdir()} >= {
         LAST,
-        "tiny-ep=0.ckpt",
+        "tiny-ep0.ckpt",
         "args.json",
-        "csv",
+        "metrics.csv",
         "tensorboard",
     }
     assert not list(directory.glob(".*.tmp"))
@@ -166,9 +166,9 @@ def test_auto_resume_refuses_another_configuration_and_finished_runs(
     other.method_kwargs.mixmask.grid_size = 4
     first = pretrain(other)
     assert first["steps"] == 9
-    second = pretrain(other)  # finished: a new run, not a continuation of nothing
-    assert second["directory"] != first["directory"]
-    assert len(list((tmp_path / "simclr").iterdir())) == 3
+    second = pretrain(other)  # finished: nothing is left to do
+    assert second == {**first, "already": True}
+    assert len(list((tmp_path / "simclr").iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_resuming_a_checkpoint_of_another_model_is_refused(
 def test_a_torn_checkpoint_is_named(tmp_path: Path) -> None:
     torn = tmp_path / "torn.ckpt"
     torn.write_bytes(b"PK\x03\x04 not all of it")
-    with pytest.raises(ConfigError, match=r"torn\.ckpt' cannot be read"):
+    with pytest.raises(ConfigError, match=r"torn\.ckpt' is damaged"):
         pretrain(config(tmp_path, resume_from_checkpoint=str(torn)))
 
 

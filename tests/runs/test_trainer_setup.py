@@ -33,7 +33,7 @@ def test_wandb_that_is_not_installed_is_one_line_with_the_remedy(tmp_path: Path)
 
 def test_csv_and_tensorboard_are_on_by_default(tmp_path: Path) -> None:
     names = [type(logger).__name__ for logger in build_loggers(config(), tmp_path)]
-    assert names == ["CSVLogger", "TensorBoardLogger"]
+    assert names == ["MetricsCSV", "TensorBoardLogger"]
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,14 @@ def test_csv_and_tensorboard_are_on_by_default(tmp_path: Path) -> None:
 )
 def test_what_the_machine_cannot_do_is_one_line(keys: dict[str, object], fragment: str) -> None:
     with pytest.raises(ConfigError, match=fragment) as error:
-        build_trainer(config(**keys), [], False)
+        build_trainer(config(**keys), [])
     assert "\n" not in str(error.value)
 
 
 def test_a_recipe_for_gpus_runs_with_accelerator_cpu_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trainer = build_trainer(config(devices=[0], sync_batchnorm=True), [], False)
+    trainer = build_trainer(config(devices=[0], sync_batchnorm=True), [])
     assert trainer.num_devices == 1
     assert "sync_batchnorm needs a GPU" in caplog.text
 

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""What tells one data set from another, wherever it lies."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from mixmask_solo.data.module import ImageData
+from mixmask_solo.data.sources import Source
+
+__all__ = ["identity"]
+
+
+def identity(data: ImageData) -> dict[str, Any]:
+    """Number of images, classes and labels of both splits, as plain values.
+
+    A resumed run compares them: the paths may have moved, the images must not have changed.
+
+    Args:
+        data: opened if it is not yet.
+
+    Returns:
+        Per split ``images``, ``classes`` and ``labels``, the last a digest of the class names and
+        of every image's label in order; a split that is not there is left out.
+
+    Raises:
+        ConfigError: where the images cannot be found.
+    """
+    splits = {"train": data.opened, "val": data.val_source}
+    return {name: _of(source) for name, source in splits.items() if source is not None}
+
+
+def _of(source: Source) -> dict[str, Any]:
+    digest = hashlib.blake2b("\0".join(source.classes).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(source.labels).tobytes())
+    return {
+        "images": len(source),
+        "classes": len(source.classes),
+        "labels": digest.hexdigest(),
+    }

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""May a run go on from this checkpoint? What it would record has to be what it does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.devices import count_devices
+from mixmask_solo.records.checkpoints import META, stored_config
+from mixmask_solo.runs.compare import Difference, differences, is_applied
+from mixmask_solo.runs.run import Run
+
+__all__ = ["Completed", "refuse_contradictions"]
+
+log = logging.getLogger(__name__)
+
+Completed = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def refuse_contradictions(
+    run: Run, content: dict[str, Any], path: Path, complete: Completed
+) -> None:
+    """Compares a checkpoint with the run that is to go on from it.
+
+    Optimiser, schedule, order of the images and position come from the checkpoint, the rest from
+    the configuration. A key that only the checkpoint decides must therefore agree. Those that take
+    effect as they would on a new run may change; they are told.
+
+    Args:
+        run: what the user asks for.
+        content: the checkpoint.
+        path: its file.
+        complete: fills defaults that a stored configuration lacks.
+
+    Raises:
+        ConfigError: naming the first key that contradicts, with both values.
+    """
+    if not content.get("optimizer_states") or "loops" not in content:
+        raise ConfigError(
+            f"resume_from_checkpoint '{path}' holds weights only, no optimiser state: use it with "
+            "init_from, mixmask-linear or mixmask-knn, or resume from a full checkpoint"
+        )
+    told = content.get(META) or {}
+    old = stored_config(content, path)
+    if old is not None:
+        old = complete(old)
+        before = {**old, "processes": told.get("processes") or _processes(old)}
+        for found in differences(before, {**run.config, "processes": run.processes}):
+            _judge(run, found, path)
+    if told.get("host", run.host) != run.host:
+        raise _error(run, path, Difference("host", told["host"], run.host))
+    _compare_data(run, told.get("data") or {}, path)
+
+
+def _judge(run: Run, found: Difference, path: Path) -> None:
+    if found.key == "processes":
+        raise ConfigError(
+            f"devices x num_nodes gives {found.new} process{'es' * (found.new > 1)}, but "
+            f"checkpoint '{path}' was made with {found.old}, and its schedule and its place in the "
+            f"epoch count steps of {found.old} x optimizer.batch_size images: use {found.old} "
+            f"(for instance devices={found.old}), or {_instead(run)}"
+        )
+    scheduler = run.cfg.scheduler.name
+    restored = run.host == "solo" and scheduler == "warmup_cosine"  # its state holds the length
+    if not is_applied(found.key) or (found.key == "max_epochs" and restored):
+        raise _error(run, path, found)
+    log.info("resuming with %s=%s (the checkpoint was made with %s)", *_shown(found))
+
+
+def _error(run: Run, path: Path, found: Difference) -> ConfigError:
+    key, new, old = _shown(found)
+    return ConfigError(
+        f"{key} is {new}, but checkpoint '{path}' was made with {old}, and resuming would not "
+        f"change that: give {key}={old}, or {_instead(run)}"
+    )
+
+
+def _instead(run: Run) -> str:
+    pretrains = "method" in run.cfg
+    return "take its weights into a new run with init_from" if pretrains else "start a new run"
+
+
+def _shown(found: Difference) -> tuple[str, Any, Any]:
+    new, old = ("not set" if value is None else value for value in (found.new, found.old))
+    return found.key, new, old
+
+
+def _processes(config: dict[str, Any]) -> int:
+    devices: Any = config.get("devices", 1)
+    if isinstance(devices, str) and devices.isdecimal():
+        devices = int(devices)
+    return count_devices(devices, None) * int(config.get("num_nodes") or 1)
+
+
+def _compare_data(run: Run, old: dict[str, Any], path: Path) -> None:
+    for split, was in old.items():
+        now = run.data.get(split)
+        if now is None and split == "val":  # not validating any more changes nothing
+            continue
+        for key in was:
+            if was[key] != (now or {}).get(key):
+                told = f"{(now or {}).get(key)} {key} now, {was[key]} then"
+                told = "other labels" if key == "labels" else told
+                raise ConfigError(
+                    f"the {split} images are not those that checkpoint '{path}' was made with "
+                    f"({told}): give those, or {_instead(run)}"
+                )

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""What an epoch has measured so far, in a checkpoint that is saved in the middle of it.
+
+The trainer forgets it: the epoch's means of a resumed run would be those of its last part, and its
+online k-NN would search in the features of that part alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+__all__ = ["EpochState"]
+
+log = logging.getLogger(__name__)
+_LIMIT = 1 << 28  # bytes of k-NN features that a checkpoint takes from a process
+_KEY = "mixmask_solo_epoch"
+_SWITCH = "knn_eval"
+_BANK = ("train_features", "train_targets")
+
+
+class EpochState(Callback):
+    """Saves running means and the k-NN's features, and adds them to those of the resumed epoch.
+
+    Every rank gets its own back, so that the sums are made in the same order. Stands before the
+    callbacks that read an epoch's metrics.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, dict[str, Any]] = {}
+        self._bank: dict[str, Tensor] | None = None
+        self._incomplete = False
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds this epoch's figures, one entry a rank, unless the epoch is over."""
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        if progress.ready == progress.processed:
+            return
+        mine = {"sums": _sums(trainer), **_features(pl_module)}
+        states: list[Any] = [mine]
+        if trainer.world_size > 1:
+            states = [None] * trainer.world_size
+            dist.all_gather_object(states, mine)
+        checkpoint[_KEY] = states
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keeps this rank's entry until the epoch goes on."""
+        states = checkpoint.get(_KEY) or []
+        state = states[trainer.global_rank] if trainer.global_rank < len(states) else {}
+        self._sums = dict(state.get("sums") or {})
+        self._bank = state.get("bank")
+        self._incomplete = bool(state.get("incomplete"))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives the k-NN its features back."""
+        knn: Any = getattr(pl_module, "knn", None)
+        if self._bank is not None and knn is not None:
+            knn.update(**{name: self._bank[name].to(pl_module.device) for name in _BANK})
+        if self._incomplete:
+            log.warning(
+                "the online k-NN of this epoch is left out: its features were too large to be saved"
+            )
+            setattr(pl_module, _SWITCH, False)
+        self._bank = None
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Adds the sums of every metric that has been logged again."""
+        if not self._sums:
+            return
+        results: Any = trainer.fit_loop.epoch_loop._results
+        for key in [key for key in self._sums if key in results]:
+            _add(results[key], self._sums.pop(key))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs what only the first part of the epoch had measured; the k-NN is on again."""
+        for saved in self._sums.values():
+            if saved["count"]:
+                mean = torch.tensor(saved["value"]) / saved["count"]
+                name = f"{saved['name']}_epoch" if saved["forked"] else saved["name"]
+                pl_module.log(name, mean, batch_size=int(saved["count"]), sync_dist=True)
+        self._sums = {}
+        if self._incomplete:
+            setattr(pl_module, _SWITCH, True)
+            self._incomplete = False
+
+
+def _sums(trainer: Trainer) -> dict[str, dict[str, Any]]:
+    results: Any = trainer.fit_loop.epoch_loop._results
+    return {
+        key: {
+            "name": metric.meta.name,
+            "forked": metric.meta.forked,
+            "value": float(metric.value),
+            "count": float(metric.cumulated_batch_size),
+        }
+        for key, metric in results.items()
+        if metric.is_tensor and metric.meta.on_epoch and metric.meta.is_mean_reduction
+    }
+
+
+def _add(metric: Any, saved: dict[str, Any]) -> None:
+    metric.value = metric.value + torch.tensor(saved["value"]).to(metric.value)
+    count = torch.tensor(saved["count"]).to(metric.cumulated_batch_size)
+    metric.cumulated_batch_size = metric.cumulated_batch_size + count
+
+
+def _features(pl_module: LightningModule) -> dict[str, Any]:
+    knn = getattr(pl_module, "knn", None)
+    if not getattr(pl_module, _SWITCH, False) or knn is None or not knn.train_features:
+        return {}
+    if sum(t.numel() * t.element_size() for t in knn.train_features) > _LIMIT:
+        return {"incomplete": True}
+    return {"bank": {name: torch.cat(list(getattr(knn, name))).cpu() for name in _BANK}}

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""``init_from``: the weights of a checkpoint, and nothing else of it, at the start of a new run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.evaluation.layouts import backbone_weights
+from mixmask_solo.evaluation.pretrained import read_pretrained
+from mixmask_solo.evaluation.strict import load_strictly
+
+__all__ = ["initialise"]
+
+log = logging.getLogger(__name__)
+_BACKBONE = "backbone."
+
+
+def initialise(model: Any, path: str) -> None:
+    """Loads weights into a method, in place; step, schedule, optimiser and queue start anew.
+
+    The backbone has to be there, whole, in any layout that a probe reads. Heads are loaded where
+    the file has them with the same shapes. A momentum network that the file does not hold starts
+    as a copy of the online one. What was taken, and what is new, is logged in one line.
+
+    Args:
+        model: a method of either host.
+        path: checkpoint file, or folder of a run.
+
+    Raises:
+        ConfigError: for a file without a backbone that fits.
+    """
+    try:
+        pretrained = read_pretrained(path)
+    except ConfigError as error:
+        raise ConfigError(f"init_from: {error}") from error
+    what = f"init_from '{pretrained.path}' does not fit the backbone of this configuration"
+    own = any(name.startswith(_BACKBONE) for name in pretrained.state)
+    backbone = _under(_BACKBONE, pretrained.state) if own else backbone_weights(pretrained.state)
+    expected = model.backbone.state_dict()
+    load_strictly(
+        model.backbone,
+        {name: tensor for name, tensor in backbone.items() if name in expected or own},
+        what,
+        "set backbone.name, kwargs and stem to those it was trained with",
+    )
+    taken = ["backbone"]
+    if own:
+        taken += [name for name in _children(model) if _load_child(model, name, pretrained.state)]
+    for online, momentum in getattr(model, "momentum_pairs", ()):
+        name = next(n for n, module in model.named_modules() if module is momentum)
+        if name not in taken:
+            momentum.load_state_dict(online.state_dict())
+    new = [name for name in _children(model) if name not in taken and "momentum" not in name]
+    log.info(
+        "init_from '%s': weights of %s%s",
+        *(pretrained.path, ", ".join(taken), f"; new: {', '.join(new)}" if new else ""),
+    )
+
+
+def _children(model: Any) -> list[str]:
+    """Networks beside the backbone that hold weights."""
+    names = [name for name, child in model.named_children() if child.state_dict()]
+    return [name for name in names if name != "backbone"]
+
+
+def _load_child(model: Any, name: str, state: Mapping[str, Tensor]) -> bool:
+    child, weights = getattr(model, name), _under(f"{name}.", state)
+    expected = child.state_dict()
+    fits = weights.keys() == expected.keys() and all(
+        weights[key].shape == expected[key].shape for key in expected
+    )
+    if fits:
+        child.load_state_dict(weights)
+    return fits
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}

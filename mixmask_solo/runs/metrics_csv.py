@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""``metrics.csv``: one file a run, however often the run was interrupted."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from mixmask_solo.records.files import temporary_name
+
+__all__ = ["METRICS", "MetricsCSV"]
+
+METRICS = "metrics.csv"
+_FIRST = ("step", "epoch")
+
+Row = dict[str, str]
+
+
+class MetricsCSV(Logger):
+    """Appends a row whenever something is logged, and has it in the file at once.
+
+    Lightning's own logger keeps a hundred steps in memory, which a killed run loses, and begins a
+    new file when a run is resumed. This one goes on in the file: rows of steps that the checkpoint
+    does not know are dropped, since the resumed run writes them again.
+
+    Args:
+        directory: folder of the run.
+        first_step: optimiser steps that are done already.
+    """
+
+    def __init__(self, directory: Path, first_step: int = 0) -> None:
+        super().__init__()
+        self.path = directory / METRICS
+        self.first_step = first_step
+        self._columns: list[str] | None = None
+        self._last: Row = {}
+
+    @property
+    def name(self) -> str:
+        """Of the logger; names no folder."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """None: there is one file."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """They are in ``args.json``."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Appends a row; the very row that was written last is not written twice.
+
+        Args:
+            metrics: name to value, ``epoch`` among them.
+            step: optimiser step they belong to, from 0.
+
+        Raises:
+            OSError: when the file cannot be written.
+        """
+        row = {"step": str(step), **{name: str(value) for name, value in metrics.items()}}
+        if self._columns is None:
+            self._begin()
+        assert self._columns is not None
+        if row == self._last:
+            return
+        new = [name for name in row if name not in self._columns]
+        if new:
+            rows = _read(self.path)
+            self._columns += sorted(new)
+            _write(self.path, self._columns, [*rows, row])
+        else:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
+        self._last = row
+
+    def _begin(self) -> None:
+        """Drops what a checkpoint does not know of, torn last line included."""
+        rows = [r for r in _read(self.path) if _step(r) < self.first_step]
+        known = dict.fromkeys((*_FIRST, *(name for row in rows for name in row if row[name])))
+        columns = _header(self.path)
+        self._columns = [c for c in (columns or _FIRST) if c in known]
+        if rows:
+            self._last = {name: cell for name, cell in rows[-1].items() if cell}
+            _write(self.path, self._columns, rows)
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+def _step(row: Row) -> float:
+    try:
+        return float(row["step"])
+    except (KeyError, TypeError, ValueError):
+        return float("inf")
+
+
+def _header(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [])
+
+
+def _read(path: Path) -> list[Row]:
+    """Whole rows; one that was being written when the process was killed is left out."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        text = file.read()
+    whole = text[: text.rfind("\n") + 1]
+    rows = list(csv.DictReader(whole.splitlines()))
+    return [row for row in rows if None not in row and None not in row.values()]
+
+
+def _write(path: Path, columns: list[str], rows: list[Row]) -> None:
+    temporary = temporary_name(path)
+    try:
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""Keeps ``result.json`` true from a run's first step to its end."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from mixmask_solo.data import Tolerance
+from mixmask_solo.records.files import read_json, write_json
+from mixmask_solo.records.result import RESULT, now, this_process, versions
+from mixmask_solo.runs.lock import acquire
+from mixmask_solo.runs.metrics_csv import MetricsCSV
+from mixmask_solo.runs.progress import Throughput
+from mixmask_solo.runs.readback import Readback
+from mixmask_solo.runs.run import Run
+
+__all__ = ["RunRecord"]
+
+log = logging.getLogger(__name__)
+_HEARTBEAT = 10.0  # seconds
+
+
+class RunRecord(Callback):
+    """Writes ``args.json`` and ``result.json``; stands before all callbacks that write.
+
+    Until training really begins, with the checkpoint loaded, nothing in the run's folder changes. A
+    run that is interrupted and resumed consists of pieces, each with its process, its steps and its
+    time; what is told of the run as a whole is told of all of them. A piece that was killed counts
+    up to its last heartbeat.
+
+    Args:
+        run: what is recorded; on other ranks it takes rank zero's folder over.
+        throughput: counts images and their time.
+        readback: holds the metrics.
+        tolerance: whose list of damaged images lies in the run's folder, too.
+        more: asked for further entries of the result.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        throughput: Throughput,
+        readback: Readback,
+        tolerance: Tolerance,
+        more: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.run = run
+        self.throughput = throughput
+        self.readback = readback
+        self.tolerance = tolerance
+        self.more = more
+        self.content: dict[str, Any] = {}
+        self._before: list[dict[str, Any]] = []
+        self._piece: dict[str, Any] = {}
+        self._born = time.perf_counter()
+        self._beaten = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """All ranks write to rank zero's folder."""
+        mine = (self.run.directory, self.run.id, self.run.checkpoint)
+        self.run.directory, self.run.id, checkpoint = trainer.strategy.broadcast(mine)
+        if checkpoint != self.run.checkpoint:
+            raise RuntimeError(
+                f"rank {trainer.global_rank} would go on from {self.run.checkpoint}, rank 0 from "
+                f"{checkpoint}: give resume_from_checkpoint instead of auto_resume"
+            )
+        self.tolerance.keep_in(self._damaged(trainer))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The run has begun: its folder is there, and says so."""
+        if not trainer.is_global_zero:
+            return
+        folder, run = self.run.directory, self.run
+        folder.mkdir(parents=True, exist_ok=True)
+        if run.lock is None:
+            run.lock = acquire(folder)
+        for left in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        self._before = self._earlier()
+        self._piece = {"started": now(), **this_process(), "first_step": trainer.global_step}
+        write_json(folder / "args.json", run.config)
+        self._write(trainer, "running")
+        for logger in trainer.loggers:
+            if not isinstance(logger, (MetricsCSV, CSVLogger, TensorBoardLogger)):
+                logger.log_hyperparams(run.config)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Now and then says that the run is alive."""
+        self._beat(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """The same while validating."""
+        self._beat(trainer)
+
+    def finish(self, trainer: Trainer, status: str, error: str = "") -> dict[str, Any]:
+        """Writes how the run ended.
+
+        Args:
+            trainer: the run's.
+            status: ``completed``, ``interrupted`` or ``failed``.
+            error: why it failed.
+
+        Returns:
+            The content of ``result.json``; empty where this process does not write it, or the run
+            never began.
+        """
+        if not self._piece:
+            self._leave_nothing(trainer)
+        if not self._piece or not self.run.directory.is_dir():
+            return {}
+        self._write(trainer, status, **({"error": error} if error else {}), **self.more())
+        return self.content
+
+    def _leave_nothing(self, trainer: Trainer) -> None:
+        """A new run that failed before its first step has no folder."""
+        if self.run.checkpoint is None:
+            self._damaged(trainer).unlink(missing_ok=True)
+            with suppress(OSError):  # there is none, or something of another rank in it
+                self.run.directory.rmdir()
+
+    def _damaged(self, trainer: Trainer) -> Path:
+        return self.run.directory / f".damaged-{trainer.global_rank}.jsonl"
+
+    def _beat(self, trainer: Trainer) -> None:
+        if self._piece and time.perf_counter() - self._beaten >= _HEARTBEAT:
+            self._write(trainer, "running")
+
+    def _write(self, trainer: Trainer, status: str, **more: Any) -> None:
+        self._beaten = time.perf_counter()
+        piece = self._piece | {
+            "ended": now(),
+            "status": status,
+            "steps": trainer.global_step - self._piece["first_step"],
+            "images": self.throughput.images,
+            "train_seconds": round(self.throughput.seconds, 3),
+            "wall_seconds": round(self._beaten - self._born, 3),
+        }
+        pieces = [*self._before, piece]
+        images, seconds, wall = (
+            sum(p[key] for p in pieces) for key in ("images", "train_seconds", "wall_seconds")
+        )
+        told = self.run.told()
+        self.content = {
+            "id": told.pop("id"),
+            "status": status,
+            "process": this_process(),
+            "heartbeat": now(),
+            **self.readback.told(),
+            "wall_seconds": round(wall, 3),
+            "images_per_second": round(images / seconds, 2) if seconds else 0.0,
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            **more,
+            "pieces": pieces,
+            "seed": self.run.cfg.get("seed"),
+            "versions": versions(),
+            **{key: told[key] for key in ("processes", "host", "data", "config")},
+        }
+        write_json(self.run.directory / RESULT, self.content)
+
+    def _earlier(self) -> list[dict[str, Any]]:
+        """Pieces of this run before this one, in its own folder or as its checkpoint tells."""
+        found = read_json(self.run.directory / RESULT).get("pieces") or self.throughput.before
+        return [{**p, "status": "killed"} if p["status"] == "running" else p for p in found]

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""Where a run begins: anew, from a checkpoint that is named, or from what ``auto_resume`` finds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.records.checkpoints import LAST, META, read_checkpoint
+from mixmask_solo.records.files import read_json
+from mixmask_solo.records.result import RESULT
+from mixmask_solo.runs.compare import differences
+from mixmask_solo.runs.contradictions import Completed, refuse_contradictions
+from mixmask_solo.runs.lock import acquire
+from mixmask_solo.runs.run import Run
+
+__all__ = ["locate"]
+
+log = logging.getLogger(__name__)
+
+
+def locate(run: Run, *, complete: Completed, writes: bool) -> None:
+    """Sets ``directory``, ``checkpoint`` and what belongs to them for a run that goes on.
+
+    Nothing is written. The folder of a run that goes on is locked; a new run's folder does not
+    exist yet.
+
+    Args:
+        run: with a fresh folder's name; changed in place.
+        complete: fills defaults that a stored configuration lacks.
+        writes: whether this process is the one that writes.
+
+    Raises:
+        ConfigError: for a checkpoint that cannot be used or contradicts the configuration, and
+            where another process is at the same run.
+    """
+    cfg = run.cfg
+    if cfg.resume_from_checkpoint:
+        path = Path(cfg.resume_from_checkpoint)
+        content = read_checkpoint(path)
+        refuse_contradictions(run, content, path, complete)
+        _go_on(run, path, content, _own_folder(path, content), writes)
+    elif cfg.auto_resume.enabled:
+        found = _find(run, run.directory.parent, writes)
+        if found:
+            log.info("auto_resume: going on with %s", found[0])
+            _go_on(run, *found, found[0].parent, writes)
+
+
+def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None, writes: bool) -> None:
+    run.checkpoint, run.steps = path, int(content["global_step"])
+    done = epochs_done(content)
+    run.finished = done >= int(run.cfg.max_epochs)
+    if own is not None:
+        run.directory, run.id = own, content[META]["id"]
+        if writes and run.lock is None and not run.finished:
+            run.lock = acquire(own)
+    if run.finished:
+        log.info(
+            "nothing is left to do: '%s' has %d of max_epochs=%d epochs; raise max_epochs, or "
+            "start a new run",
+            *(path, done, int(run.cfg.max_epochs)),
+        )
+
+
+def epochs_done(content: dict[str, Any]) -> int:
+    """Whole epochs that a checkpoint has behind it."""
+    return int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
+def _own_folder(path: Path, content: dict[str, Any]) -> Path | None:
+    """The folder of the run that wrote this checkpoint, if going on from it loses nothing there."""
+    folder = path.absolute().parent
+    mine = (content.get(META) or {}).get("id")
+    if mine is None or read_json(folder / RESULT).get("id") != mine:
+        log.info("'%s' does not lie in its run's folder: going on in a new one", path)
+        return None
+    last = folder / LAST
+    if last.is_file() and not last.samefile(path):
+        try:
+            newer = read_checkpoint(last)["global_step"] > content["global_step"]
+        except ConfigError:
+            newer = False
+        if newer:
+            log.info("'%s' is older than %s: going on in a new folder", path, LAST)
+            return None
+    return folder
+
+
+def _find(run: Run, root: Path, writes: bool) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of the newest run under ``root`` that is this very one."""
+    for folder in _newest_first(root, float(run.cfg.auto_resume.max_hours)):
+        record = read_json(folder / RESULT)
+        if not _is_same(run, record):
+            continue
+        if writes and record.get("status") != "completed":
+            run.lock = acquire(folder)
+        found = _newest_readable(folder, record["id"])
+        if found:
+            return found
+        if run.lock is not None:
+            run.lock.release()
+            run.lock = None
+    return None
+
+
+def _newest_first(root: Path, max_hours: float) -> list[Path]:
+    """Folders of runs, by when they last wrote something."""
+
+    def age(folder: Path) -> float:
+        files = [folder / RESULT, folder / LAST]
+        return max((f.stat().st_mtime for f in files if f.is_file()), default=0.0)
+
+    oldest = time.time() - 3600 * max_hours
+    folders = {p.parent: age(p.parent) for p in root.glob(f"*/{RESULT}")}
+    return sorted((f for f in folders if folders[f] >= oldest), key=lambda f: -folders[f])
+
+
+def _is_same(run: Run, record: dict[str, Any]) -> bool:
+    told = run.told()
+    if any(record.get(key) != told[key] for key in ("processes", "host", "data")):
+        return False
+    return "id" in record and not differences(record.get("config") or {}, told["config"])
+
+
+def _newest_readable(folder: Path, run_id: str) -> tuple[Path, dict[str, Any]] | None:
+    """``last.ckpt``, or where it is damaged the newest checkpoint of the run that is not."""
+    for path in _by_age(folder):
+        try:
+            content = read_checkpoint(path)
+        except ConfigError as error:
+            log.warning("auto_resume: %s; trying an older one", error)
+            continue
+        if (content.get(META) or {}).get("id") == run_id and "optimizer_states" in content:
+            return path, content
+    return None
+
+
+def _by_age(folder: Path) -> Iterator[Path]:
+    numbered = [p for p in folder.glob("*.ckpt") if p.name != LAST]
+    last = folder / LAST
+    if last.is_file():
+        yield last
+    yield from sorted(numbered, key=lambda p: -p.stat().st_mtime)
