@@ -18,6 +18,7 @@ _FREE = (
     "dali.prefetch",
     "dali.verify",
     "data.download",
+    "data.num_classes",  # compared with the images themselves
     "data.num_workers",
     "data.resident_on",
     "devices",  # counted, with num_nodes, as processes
@@ -36,20 +37,24 @@ _FREE = (
 # What takes effect on a resumed run as it would on a new one, so that it may change.
 _APPLIED = (
     "benchmark",
+    "data.root",  # the images themselves are compared
+    "data.train_path",
+    "data.val_path",
     "detect_anomaly",
     "deterministic",
     "limit_val_batches",
     "max_epochs",
     "max_time",
+    "name",
     "precision",
     "strategy",
 )
 # Told first: what follows from these differs, too.
 _FIRST = (
-    *("method", "backbone", "method_kwargs", "data.dataset"),
-    *("processes", "optimizer.batch_size", "accumulate_grad_batches"),
+    *("method", "backbone", "method_kwargs.mixmask", "method_kwargs.unmix", "method_kwargs"),
+    *("data.dataset", "processes", "optimizer.batch_size", "accumulate_grad_batches"),
+    *("optimizer.name", "optimizer.lr"),
 )
-_ABSENT = object()
 
 
 class Difference(NamedTuple):
@@ -74,14 +79,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
         Differences, those that cause others first. Learning rates are per 256 images, as the user
         gives them.
     """
-    a, b = (dict(_flat(_unscaled(config))) for config in (old, new))
-    keys = [k for k in a.keys() | b.keys() if not _under(k, _FREE)]
-    found = [
-        Difference(k, a.get(k), b.get(k))
-        for k in sorted(keys)
-        if a.get(k, _ABSENT) != b.get(k, _ABSENT)
-    ]
-    return sorted(found, key=lambda d: (not _under(d.key, _FIRST), d.key))
+    found = [d for d in _walk(_unscaled(old), _unscaled(new), "") if not _under(d.key, _FREE)]
+    return sorted(found, key=lambda d: (_place(d.key), d.key))
 
 
 def is_applied(key: str) -> bool:
@@ -89,16 +88,20 @@ def is_applied(key: str) -> bool:
     return _under(key, _APPLIED)
 
 
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(node, (list, tuple)) and any(isinstance(item, Mapping) for item in node):
-        yield f"{prefix}.length", len(node)
-        for i, item in enumerate(node):
-            yield from _flat(item, f"{prefix}[{i}]")
-    elif node is not None:
-        yield prefix, list(node) if isinstance(node, tuple) else node
+def _place(key: str) -> int:
+    return next((i for i, first in enumerate(_FIRST) if _under(key, (first,))), len(_FIRST))
+
+
+def _walk(old: Any, new: Any, key: str) -> Iterator[Difference]:
+    """Every difference, once: where a whole block is absent from one side, the block."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted(old.keys() | new.keys()):
+            yield from _walk(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, pair in enumerate(zip(old, new, strict=True)):
+            yield from _walk(*pair, f"{key}[{i}]")
+    elif old != new:
+        yield Difference(key, old, new)
 
 
 def _under(name: str, keys: tuple[str, ...]) -> bool:

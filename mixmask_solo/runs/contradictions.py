@@ -50,7 +50,10 @@ def refuse_contradictions(
         old = complete(old)
         before = {**old, "processes": told.get("processes") or _processes(old)}
         for found in differences(before, {**run.config, "processes": run.processes}):
-            _judge(run, found, path)
+            if found.key == "init_from" and found.new is None:
+                run.cfg.init_from = found.old  # how it began remains true
+            else:
+                _judge(run, found, path)
     if told.get("host", run.host) != run.host:
         raise _error(run, path, Difference("host", told["host"], run.host))
     _compare_data(run, told.get("data") or {}, path)
@@ -73,9 +76,11 @@ def _judge(run: Run, found: Difference, path: Path) -> None:
 
 def _error(run: Run, path: Path, found: Difference) -> ConfigError:
     key, new, old = _shown(found)
+    was = "without it" if found.old is None else f"with {old}"
+    right = f"leave {key} out" if found.old is None else f"give {key}={old}"
     return ConfigError(
-        f"{key} is {new}, but checkpoint '{path}' was made with {old}, and resuming would not "
-        f"change that: give {key}={old}, or {_instead(run)}"
+        f"{key} is {new}, but checkpoint '{path}' was made {was}, and resuming would not "
+        f"change that: {right}, or {_instead(run)}"
     )
 
 
@@ -84,9 +89,14 @@ def _instead(run: Run) -> str:
     return "take its weights into a new run with init_from" if pretrains else "start a new run"
 
 
-def _shown(found: Difference) -> tuple[str, Any, Any]:
-    new, old = ("not set" if value is None else value for value in (found.new, found.old))
-    return found.key, new, old
+def _shown(found: Difference) -> tuple[str, str, str]:
+    return found.key, _text(found.new), _text(found.old)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k}: {_text(v)}' for k, v in value.items() if v is not None)}}}"
+    return "not set" if value is None else str(value)
 
 
 def _processes(config: dict[str, Any]) -> int:

@@ -22,7 +22,9 @@ from mixmask_solo.runs.lifecycle import Lifecycle
 from mixmask_solo.runs.trainer import trainer_keys
 from mixmask_solo.strategies import BLOCKS, build_strategies, fill_blocks
 
-__all__ = ["pretrain", "resolve"]
+__all__ = ["completed", "pretrain", "resolve"]
+
+_DERIVED = ("num_large_crops", "num_small_crops")  # keys of `data` that resolving adds
 
 
 def resolve(cfg: DictConfig) -> DictConfig:
@@ -65,7 +67,7 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
         data,
         Path(cfg.checkpoint.dir) / str(cfg.method),
         host=load(cfg.host).name,
-        complete=_completed,
+        complete=completed,
         callbacks=[EmbeddingStd()],
     )
     if life.finished:
@@ -79,14 +81,17 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     return life.fit(model, data)
 
 
-def _completed(stored: dict[str, Any]) -> dict[str, Any]:
+def completed(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration with the defaults that its version did not write down."""
+    data = {k: v for k, v in (stored.get("data") or {}).items() if k not in _DERIVED}
     try:
-        again = plain(resolve(OmegaConf.create(stored)))
+        written = {**stored, "data": data, "resume_from_checkpoint": None}
+        again = plain(resolve(OmegaConf.create(written)))
     except ConfigError:  # of solo-learn alone, or of another machine: compared as it is
         return stored
     # resolving scales the learning rates, which in a stored configuration are scaled already
-    return {**again, "optimizer": {**again["optimizer"], **stored.get("optimizer", {})}}
+    optimizer = {**again["optimizer"], **stored["optimizer"]}
+    return {**again, "optimizer": optimizer, "data": {**again["data"], **stored["data"]}}
 
 
 def _method(cfg: DictConfig) -> type[Any]:

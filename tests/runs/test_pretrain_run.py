@@ -9,88 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.checkpoints import LAST, read_checkpoint
-from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
+from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.readback import NonFiniteLoss
-
-HEADS = {
-    "simclr": {"proj_hidden_dim": 32, "proj_output_dim": 16, "temperature": 0.2},
-    "mocov2": {
-        "projector": "linear",
-        "proj_output_dim": 16,
-        "temperature": 0.1,
-        "queue_size": 64,
-        "symmetric": True,
-        "bn_splits": 4,
-    },
-    "mocov2plus": {
-        "proj_hidden_dim": 32,
-        "proj_output_dim": 16,
-        "temperature": 0.2,
-        "queue_size": 64,
-    },
-    "byol": {"proj_hidden_dim": 32, "proj_output_dim": 16, "pred_hidden_dim": 32},
-    "simsiam": {"proj_hidden_dim": 32, "proj_output_dim": 16, "pred_hidden_dim": 16},
-}
-
-
-def config(folder: Path, method: str = "simclr", **more: Any) -> DictConfig:
-    base = {
-        "name": "tiny",
-        "method": method,
-        "host": "builtin",
-        "backbone": {"name": "resnet10t"},
-        "method_kwargs": {
-            **HEADS[method],
-            "mixmask": {"grid_size": 2, "partner": "random", "per_sample": True},
-        },
-        "data": {"dataset": "digits", "num_workers": 0},
-        "augmentations": [
-            {
-                "crop_size": 32,
-                "num_crops": 2,
-                "rrc": {"enabled": True, "crop_min_scale": 0.5, "crop_max_scale": 1.0},
-            }
-        ],
-        "optimizer": {
-            "name": "sgd",
-            "batch_size": 16,
-            "lr": 0.1,
-            "classifier_lr": 0.1,
-            "weight_decay": 1e-4,
-        },
-        "scheduler": {"name": "warmup_cosine", "warmup_epochs": 1},
-        "checkpoint": {"enabled": True, "dir": str(folder)},
-        "max_epochs": 3,
-        "accelerator": "cpu",
-        "devices": 1,
-        "limit_train_batches": 3,
-        "limit_val_batches": 1,
-    }
-    if method in ("byol", "mocov2plus"):
-        base["momentum"] = {"base_tau": 0.9, "final_tau": 1.0}
-    return OmegaConf.merge(base, OmegaConf.create(more))  # type: ignore[return-value]
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = read_checkpoint(path)["state_dict"]
-    return state
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int) -> None:
-    """Requests a stop the way a signal does, at one exact batch."""
-    original = InterruptSaver.on_train_batch_start
-
-    def hook(self: InterruptSaver, trainer: Any, module: Any, data: Any, batch_idx: int) -> None:
-        if (trainer.current_epoch, batch_idx) == (epoch, batch):
-            self.requested = True
-        original(self, trainer, module, data, batch_idx)
-
-    monkeypatch.setattr(InterruptSaver, "on_train_batch_start", hook)
+from support.tiny import HEADS, config, crash_at, interrupted, weights
 
 
 @pytest.mark.parametrize("method", sorted(HEADS))
@@ -120,12 +44,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     method: str, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = pretrain(config(tmp_path / "a", method))
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, epoch=1, batch=batch)
-        with pytest.raises(Interrupted) as stop:
-            pretrain(config(tmp_path / "b", method))
-    assert stop.value.checkpoint is not None
-    resumed = pretrain(config(tmp_path / "b", method, resume_from_checkpoint=stop.value.checkpoint))
+    saved = interrupted(monkeypatch, config(tmp_path / "b", method), batch=batch)
+    resumed = pretrain(config(tmp_path / "b", method, resume_from_checkpoint=str(saved)))
     assert resumed["steps"] == straight["steps"] == 9
     a, b = (weights(Path(r["directory"]) / LAST) for r in (straight, resumed))
     assert a.keys() == b.keys()
@@ -137,14 +57,9 @@ def test_a_crash_resumes_from_the_last_epoch_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = pretrain(config(tmp_path / "a", "byol"))
-
-    def crash(self: Any, trainer: Any, module: Any, data: Any, batch_idx: int) -> None:
-        if (trainer.current_epoch, batch_idx) == (2, 1):
-            raise RuntimeError("power cut")
-
     again = config(tmp_path / "b", "byol", auto_resume={"enabled": True})
     with monkeypatch.context() as patch:
-        patch.setattr(InterruptSaver, "on_train_batch_start", crash)
+        crash_at(patch, 2, 1)
         with pytest.raises(RuntimeError, match="power cut"):
             pretrain(again)
     resumed = pretrain(again)
@@ -157,10 +72,7 @@ def test_auto_resume_refuses_another_configuration_and_finished_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on = {"auto_resume": {"enabled": True}}
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, epoch=0, batch=1)
-        with pytest.raises(Interrupted):
-            pretrain(config(tmp_path, **on))
+    interrupted(monkeypatch, config(tmp_path, **on), epoch=0)
     other = config(tmp_path, max_epochs=1, **on)
     other.max_epochs = 3
     other.method_kwargs.mixmask.grid_size = 4
