@@ -91,7 +91,7 @@ class Lifecycle:
         )
         self.run.processes = self.trainer.world_size
         locate(self.run, complete=complete, writes=self.trainer.is_global_zero)
-        self.trainer.loggers = build_loggers(cfg, self.run.directory, self.run.steps)
+        self.record.loggers = build_loggers(cfg, self.run.directory, self.run.steps)
 
     @property
     def finished(self) -> bool:

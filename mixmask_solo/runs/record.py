@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from mixmask_solo.data import Tolerance
 from mixmask_solo.records.files import read_json, write_json
@@ -58,6 +58,7 @@ class RunRecord(Callback):
         self.readback = readback
         self.tolerance = tolerance
         self.more = more
+        self.loggers: list[Logger] = []  # get their trainer when the run begins: they make files
         self.content: dict[str, Any] = {}
         self._before: list[dict[str, Any]] = []
         self._piece: dict[str, Any] = {}
@@ -77,6 +78,7 @@ class RunRecord(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The run has begun: its folder is there, and says so."""
+        trainer.loggers = self.loggers
         if not trainer.is_global_zero:
             return
         folder, run = self.run.directory, self.run
@@ -90,7 +92,7 @@ class RunRecord(Callback):
         write_json(folder / "args.json", run.config)
         self._write(trainer, "running")
         for logger in trainer.loggers:
-            if not isinstance(logger, (MetricsCSV, CSVLogger, TensorBoardLogger)):
+            if not isinstance(logger, (MetricsCSV, TensorBoardLogger)):
                 logger.log_hyperparams(run.config)
 
     def on_train_batch_end(
