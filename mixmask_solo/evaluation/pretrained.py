@@ -81,6 +81,8 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     Raises:
         ConfigError: when there is none, it cannot be read, or it lacks that network.
     """
+    if evaluate not in ("online", "momentum"):
+        raise ConfigError(f"evaluate is {evaluate!r}: choose online or momentum")
     file = find_checkpoint(path)
     content = read_checkpoint(file, plain_weights=True)
     found = Pretrained(file, stored_config(content, file), content["state_dict"], {}, evaluate)

@@ -105,6 +105,8 @@ def test_a_file_without_the_momentum_projector(tmp_path: Path) -> None:
 def test_a_method_without_a_momentum_network(run_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no momentum network: set evaluate=online"):
         evaluate_knn(run_folder, evaluate="momentum", protocols=[Protocol()])
+    with pytest.raises(ConfigError, match=r"evaluate is 'ema': choose online or momentum"):
+        evaluate_knn(run_folder, evaluate="ema")
 
 
 def probe(folder: Path, checkpoint: Path, **more: Any) -> dict[str, Any]:
