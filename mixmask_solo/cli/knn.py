@@ -33,6 +33,8 @@ _OPTIONS = {
     "data.num_workers": "--num_workers",
     "backbone.name": "--backbone",
     "feature_type is": "--feature_type is",
+    "evaluate is": "--evaluate is",
+    "evaluate=": "--evaluate=",
     "device is": "--device is",
     "optimizer.batch_size": "--batch_size",
 }
@@ -58,6 +60,7 @@ def main() -> None:
             baselines=args.baselines,
             data=_data(args),
             backbone={"name": args.backbone} if args.backbone else None,
+            evaluate=args.evaluate,
             batch_size=args.batch_size,
             device=args.device,
             watch=_watch,
@@ -84,6 +87,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--k", type=_count, nargs="+", metavar="K", help="neighbours")
     parser.add_argument("--temperature", type=_positive, nargs="+", metavar="T", help="of votes")
     parser.add_argument("--feature_type", nargs="+", choices=("backbone", "projector"))
+    parser.add_argument(
+        "--evaluate",
+        choices=("online", "momentum"),
+        default="online",
+        help="whose features: the network that was trained, or the one that follows it",
+    )
     parser.add_argument("--distance_function", nargs="+", choices=("cosine", "euclidean"))
     parser.add_argument("--dataset", help="default: that of the pretraining")
     parser.add_argument("--train_data_path", metavar="DIR")
@@ -189,6 +198,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
 def _summary(result: dict[str, Any], out: Path) -> str:
     first = result["rows"][0]
     of = f"{first['features']}, {first['distance']}, k {first['k']}"
+    if result["evaluate"] == "momentum":
+        of = f"momentum network, {of}"
     others = "".join(f", {n} {result[n]:.2f} %" for n in ("untrained", "pixels") if n in result)
     return (
         f"k-NN {result['trained']:.2f} % ({of}){others} on {result['test_images']} images "

@@ -20,8 +20,9 @@ solo-learn's main_linear.py and reads the same files; every weight of the backbo
   mixmask-linear --config-path scripts/linear/digits --config-name sgd \\
       pretrained_feature_extractor=trained_models/simclr/NAME/last.ckpt
 
-  pretrained_feature_extractor   checkpoint of this package or of solo-learn, a file of mere
-                                 weights, or the folder of a run
+  pretrained_feature_extractor   checkpoint of this package or of solo-learn, MoCo, lightly, DINO,
+                                 a file of mere weights, or the folder of a run
+  evaluate=momentum              probe the momentum network instead of the online one
   backbone                       may be left out where the checkpoint knows it
   probe.features=cached          features of un-augmented images, computed once
   probe.init=normal              classifier starts from N(0, 0.01^2), bias 0

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.layouts import backbone_weights
+from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
 from mixmask_solo.evaluation.strict import load_strictly
 from mixmask_solo.host.builtin.backbones import build_backbone
@@ -26,7 +26,10 @@ _HEADS = ("fc.", "head.", "classifier.")  # classification layers of files that 
 
 
 def load_pretrained(
-    path: str | Path, backbone: Mapping[str, Any] | None = None, dataset: str | None = None
+    path: str | Path,
+    backbone: Mapping[str, Any] | None = None,
+    dataset: str | None = None,
+    evaluate: str = "online",
 ) -> nn.Module:
     """Reads a checkpoint and builds the backbone in it.
 
@@ -35,6 +38,7 @@ def load_pretrained(
         backbone: ``name``, ``kwargs``, ``stem``, ``stem_padding``; what is left out, or None, comes
             from the configuration stored with the checkpoint, which otherwise only has to agree.
         dataset: decides the stem where nothing else does.
+        evaluate: the network, ``online`` or ``momentum``.
 
     Returns:
         Module from ``(N, C, H, W)`` to ``(N, features)``, on the CPU.
@@ -42,7 +46,7 @@ def load_pretrained(
     Raises:
         ConfigError: when the file cannot be read, or holds another network than asked for.
     """
-    pretrained = read_pretrained(path)
+    pretrained = read_pretrained(path, evaluate)
     block = backbone_block(pretrained, backbone)
     network = new_backbone(pretrained, block, dataset)
     load_weights(network, pretrained, block)
@@ -62,7 +66,8 @@ def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> d
     stored = (pretrained.config or {}).get("backbone")
     wanted = {key: value for key, value in (given or {}).items() if value is not None}
     if not stored:
-        stored = {**wanted, **pretrained.told}
+        usual = {"stem_padding": pretrained.layout.usual_padding}
+        stored = {**usual, **wanted, **pretrained.told}
         if "name" not in stored:
             raise ConfigError(
                 f"backbone.name is missing: checkpoint '{pretrained.path}' does not say which "
@@ -107,16 +112,36 @@ def new_backbone(
         raise ConfigError(f"backbone {block['name']} cannot be built: {error}") from error
 
 
-def load_weights(backbone: nn.Module, pretrained: Pretrained, block: Mapping[str, Any]) -> None:
+def load_weights(
+    backbone: nn.Module, pretrained: Pretrained, block: Mapping[str, Any], who: str = ""
+) -> None:
     """Loads the checkpoint's backbone into ``backbone``, strictly.
 
+    Args:
+        backbone: the network, changed in place.
+        pretrained: the checkpoint.
+        block: the network's ``backbone`` block.
+        who: named it; for the error line.
+
     Raises:
-        ConfigError: naming the first tensor that does not fit.
+        ConfigError: naming the first tensors that do not fit, or hold no numbers.
     """
-    expected, given = backbone.state_dict(), backbone_weights(pretrained.state)
-    weights = {k: t for k, t in given.items() if k in expected or not k.startswith(_HEADS)}
-    what = f"checkpoint '{pretrained.path}' does not fit backbone {block['name']}"
-    load_strictly(backbone, weights, what, _hint(weights, expected))
+    expected, layout = backbone.state_dict(), pretrained.layout
+    own = plain_names(expected)  # a network may have parts that are called as wrappers are
+    weights, names = {}, {}
+    for plain, tensor in layout.weights.items():
+        name = own.get(plain, plain)
+        if name in expected or not name.startswith(_HEADS):
+            weights[name], names[name] = tensor, layout.names[plain]
+    load_strictly(
+        backbone,
+        weights,
+        names,
+        path=pretrained.path,
+        what=f"checkpoint '{pretrained.path}', read as {layout}, does not fit {block['name']}, "
+        f"{who or _who_named_it(pretrained)}",
+        hint=_hint(weights, expected, pretrained),
+    )
 
 
 def actual_stem(backbone: nn.Module) -> str:
@@ -127,9 +152,19 @@ def actual_stem(backbone: nn.Module) -> str:
     return "cifar" if isinstance(pool, nn.Identity) else "cifar_pool"
 
 
-def _hint(weights: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def _who_named_it(pretrained: Pretrained) -> str:
+    if (pretrained.config or {}).get("backbone"):
+        return "the network of its stored configuration"
+    return "the network its 'arch' names" if "name" in pretrained.told else "the network given"
+
+
+def _hint(weights: Mapping[str, Any], expected: Mapping[str, Any], pretrained: Pretrained) -> str:
+    if not any(name in expected for name in weights):
+        return "docs/methods.md lists the layouts that are understood"
     differ = [k for k in expected if k in weights and weights[k].shape != expected[k].shape]
     if differ == ["conv1.weight"]:
         small = weights["conv1.weight"].shape[-1] == 3
         return f"set backbone.stem={'cifar' if small else 'imagenet'}"
+    if (pretrained.config or {}).get("backbone") or "name" in pretrained.told:
+        return "name and weights are not of one network, use another file"
     return "set backbone.name (and kwargs) to the network it was trained with"

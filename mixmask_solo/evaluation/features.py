@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mixmask_solo.config import ConfigError
+
 __all__ = ["KINDS", "evaluating", "extract"]
 
 KINDS = ("backbone", "projector", "pixels")
@@ -41,12 +43,14 @@ def extract(
 
     Raises:
         ValueError: for an unknown kind, or a loader without images.
+        ConfigError: when features hold NaN or infinity, naming the kind and how many images.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ValueError(f"feature kind is {unknown[0]!r}: choose one of {', '.join(KINDS)}")
     device, total = torch.device(device), _length(loader)
     stores: dict[str, Tensor] = {}
+    lost: dict[str, Tensor] = {}
     labels = torch.empty(total, dtype=torch.int64, device=device)
     start = 0
     with evaluating(model, device), _autocast(device, dtype), torch.inference_mode():
@@ -57,11 +61,19 @@ def extract(
             for kind, rows in _read(model, x, kinds).items():
                 if kind not in stores:
                     stores[kind] = _store(total, rows)
+                    lost[kind] = torch.zeros((), dtype=torch.int64, device=rows.device)
                 stores[kind][start:end] = rows
+                lost[kind] += (~rows.isfinite()).any(1).sum()
             labels[start:end] = targets.to(device, non_blocking=True)
             start = end
     if start == 0:
         raise ValueError("there is no image to take features of")
+    for kind, count in lost.items():
+        if count:
+            raise ConfigError(
+                f"the {kind} features of {int(count)} of {start} images hold NaN or infinity: no "
+                "accuracy can be measured on them, use a checkpoint of a run that did not diverge"
+            )
     return {kind: store[:start] for kind, store in stores.items()}, labels[:start]
 
 

@@ -13,16 +13,23 @@ from torch import nn
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import listing
 from mixmask_solo.evaluation.backbone import backbone_block, load_weights, new_backbone
+from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.evaluation.strict import load_strictly
 from mixmask_solo.methods import get_methods
 
 __all__ = ["has_projector", "load_network"]
 
+_PROJECTORS = {"online": "projector.", "momentum": "momentum_projector."}
+
 
 def has_projector(pretrained: Pretrained) -> bool:
-    """Whether the checkpoint is of a method whose projector can be rebuilt."""
-    return bool(pretrained.config) and _name(pretrained) in _methods()
+    """Whether the checkpoint is of a method whose projector can be rebuilt.
+
+    With ``evaluate: momentum``, whether it holds that network's.
+    """
+    known = bool(pretrained.config) and _name(pretrained) in _methods()
+    return known and (pretrained.evaluate == "online" or bool(_projector(pretrained)))
 
 
 def load_network(
@@ -43,11 +50,7 @@ def load_network(
         ConfigError: when the checkpoint has no such projector, or holds another network.
     """
     if projector and not has_projector(pretrained):
-        known = listing(_methods())
-        raise ConfigError(
-            f"feature_type is projector: checkpoint '{pretrained.path}' is of method "
-            f"{_name(pretrained)}, only those of {known} have one here; choose backbone"
-        )
+        raise _no_projector(pretrained)
     block = backbone_block(pretrained, given.get("backbone"))
     with torch.random.fork_rng(devices=[]):
         # The backbone is the first thing a run draws, so either way untrained is its own start.
@@ -74,15 +77,35 @@ def _build(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
         ) from error
 
 
+def _no_projector(pretrained: Pretrained) -> ConfigError:
+    of = f"checkpoint '{pretrained.path}' is of method {_name(pretrained)}"
+    if _name(pretrained) in _methods():
+        return ConfigError(
+            f"feature_type is projector and evaluate is momentum: {of} and holds no "
+            "momentum_projector; choose backbone"
+        )
+    known = listing(_methods())
+    return ConfigError(
+        f"feature_type is projector: {of}, only those of {known} have one here; choose backbone"
+    )
+
+
+def _projector(pretrained: Pretrained) -> dict[str, str]:
+    """The file's names of the wanted projector's tensors by the projector's own."""
+    prefix = _PROJECTORS[pretrained.evaluate]
+    plain = plain_names(pretrained.state)
+    return {k.removeprefix(prefix): name for k, name in plain.items() if k.startswith(prefix)}
+
+
 def _load_projector(method: Any, pretrained: Pretrained) -> None:
-    weights = {
-        name.removeprefix("projector."): tensor
-        for name, tensor in pretrained.state.items()
-        if name.startswith("projector.")
-    }
-    what = f"checkpoint '{pretrained.path}' does not fit its method's projector"
+    names = _projector(pretrained)
     load_strictly(
-        method.projector, weights, what, "its configuration and its weights are not of one run"
+        method.projector,
+        {own: pretrained.state[name] for own, name in names.items()},
+        names,
+        path=pretrained.path,
+        what=f"checkpoint '{pretrained.path}' does not fit its method's projector",
+        hint="its configuration and its weights are not of one run",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.layouts import told_backbone
+from mixmask_solo.evaluation.layouts import Layout, backbone_layout, told_backbone
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint, stored_config
 
 __all__ = ["Pretrained", "find_checkpoint", "read_pretrained"]
@@ -25,12 +25,31 @@ class Pretrained(NamedTuple):
         config: the resolved configuration of its run, None where nothing tells it.
         state: every tensor by name.
         told: keys of a ``backbone`` block that the file itself tells, for want of a configuration.
+        evaluate: whose weights are meant, the ``online`` or the ``momentum`` network's.
     """
 
     path: Path
     config: dict[str, Any] | None
     state: dict[str, Tensor]
     told: Mapping[str, Any] = MappingProxyType({})
+    evaluate: str = "online"
+
+    @property
+    def layout(self) -> Layout:
+        """The backbone that is meant.
+
+        Raises:
+            ConfigError: when only the other network is there.
+        """
+        found = backbone_layout(self.state, self.evaluate)
+        if found is None:
+            has, other = (
+                ("a momentum network only", "momentum")
+                if self.evaluate == "online"
+                else ("no momentum network", "online")
+            )
+            raise ConfigError(f"checkpoint '{self.path}' holds {has}: set evaluate={other}")
+        return found
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -52,18 +71,19 @@ def find_checkpoint(path: str | Path) -> Path:
     return found[-1]
 
 
-def read_pretrained(path: str | Path) -> Pretrained:
-    """Reads a checkpoint of this package, solo-learn, the published code, or mere weights.
+def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
+    """Reads a checkpoint of this package, solo-learn, other code, or mere weights.
 
     Args:
         path: file or folder of a run.
+        evaluate: the network to be evaluated, ``online`` or ``momentum``.
 
     Raises:
-        ConfigError: when there is none, or it cannot be read.
+        ConfigError: when there is none, it cannot be read, or it lacks that network.
     """
+    if evaluate not in ("online", "momentum"):
+        raise ConfigError(f"evaluate is {evaluate!r}: choose online or momentum")
     file = find_checkpoint(path)
     content = read_checkpoint(file, plain_weights=True)
-    state = {name: t for name, t in content["state_dict"].items() if isinstance(t, Tensor)}
-    if not state:
-        raise ConfigError(f"checkpoint '{file}' holds no weights; use another one")
-    return Pretrained(file, stored_config(content, file), state, told_backbone(content, state))
+    found = Pretrained(file, stored_config(content, file), content["state_dict"], {}, evaluate)
+    return found._replace(told=told_backbone(content, found.layout))

@@ -62,6 +62,7 @@ def evaluate_knn(
     baselines: bool = False,
     data: Mapping[str, Any] | None = None,
     backbone: Mapping[str, Any] | None = None,
+    evaluate: str = "online",
     batch_size: int = 256,
     device: str = "auto",
     watch: Watch = iter,
@@ -74,6 +75,7 @@ def evaluate_knn(
         baselines: also measures the same network before its first step, and the raw pixels.
         data: keys of ``data`` that differ from the pretraining's.
         backbone: the network, where nothing beside the weights tells it.
+        evaluate: whose features, the ``online`` or the ``momentum`` network's.
         batch_size: images of one forward pass.
         device: ``auto``, ``cpu``, ``cuda``, ...
         watch: wraps each loader, for a progress bar.
@@ -82,13 +84,13 @@ def evaluate_knn(
         ``trained`` (with baselines also ``untrained`` and ``pixels``): top-1 in percent under the
         first protocol's first setting. ``rows``: every accuracy with ``network``, ``features``,
         ``distance``, ``k``, ``temperature``, ``acc1``, ``acc5``. Further: ``checkpoint``,
-        ``dataset``, ``train_images``, ``test_images``, ``seconds``, ``versions``.
+        ``evaluate``, ``dataset``, ``train_images``, ``test_images``, ``seconds``, ``versions``.
 
     Raises:
         ConfigError: for a checkpoint or data that cannot be used.
     """
     start = time.perf_counter()
-    pretrained = read_pretrained(checkpoint)
+    pretrained = read_pretrained(checkpoint, evaluate)
     if protocols is None:
         protocols = (SOLO_LEARN, MOCO) if has_projector(pretrained) else (SOLO_LEARN,)
     images = evaluation_data(pretrained, data or {}, batch_size)
@@ -150,6 +152,7 @@ def _rows(network: str, sets: _Sets, protocols: Sequence[Protocol]) -> list[dict
 def _facts(pretrained: Pretrained, images: ClassificationData, sets: _Sets) -> dict[str, Any]:
     return {
         "checkpoint": str(pretrained.path),
+        "evaluate": pretrained.evaluate,
         "dataset": images.block["dataset"],
         "train_images": len(sets.train[1]),
         "test_images": len(sets.test[1]),

@@ -13,7 +13,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.records.files import temporary_name
+from mixmask_solo.records.foreign import read_foreign, refuse_archives, unreadable
 from mixmask_solo.records.integrity import damage, is_sealed, seal
+from mixmask_solo.records.weights import with_state_dict
 
 __all__ = [
     "LAST",
@@ -32,7 +34,8 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
 
     Args:
         path: the file.
-        plain_weights: also takes a mere dict of tensors, which comes back as ``state_dict``.
+        plain_weights: also takes files of other code for their tensors, which come back as
+            ``state_dict`` wherever they lie; classes in such a file are passed over.
 
     Raises:
         ConfigError: when there is no such file, its checksums do not fit its content, or it is no
@@ -42,22 +45,21 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
     if not path.is_file():
         raise ConfigError(f"checkpoint '{path}' does not exist: check the path{_nearby(path)}")
     _refuse_damaged(path)
+    refuse_archives(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn or foreign file fails in many ways, all meaning the same
-        raise ConfigError(
-            f"checkpoint '{path}' cannot be read ({type(error).__name__}): it is damaged or no "
-            "PyTorch checkpoint of plain tensors; use another one"
-        ) from error
-    if plain_weights and _is_plain_weights(content):
-        return {"state_dict": dict(content)}
+        if not plain_weights:
+            raise unreadable(path, error) from error
+        content = read_foreign(path)
+    _refuse_cut(content, path)
+    if plain_weights:
+        return with_state_dict(content, path)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ConfigError(
             f"checkpoint '{path}' has no 'state_dict': expected a file written by "
             "mixmask-pretrain, solo-learn or Lightning"
         )
-    if META in content and content[META].get("sealed") and not is_sealed(path):
-        raise ConfigError(f"checkpoint '{path}' is damaged: its end is missing; use another one")
     return content
 
 
@@ -70,9 +72,10 @@ def _refuse_damaged(path: Path) -> None:
         raise ConfigError(f"checkpoint '{path}' is damaged: {found}; use another one")
 
 
-def _is_plain_weights(content: Any) -> bool:
-    named = isinstance(content, dict) and len(content) > 0
-    return named and all(isinstance(value, torch.Tensor) for value in content.values())
+def _refuse_cut(content: Any, path: Path) -> None:
+    told = content.get(META) if isinstance(content, dict) else None
+    if isinstance(told, dict) and told.get("sealed") and not is_sealed(path):
+        raise ConfigError(f"checkpoint '{path}' is damaged: its end is missing; use another one")
 
 
 def _nearby(path: Path) -> str:

@@ -10,14 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.layouts import backbone_weights
+from mixmask_solo.evaluation.backbone import load_weights
 from mixmask_solo.evaluation.pretrained import read_pretrained
-from mixmask_solo.evaluation.strict import load_strictly
 
 __all__ = ["initialise"]
 
 log = logging.getLogger(__name__)
-_BACKBONE = "backbone."
 
 
 def initialise(model: Any, path: str) -> None:
@@ -38,19 +36,12 @@ def initialise(model: Any, path: str) -> None:
         pretrained = read_pretrained(path)
     except ConfigError as error:
         raise ConfigError(f"init_from: {error}") from error
-    what = f"init_from '{pretrained.path}' does not fit the backbone of this configuration"
-    own = any(name.startswith(_BACKBONE) for name in pretrained.state)
-    backbone = _under(_BACKBONE, pretrained.state) if own else backbone_weights(pretrained.state)
-    expected = model.backbone.state_dict()
-    load_strictly(
-        model.backbone,
-        {name: tensor for name, tensor in backbone.items() if name in expected or own},
-        what,
-        "set backbone.name, kwargs and stem to those it was trained with",
-    )
+    try:
+        load_weights(model.backbone, pretrained, model.cfg.backbone, "which is backbone.name")
+    except ConfigError as error:
+        raise ConfigError(f"init_from: {error}") from error
     taken = ["backbone"]
-    if own:
-        taken += [name for name in _children(model) if _load_child(model, name, pretrained.state)]
+    taken += [name for name in _children(model) if _load_child(model, name, pretrained.state)]
     for online, momentum in getattr(model, "momentum_pairs", ()):
         name = next(n for n, module in model.named_modules() if module is momentum)
         if name not in taken:
@@ -69,7 +60,8 @@ def _children(model: Any) -> list[str]:
 
 
 def _load_child(model: Any, name: str, state: Mapping[str, Tensor]) -> bool:
-    child, weights = getattr(model, name), _under(f"{name}.", state)
+    child, prefix = getattr(model, name), f"{name}."
+    weights = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
     expected = child.state_dict()
     fits = weights.keys() == expected.keys() and all(
         weights[key].shape == expected[key].shape for key in expected
@@ -77,7 +69,3 @@ def _load_child(model: Any, name: str, state: Mapping[str, Tensor]) -> bool:
     if fits:
         child.load_state_dict(weights)
     return fits
-
-
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}

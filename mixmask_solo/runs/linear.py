@@ -103,7 +103,7 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     resolved.probe = asdict(probe)
     _refuse_contradictions(resolved)
     try:
-        pretrained = read_pretrained(resolved[_KEY])
+        pretrained = read_pretrained(resolved[_KEY], resolved.evaluate)
     except ConfigError as error:
         raise ConfigError(f"{_KEY}: {error}") from error
     resolved.backbone = backbone_block(pretrained, given)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -59,6 +60,31 @@ def test_the_folder_of_a_run_is_enough(run: Path) -> None:
     assert result["rows"][0]["k"] == 20
 
 
+def test_the_momentum_network_of_a_foreign_file(tmp_path: Path) -> None:
+    """DINO's code saves both networks, and the arguments of its command line as an object."""
+    torch.manual_seed(1)
+    content: dict[str, object] = {"args": argparse.Namespace(arch="x"), "epoch": 1}
+    for name in ("student", "teacher"):
+        state = timm.create_model("resnet10t", num_classes=0).state_dict()
+        content[name] = {f"module.backbone.{k}": v for k, v in state.items()}
+    torch.save(content, tmp_path / "checkpoint.pth")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mixmask_solo.cli.knn", "--evaluate", "momentum"),
+            *("--pretrained_checkpoint", str(tmp_path / "checkpoint.pth")),
+            *("--backbone", "resnet10t", "--dataset", "digits", "--num_workers", "0"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(momentum network, backbone" in done.stdout.strip().splitlines()[-1]
+    assert json.loads((tmp_path / "knn.json").read_text())["evaluate"] == "momentum"
+
+
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["mixmask-knn", *arguments])
     command.main()
@@ -100,6 +126,8 @@ def test_solo_learns_flags_make_a_grid(
         ("--pretrained_checkpoint_dir {run} --data_format dalli", "--data_format is 'dalli'"),
         ("--pretrained_checkpoint_dir {run} --feature_type projector", "choose backbone"),
         ("--pretrained_checkpoint_dir {run} --backbone resnet18", "holds a resnet10t"),
+        ("--pretrained_checkpoint_dir {run} --evaluate teacher", "choose from"),
+        ("--pretrained_checkpoint_dir {run} --evaluate momentum", "set --evaluate=online"),
         ("--pretrained_checkpoint_dir {run} --device quantum", "--device is 'quantum'"),
         ("--pretrained_checkpoint {run}/args.json", "cannot be read"),
         ("--pretrained_checkpoint_dir {empty}", "holds no *.ckpt"),

@@ -82,10 +82,18 @@ def seven(state: State) -> State:
     ("change", "message"),
     [
         (drop, r"layer3\.0\.conv1\.weight is not in the file \(119 of 120 names are\)"),
-        (add, r"the file also has layer5\.0\.weight"),
+        (add, r"the file also has backbone\.layer5\.0\.weight, which the network lacks"),
         (cut, r"layer2\.0\.conv1\.weight is 128x32x3x3 in the file, 128x64x3x3 in the network"),
         (seven, r"conv1\.weight is 64x3x7x7 .*; set backbone\.stem=imagenet"),
-        (lambda s: {f"x.{k}": v for k, v in s.items()}, r"\(0 of 120 names are\)"),
+        (
+            lambda s: {f"x.{k}": v for k, v in s.items()},
+            r"conv1\.weight is not in the file \(0 of 120 names are\), the file also has "
+            r"backbone\.x\.conv1\.weight, which the network lacks; docs/methods\.md",
+        ),
+        (
+            lambda s: drop(add(cut(s))),
+            r"128x32x3x3 .*layer3\.0\.conv1.*backbone\.layer5\.0\.weight",
+        ),
     ],
 )
 def test_every_name_is_accounted_for(
@@ -95,7 +103,23 @@ def test_every_name_is_accounted_for(
     with pytest.raises(ConfigError, match=message) as error:
         load_pretrained(path)
     assert "\n" not in str(error.value)
-    assert "does not fit backbone resnet18" in str(error.value)
+    assert (
+        "last.ckpt', read as the names under 'backbone.', does not fit resnet18, the network of "
+        "its stored configuration: "
+    ) in str(error.value)
+
+
+def test_a_misfit_says_who_named_the_network(tmp_path: Path) -> None:
+    state = drop(cifar_resnet().state_dict())
+    path = save(tmp_path, {f"module.{k}": v for k, v in add(state).items()}, "")
+    with pytest.raises(ConfigError) as error:
+        load_pretrained(path, {"name": "resnet18"}, "cifar10")
+    assert str(error.value) == (
+        f"checkpoint '{path}', read as names without a prefix, does not fit resnet18, the network "
+        "given: layer3.0.conv1.weight is not in the file (119 of 120 names are), the file also has "
+        "module.layer5.0.weight, which the network lacks; set backbone.name (and kwargs) to the "
+        "network it was trained with"
+    )
 
 
 def test_another_backbone_than_the_stored_one(tmp_path: Path) -> None:

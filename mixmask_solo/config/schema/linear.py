@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
@@ -23,6 +24,7 @@ class Linear(Running):
 
     Args:
         pretrained_feature_extractor: checkpoint whose backbone is probed.
+        evaluate: whose weights are taken, the online or the momentum network's (ours).
         backbone: what the checkpoint must hold; not needed where the checkpoint tells it.
         pretrain_method: for the records.
         finetune: trains the backbone too.
@@ -30,6 +32,7 @@ class Linear(Running):
     """
 
     pretrained_feature_extractor: str = option()
+    evaluate: Literal["online", "momentum"] = "online"
     backbone: Backbone | None = option(None, absent=True)
     pretrain_method: str | None = None
     data: LinearData = option()

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""A pickle module for ``torch.load`` that rebuilds tensors and containers and runs nothing else.
+
+A pickle may call whatever it can name. Here it can name the few functions that make tensors, and
+for everything else gets a class whose instances do nothing. Nothing it gets has attributes it could
+set: ``torch.load`` itself trusts some of them.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Inert", "Unpickler", "load"]
+
+
+class Inert(dict[Any, Any]):
+    """Stands for an instance of a class that is not loaded.
+
+    What a pickle does to such an instance has no effect, except that the items of a mapping are
+    kept: weights may lie in one.
+
+    Attributes:
+        origin: full name of the class, or function, it stands for.
+        is_module: whether that was a whole ``torch.nn.Module``.
+    """
+
+    __slots__ = ("is_module",)
+    origin = ""
+    dump_patches = False  # else torch.load may write a file, for a class of its old format
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
+        new = super().__new__(cls)
+        new.is_module = False
+        return new
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Takes whatever the class it stands for would have taken; a pickle may not call it."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.is_module = isinstance(state, dict) and "_parameters" in state
+
+    def append(self, *items: Any) -> None:
+        """Nothing."""
+
+    extend = add = append
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
+
+
+class _Ordered(OrderedDict[Any, Any]):
+    """Without the attributes that a pickle gives it, such as a state dict's ``_metadata``."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Function:
+    """A function that a pickle may call and not change."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> Any:
+        return self._call(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+    """``rest``: whether it requires gradients, hooks, metadata."""
+    rebuild = torch._utils._rebuild_tensor_v2
+    return rebuild(storage, offset, size, stride, False, OrderedDict(), *rest[2:])
+
+
+def _typed(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+    rebuild = torch._utils._rebuild_tensor_v3
+    return rebuild(storage, offset, size, stride, False, OrderedDict(), *rest[2:])
+
+
+def _parameter(data: Any, *rest: Any) -> Any:
+    return data
+
+
+def _with_attributes(function: Any, kind: Any, args: Any, *rest: Any) -> Any:
+    return function(*args)
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _Ordered,
+    ("torch", "Size"): _Function(torch.Size),
+    ("torch", "device"): _Function(torch.device),
+    ("torch._tensor", "_rebuild_from_type_v2"): _Function(_with_attributes),
+    ("torch._utils", "_rebuild_parameter"): _Function(_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Function(_parameter),
+    ("torch._utils", "_rebuild_tensor"): _Function(torch._utils._rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(_tensor),
+    ("torch._utils", "_rebuild_tensor_v3"): _Function(_typed),
+}
+
+
+class Unpickler(pickle.Unpickler):
+    """See the module; ``torch.load`` derives from it and resolves storages itself."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name in the file stands for; nothing is imported."""
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if module == "torch" and isinstance(torch.__dict__.get(name), torch.dtype):
+            return torch.__dict__[name]
+        # A module that does not exist: nobody shall look for the source of such a class.
+        body = {"__slots__": (), "__module__": "<file>", "origin": f"{module}.{name}"}
+        return type(name, (Inert,), body)
+
+
+def load(file: Any, **options: Any) -> Any:
+    """One object of an open file."""
+    return Unpickler(file, **options).load()
