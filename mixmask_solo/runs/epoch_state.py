@@ -35,6 +35,7 @@ class EpochState(Callback):
         self._sums: dict[str, dict[str, Any]] = {}
         self._bank: dict[str, Tensor] | None = None
         self._incomplete = False
+        self._loaded = False
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -54,6 +55,7 @@ class EpochState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keeps this rank's entry until the epoch goes on."""
+        self._loaded = True
         states = checkpoint.get(_KEY) or []
         state = states[trainer.global_rank] if trainer.global_rank < len(states) else {}
         self._sums = dict(state.get("sums") or {})
@@ -71,6 +73,21 @@ class EpochState(Callback):
             )
             setattr(pl_module, _SWITCH, False)
         self._bank = None
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts steps as the optimiser does, and forgets what the last step measured.
+
+        Lightning takes one step too many where a run goes on, and logs a value again with every
+        step that does not measure it.
+        """
+        loop: Any = trainer.fit_loop.epoch_loop
+        if self._loaded:
+            loop._batches_that_stepped = trainer.global_step
+            self._loaded = False
+        for metric in loop._results.values():
+            metric._forward_cache = None
 
     def on_train_batch_end(
         self,

@@ -74,15 +74,15 @@ class Lifecycle:
             images.tolerance,
             lambda: {**more(), **damage(images.tolerance, self.run.directory)},
         )
-        # Order matters: the record begins first; what is logged, read back and judged comes
-        # before what is saved.
+        # Order matters: the record begins before anything writes, and tells of images that are
+        # counted already; what is logged, read back and judged comes before what is saved.
         self.trainer = build_trainer(
             cfg,
             [
+                throughput,
                 self.record,
                 *callbacks,
                 EpochState(),
-                throughput,
                 readback,
                 ProgressReport(readback, throughput),
                 *([saver] if saver else []),
