@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -17,32 +16,22 @@ from mixmask_solo.data.sampler import EpochBatches
 
 __all__ = ["EpochLoader", "PlainLoader", "Resumable", "plain_loader", "worker_count"]
 
-_log = logging.getLogger(__name__)
-
 
 class Resumable:
     """Loaders that go on in mid-epoch, whoever decodes for them.
 
-    The trainer's own counters say where to go on. The state kept here only serves to notice a
-    checkpoint written with other batches; having one also tells Lightning that resuming is safe.
+    The trainer's own counters say where to go on, and a run compares whatever decides the batches
+    before it begins (runs/contradictions.py). Having a state tells Lightning that resuming is safe.
     """
 
     batches: EpochBatches
 
     def state_dict(self) -> dict[str, int]:
-        """What decides the batches."""
-        drawn = self.batches
-        images = drawn.batch_size * drawn.world
-        return {"seed": drawn.seed, "images": len(drawn.source), "global_batch": images}
+        """Nothing is needed."""
+        return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Compares a checkpoint's batches with these."""
-        now = self.state_dict()
-        other = [
-            f"{key} {state.get(key)} -> {now[key]}" for key in now if state.get(key) != now[key]
-        ]
-        if other:
-            _log.warning("the rest of this epoch has other batches: %s", ", ".join(other))
+        """Nothing is needed."""
 
 
 class EpochLoader(Resumable, DataLoader[Any]):

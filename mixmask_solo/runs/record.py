@@ -139,7 +139,7 @@ class RunRecord(Callback):
 
     def _leave_nothing(self, trainer: Trainer) -> None:
         """A new run that failed before its first step has no folder."""
-        if self.run.checkpoint is None:
+        if not (self.run.directory / RESULT).exists():
             self._damaged(trainer).unlink(missing_ok=True)
             with suppress(OSError):  # there is none, or something of another rank in it
                 self.run.directory.rmdir()

@@ -45,10 +45,7 @@ def locate(run: Run, *, complete: Completed, writes: bool) -> None:
         refuse_contradictions(run, content, path, complete)
         _go_on(run, path, content, _own_folder(path, content), writes)
     elif cfg.auto_resume.enabled:
-        found = _find(run, run.directory.parent, writes)
-        if found:
-            log.info("auto_resume: going on with %s", found[0])
-            _go_on(run, *found, found[0].parent, writes)
+        _join(run, writes)
 
 
 def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None, writes: bool) -> None:
@@ -91,9 +88,9 @@ def _own_folder(path: Path, content: dict[str, Any]) -> Path | None:
     return folder
 
 
-def _find(run: Run, root: Path, writes: bool) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint of the newest run under ``root`` that is this very one."""
-    for folder in _newest_first(root, float(run.cfg.auto_resume.max_hours)):
+def _join(run: Run, writes: bool) -> None:
+    """Goes on with the newest run beside this one's folder that is this very one, if there is."""
+    for folder in _newest_first(run.directory.parent, float(run.cfg.auto_resume.max_hours)):
         record = read_json(folder / RESULT)
         if not _is_same(run, record):
             continue
@@ -101,11 +98,12 @@ def _find(run: Run, root: Path, writes: bool) -> tuple[Path, dict[str, Any]] | N
             run.lock = acquire(folder)
         found = _newest_readable(folder, record["id"])
         if found:
-            return found
-        if run.lock is not None:
-            run.lock.release()
-            run.lock = None
-    return None
+            log.info("auto_resume: going on with %s", found[0])
+            _go_on(run, *found, folder, writes)
+        else:
+            log.info("auto_resume: %s was stopped before its first checkpoint: anew", folder)
+            run.directory, run.id = folder, record["id"]
+        return
 
 
 def _newest_first(root: Path, max_hours: float) -> list[Path]:

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import logging
-
 import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import build_pretrain, loading
+from mixmask_solo.data import loading
 from mixmask_solo.data.loading import worker_count
 
 
@@ -27,13 +25,3 @@ def test_a_number_is_taken_as_it_is():
 def test_other_settings_are_refused(setting):
     with pytest.raises(ConfigError, match=r"data\.num_workers is"):
         worker_count(setting)
-
-
-def test_a_checkpoint_of_other_batches_is_noticed(views_cfg, caplog):
-    loader = build_pretrain(views_cfg({"dataset": "digits"}, 16)).train_dataloader()
-    state = loader.state_dict()
-    with caplog.at_level(logging.WARNING, logger=loading.__name__):
-        loader.load_state_dict(state)
-        assert caplog.records == []
-        loader.load_state_dict(state | {"global_batch": 32})
-    assert "global_batch 32 -> 16" in caplog.text

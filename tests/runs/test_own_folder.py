@@ -153,6 +153,22 @@ def test_auto_resume_falls_back_to_the_newest_readable_checkpoint_and_says_so(
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = pretrain(config(tmp_path / "straight"))
+    with monkeypatch.context() as patch:
+        crash_at(patch, 0, 1)
+        with pytest.raises(RuntimeError):
+            pretrain(config(tmp_path, **AUTO))
+    [folder] = (tmp_path / "simclr").iterdir()
+    done = pretrain(config(tmp_path, **AUTO))
+    assert Path(done["directory"]) == folder
+    assert [p["first_step"] for p in done["pieces"]] == [0, 0]
+    a, b = (weights(Path(r["directory"]) / LAST) for r in (straight, done))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
 def test_a_failure_before_the_first_step_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
