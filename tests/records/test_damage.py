@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from mixmask_solo.data import ImageError
+from mixmask_solo.data import ImageError, Tolerance
+from mixmask_solo.data import tolerance as tolerance_module
 from mixmask_solo.records.damage import LIST
 from mixmask_solo.runs.pretrain import pretrain
+from support.tiny import crash_at
 
 BROKEN = ("a/1.png", "b/0.png")
 
@@ -34,7 +38,7 @@ def cfg(tmp_path):
     for i in range(4):  # of this one whole batch of validation
         (tmp_path / "images" / "val" / "a" / f"{i}.png").write_bytes(b"")
 
-    def make(**data):
+    def make(resume=None, **data):
         heads = {"proj_hidden_dim": 16, "proj_output_dim": 8, "temperature": 0.2}
         root = str(tmp_path / "images")
         block = {"dataset": "custom", "train_path": root, "val_path": root, "num_workers": 0}
@@ -57,6 +61,7 @@ def cfg(tmp_path):
                 "scheduler": {"name": "none"},
                 "checkpoint": {"enabled": True, "dir": str(tmp_path / "runs")},
                 "max_epochs": 2,
+                "resume_from_checkpoint": resume,
                 "accelerator": "cpu",
                 "devices": 1,
             }
@@ -81,6 +86,45 @@ def test_a_run_counts_and_names_what_it_could_not_read(cfg, mode, caplog):
     [line] = [r.getMessage() for r in caplog.records if "damaged" in r.getMessage()]
     assert line.startswith("6 damaged images were")
     assert str(directory / LIST) in line
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_was_met_lies_in_the_runs_folder_and_counts_when_it_goes_on(
+    cfg, workers, monkeypatch, tmp_path
+):
+    with monkeypatch.context() as patch:
+        crash_at(patch, 1, 1)
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "cleaned"))
+        (tmp_path / "cleaned").mkdir()
+        with pytest.raises(RuntimeError, match="power cut"):
+            pretrain(cfg(on_error="skip", num_workers=workers))
+    shutil.rmtree(tmp_path / "cleaned")  # as a cluster does with /tmp
+    [folder] = (tmp_path / "runs" / "simclr").iterdir()
+    met = (folder / ".damaged-0.jsonl").read_text().splitlines()
+    assert len(met) == 6
+    for name in BROKEN:  # mended meanwhile; the run has still met them
+        Image.new("RGB", (32, 32)).save(tmp_path / "images" / "train" / name)
+    result = pretrain(cfg(on_error="skip", num_workers=workers, resume=str(folder / "last.ckpt")))
+    assert result["status"] == "completed"
+    assert result["data_errors"] == 6
+    assert Path(result["directory"]) == folder
+    assert len((folder / LIST).read_text().splitlines()) == 6
+
+
+def test_a_vanished_list_loses_no_run(cfg, monkeypatch, tmp_path):
+    original = Tolerance.keep_in
+
+    def and_remove(self, log):
+        original(self, log)
+        monkeypatch.setattr(Tolerance, "keep_in", original)
+        self._log = str(tmp_path / "gone" / "list.jsonl")
+
+    monkeypatch.setattr(Tolerance, "keep_in", and_remove)
+    appended = []
+    monkeypatch.setattr(tolerance_module, "_append", lambda log, one: appended.append(one))
+    result = pretrain(cfg(on_error="skip"))
+    assert result["status"] == "completed"
+    assert result["data_errors"] == len({one.name for one in appended}) == 6
 
 
 def test_a_clean_run_says_so(cfg, tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
@@ -126,6 +128,38 @@ def test_auto_resume_joins_no_other_run(
             pretrain(config(tmp_path, **AUTO, **other))
     assert Path(str(stop.value.checkpoint)).parent != saved.parent
     assert snapshot(saved.parent) == before
+
+
+def test_auto_resume_joins_no_run_on_other_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def images(name: str, each: int) -> dict[str, Any]:
+        for label in "ab":
+            (tmp_path / name / label).mkdir(parents=True)
+            for i in range(each):
+                Image.new("RGB", (32, 32), (i, 0, 0)).save(tmp_path / name / label / f"{i}.png")
+        return {"data": {"dataset": "custom", "train_path": str(tmp_path / name)}, **AUTO}
+
+    one, same = images("one", 24), images("same", 24)
+    saved = interrupted(monkeypatch, config(tmp_path / "runs", **one), epoch=0)
+    joined = interrupted(monkeypatch, config(tmp_path / "runs", **one), epoch=1)
+    assert joined.parent == saved.parent
+    elsewhere = interrupted(monkeypatch, config(tmp_path / "runs", **same), epoch=0)
+    assert elsewhere.parent != saved.parent
+    # the same path with an image less
+    (tmp_path / "one" / "a" / "3.png").unlink()
+    other = interrupted(monkeypatch, config(tmp_path / "runs", **one), epoch=0)
+    assert other.parent != saved.parent
+
+
+def test_folders_of_runs_have_plain_names(tmp_path: Path) -> None:
+    name = "lr=0.1, [a b] 'x' \"y\" $HOME/{z} é/../.."
+    done = pretrain(config(tmp_path, name=name, max_epochs=1, limit_train_batches=1))
+    folder = Path(done["directory"])
+    assert folder.parent == tmp_path / "simclr"
+    assert done["config"]["name"] == name
+    for path in (folder, *folder.glob("*.ckpt")):
+        assert re.fullmatch(r"[\w.-]+", path.name, flags=re.ASCII), path.name
 
 
 def test_auto_resume_falls_back_to_the_newest_readable_checkpoint_and_says_so(
