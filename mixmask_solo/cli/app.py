@@ -1,25 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""What the Hydra commands share: paths as the user means them, one line for a user's mistake."""
+"""What the Hydra commands share: paths as the user means them, sweeps, one line at the end."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-__all__ = ["fail", "run_hydra"]
+from mixmask_solo.cli.ending import fail, loading, one_line
+from mixmask_solo.cli.job import Report, reporting
+
+__all__ = ["Task", "run_hydra"]
+
+Result = dict[str, Any]
+Task = Callable[[Any], Result]
 
 
-def fail(command: str, message: str, code: int = 2) -> NoReturn:
-    """Prints one line on stderr and exits."""
-    print(f"{command}: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(code)
-
-
-def run_hydra(command: str, usage: str, task: Callable[[Any], str]) -> None:
-    """Composes the configuration the command line names, runs ``task`` on it, prints its line.
+def run_hydra(
+    command: str, usage: str, load: Callable[[], Task], headline: Callable[[Result], str]
+) -> None:
+    """Composes the configuration the command line names, trains, prints the closing line.
 
     Hydra itself is imported only once there is something to compose, so that ``--help`` is quick.
     A relative ``--config-path`` means relative to where the user stands (Hydra would take it
@@ -28,35 +31,51 @@ def run_hydra(command: str, usage: str, task: Callable[[Any], str]) -> None:
     Args:
         command: name shown before messages.
         usage: text for ``--help``.
-        task: takes the composed configuration, returns the closing line.
+        load: imports what takes long, returns the task: from the composed configuration to a
+            run's result.
+        headline: the result in a few words, for the closing line.
     """
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage.strip(), file=sys.stdout if arguments else sys.stderr)
         raise SystemExit(0 if arguments else 2)
-    sys.argv[1:] = _absolute_config_path(command, arguments)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing a stack
+    with reporting() as told, one_line(command), ExitStack() as starting:
+        starting.enter_context(loading(command))
+        sys.argv[1:] = _absolute_config_path(command, arguments)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing a stack
 
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+        import hydra
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
 
-    from mixmask_solo.cli.quiet import quiet
-    from mixmask_solo.config import ConfigError
+        from mixmask_solo.cli.quiet import quiet
 
-    def run(cfg: Any) -> None:
-        quiet()
+        def run(cfg: Any) -> None:
+            quiet()
+            task = load()
+            starting.close()
+            result = task(cfg)
+            if "status" in result:  # not so in a process that does not write the result
+                text = headline(result)
+                print(f"{result['status']}: {text} -> {result['directory']}", flush=True)
+                told.append(Report(text, result["directory"]))
+
         try:
-            line = task(cfg)
-        except ConfigError as error:  # here, before Hydra adds a line of its own
-            fail(command, str(error))
-        if line:
-            print(line, flush=True)
+            _sweep(command)
+            hydra.main(version_base="1.3", config_path=None, config_name=None)(run)()
+        except (HydraException, OmegaConfBaseException) as error:
+            fail(command, f"{error} {_hint(str(error))}")
 
-    try:
-        hydra.main(version_base="1.3", config_path=None, config_name=None)(run)()
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(command, f"{error} {_hint(str(error))}")
+
+def _sweep(command: str) -> None:
+    """Runs the jobs that ``--multirun`` asks for, and exits; does nothing without it."""
+    from mixmask_solo.cli.expand import expand, parse
+    from mixmask_solo.cli.sweep import sweep
+
+    args = parse(sys.argv[1:])
+    plans = expand(args) if args.multirun or "hydra.mode=MULTIRUN" in args.overrides else None
+    if plans is not None:
+        raise SystemExit(sweep(command, plans))
 
 
 def _hint(message: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mixmask_solo.cli.app import fail
+from mixmask_solo.cli.ending import fail, loading, one_line
 
 __all__ = ["main"]
 
@@ -21,7 +21,7 @@ EPILOG = """
   mixmask-data bench --config-path scripts/pretrain/imagenet --config-name mocov2plus_mixmask \\
       data.train_path=./imagenet/train
 
-Exit status: 0 fine, 1 damaged images found (check), 2 wrong input.
+Exit status: 0 fine, 1 damaged images found (check) or failed, 2 wrong input, 130 Ctrl-C.
 """
 
 Advance = Callable[[int], None]
@@ -35,18 +35,13 @@ class _Parser(argparse.ArgumentParser):
 def main() -> None:
     """Entry point."""
     args = _parse(sys.argv[1:])
+    name = f"{COMMAND} {args.command}"
+    with one_line(name, getattr(args, "destination", None)):
+        with loading(name):
+            from mixmask_solo.cli.quiet import quiet
 
-    from mixmask_solo.cli.quiet import quiet
-    from mixmask_solo.config import ConfigError
-    from mixmask_solo.data import ImageError
-
-    quiet()
-    try:
+            quiet()
         status: int = args.run(args)
-    except (ConfigError, ImageError) as error:
-        fail(f"{COMMAND} {args.command}", str(error).strip().splitlines()[-1])
-    except OSError as error:
-        fail(f"{COMMAND} {args.command}", str(error))
     raise SystemExit(status)
 
 

@@ -9,34 +9,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mixmask_solo.cli.app import fail
+from mixmask_solo.cli.advice import hydra_value
 from mixmask_solo.cli.compose import add_config_arguments, compose
+from mixmask_solo.cli.ending import loading, one_line
 from mixmask_solo.cli.supervise import supervise
 
 __all__ = ["main"]
 
 COMMAND = "mixmask demo"
+EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal interrupted."
 
 
 def main() -> None:
     """Entry point of ``python -m mixmask_solo.cli.demo``."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__, epilog=EPILOG)
     add_config_arguments(parser, path="scripts/pretrain/digits", name="simclr_mixmask")
     parser.add_argument("--out", default="runs/demo", type=Path, help="folder for everything")
     args = parser.parse_args()
 
-    from mixmask_solo.cli.quiet import quiet
-    from mixmask_solo.config import ConfigError
-    from mixmask_solo.runs.pretrain import pretrain
+    folder = f"checkpoint.dir={hydra_value(str(args.out))}"
+    with one_line(COMMAND, args.out):
+        with loading(COMMAND):
+            from mixmask_solo.cli.quiet import quiet
+            from mixmask_solo.runs.pretrain import pretrain
 
-    quiet()
-    overrides = [f"checkpoint.dir={args.out}", "auto_resume.enabled=true", *args.overrides]
-    try:
+            quiet()
+        overrides = [folder, "auto_resume.enabled=true", *args.overrides]
         cfg = compose(args.config_path, args.config_name, overrides)
-        result = supervise(COMMAND, lambda: pretrain(cfg), again="run the same command again")
+        result = supervise(
+            COMMAND, lambda: pretrain(cfg), again="run the same command again", folder=args.out
+        )
         report = _report(cfg, result, args.out)
-    except ConfigError as error:
-        fail(COMMAND, str(error))
     print(report)
 
 

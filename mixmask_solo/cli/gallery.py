@@ -6,17 +6,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mixmask_solo.cli.app import fail
 from mixmask_solo.cli.compose import add_config_arguments, compose
+from mixmask_solo.cli.ending import loading, one_line
 
 __all__ = ["main"]
 
 COMMAND = "mixmask-gallery"
+EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__, epilog=EPILOG)
     add_config_arguments(parser)
     parser.add_argument("--out", default="gallery.png", type=Path, help="PNG to write")
     parser.add_argument("-n", default=8, type=int, help="images to show (default 8)")
@@ -32,10 +33,11 @@ def main() -> None:
     names = [word for word in args.decoder or () if not _is_override(word)]
     overrides = [*args.overrides, *(word for word in args.decoder or () if _is_override(word))]
 
-    from mixmask_solo.config import ConfigError
-    from mixmask_solo.data import ImageError
+    with one_line(COMMAND, args.out):
+        with loading(COMMAND):
+            from mixmask_solo.cli.quiet import quiet
 
-    try:
+            quiet()
         cfg = compose(args.config_path, args.config_name, overrides)
         if args.decoder is None:
             from mixmask_solo.report.picture import picture
@@ -48,8 +50,6 @@ def main() -> None:
         for name, why in drawn.missing.items():
             print(f"left out {name}: {why}")
         print(f"wrote {drawn.path}")
-    except (ConfigError, ImageError) as error:
-        fail(COMMAND, str(error))
 
 
 def _is_override(word: str) -> bool:

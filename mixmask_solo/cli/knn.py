@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mixmask_solo.cli.app import fail
+from mixmask_solo.cli.ending import fail, loading, one_line
+from mixmask_solo.cli.table import table
 
 __all__ = ["main"]
 
@@ -22,7 +23,7 @@ Everything that is not given comes from the run itself (its checkpoint or args.j
 is enough. Without --k, --temperature, --feature_type and --distance_function two protocols run:
 solo-learn's (backbone, cosine, k 20, T 0.07), and MoCo's (projector, cosine, k 200, T 0.1).
 Otherwise all combinations of these four do.
-Exit status: 0 done, 2 wrong input.
+Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C.
 """
 # Configuration keys in error lines, and the option that sets each of them here.
 _OPTIONS = {
@@ -49,12 +50,23 @@ def main() -> None:
     """Entry point."""
     args = _parse(sys.argv[1:])
 
-    from mixmask_solo.config import ConfigError
-    from mixmask_solo.data import ImageError
-    from mixmask_solo.evaluation.run_knn import evaluate_knn
+    with one_line(COMMAND, args.out):
+        result = _evaluate(args)
+        out = args.out or Path(result["checkpoint"]).parent / "knn.json"
+        _write(out, result)
+    print(_table(result["rows"]))
+    print(_summary(result, out))
 
+
+def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    with loading(COMMAND):
+        from mixmask_solo.cli.quiet import quiet
+        from mixmask_solo.config import ConfigError
+        from mixmask_solo.evaluation.run_knn import evaluate_knn
+
+        quiet()
     try:
-        result = evaluate_knn(
+        return evaluate_knn(
             args.pretrained_checkpoint or args.pretrained_checkpoint_dir,
             protocols=_protocols(args),
             baselines=args.baselines,
@@ -65,12 +77,8 @@ def main() -> None:
             device=args.device,
             watch=_watch,
         )
-    except (ConfigError, ImageError) as error:
+    except ConfigError as error:
         fail(COMMAND, _as_options(str(error)))
-    out = args.out or Path(result["checkpoint"]).parent / "knn.json"
-    _write(out, result)
-    print(_table(result["rows"]))
-    print(_summary(result, out))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -184,15 +192,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
         accuracies = f"{r['acc1']:.2f}", f"{r['acc5']:.2f}"
         head = r["network"], r["features"], r["distance"], str(r["k"])
         lines.append((*head, temperature, *accuracies))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    left = 3  # columns of words; the others are numbers
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if i < left else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
+    return table(lines, right=(3, 4, 5, 6))
 
 
 def _summary(result: dict[str, Any], out: Path) -> str:
@@ -210,11 +210,8 @@ def _summary(result: dict[str, Any], out: Path) -> str:
 def _write(out: Path, result: dict[str, Any]) -> None:
     from mixmask_solo.records.files import write_json
 
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, result)
-    except OSError as error:
-        fail(COMMAND, f"--out {out} cannot be written: {error}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, result)
 
 
 if __name__ == "__main__":

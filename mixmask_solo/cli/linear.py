@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixmask_solo.cli.app import run_hydra
-from mixmask_solo.cli.supervise import supervise
+from mixmask_solo.cli.app import Task, run_hydra
+from mixmask_solo.cli.supervise import output_folder, supervise
 
-__all__ = ["main", "summary"]
+__all__ = ["headline", "main"]
 
 COMMAND = "mixmask-linear"
 USAGE = """
@@ -29,17 +29,18 @@ solo-learn's main_linear.py and reads the same files; every weight of the backbo
   scheduler.name=exponential     from optimizer.lr to scheduler.min_lr, once an epoch
   key=value                      override a key; +key=value adds one the file does not have
   --cfg job                      print the composed configuration and stop
+  -m, --multirun                 a sweep, e.g. optimizer.lr=0.1,1,10: one run after the other
+                                 whatever becomes of each, then a table of them all
 
 Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
 <checkpoint.dir>/linear/<name>-<time>. Ctrl-C saves first and says how to resume.
-Exit status: 0 done, 1 failed, 2 wrong configuration, 130 interrupted.
+Exit status: 0 done, 1 failed, 2 wrong configuration, 128 + signal interrupted (Ctrl-C: 130). Of a
+sweep: 0 all done, 2 all of wrong configuration, 128 + signal interrupted, else 1.
 """
 
 
-def summary(result: dict[str, Any]) -> str:
-    """The closing line of a run; empty in a process that does not write the result."""
-    if "status" not in result:
-        return ""
+def headline(result: dict[str, Any]) -> str:
+    """A run in a few words."""
     metrics = result.get("metrics", {})
     shown = [
         f"{label} {metrics[key]:.2f} %"
@@ -50,18 +51,18 @@ def summary(result: dict[str, Any]) -> str:
         shown.append(f"best {result['best_val_acc1']:.2f} % in epoch {result['best_epoch'] + 1}")
     kind = "fine-tuned" if result["config"]["finetune"] else "linear"
     line = ", ".join([*shown, f"{result['wall_seconds']:.0f} s"])
-    return f"{result['status']}: {kind} {line} -> {result['directory']}"
+    return f"{kind} {line}"
 
 
-def _task(cfg: Any) -> str:
+def _load() -> Task:
     from mixmask_solo.runs.linear import linear
 
-    return summary(supervise(COMMAND, lambda: linear(cfg)))
+    return lambda cfg: supervise(COMMAND, lambda: linear(cfg), folder=output_folder(cfg))
 
 
 def main() -> None:
     """Entry point."""
-    run_hydra(COMMAND, USAGE, _task)
+    run_hydra(COMMAND, USAGE, _load, headline)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixmask_solo.cli.app import run_hydra
-from mixmask_solo.cli.supervise import supervise
+from mixmask_solo.cli.app import Task, run_hydra
+from mixmask_solo.cli.supervise import output_folder, supervise
 
-__all__ = ["main", "summary"]
+__all__ = ["headline", "main"]
 
 COMMAND = "mixmask-pretrain"
 USAGE = """
@@ -25,18 +25,18 @@ method_kwargs.mixmask. Works like solo-learn's main_pretrain.py and reads the sa
   --config-name FILE     with or without .yaml
   key=value              override a key; +key=value adds one the file does not have
   --cfg job              print the composed configuration and stop
-  -m, --multirun         Hydra's sweeps, e.g. method_kwargs.mixmask.grid_size=2,4,8
+  -m, --multirun         a sweep, e.g. method_kwargs.mixmask.grid_size=2,4,8: one run after the
+                         other whatever becomes of each, then a table of them all
 
 Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
 <checkpoint.dir>/<method>/<name>-<time>. Ctrl-C saves first and says how to resume.
-Exit status: 0 done, 1 failed, 2 wrong configuration, 130 interrupted.
+Exit status: 0 done, 1 failed, 2 wrong configuration, 128 + signal interrupted (Ctrl-C: 130). Of a
+sweep: 0 all done, 2 all of wrong configuration, 128 + signal interrupted, else 1.
 """
 
 
-def summary(result: dict[str, Any]) -> str:
-    """The closing line of a run; empty in a process that does not write the result."""
-    if "status" not in result:
-        return ""
+def headline(result: dict[str, Any]) -> str:
+    """A run in a few words."""
     metrics = result.get("metrics", {})
     shown = [
         f"{label} {metrics[key]:.4g}{unit}"
@@ -49,18 +49,18 @@ def summary(result: dict[str, Any]) -> str:
         if key in metrics
     ]
     rate = f"{result['images_per_second']:,.0f} images/s, {result['wall_seconds']:.0f} s"
-    return f"{result['status']}: {', '.join([*shown, rate])} -> {result['directory']}"
+    return ", ".join([*shown, rate])
 
 
-def _task(cfg: Any) -> str:
+def _load() -> Task:
     from mixmask_solo.runs.pretrain import pretrain
 
-    return summary(supervise(COMMAND, lambda: pretrain(cfg)))
+    return lambda cfg: supervise(COMMAND, lambda: pretrain(cfg), folder=output_folder(cfg))
 
 
 def main() -> None:
     """Entry point."""
-    run_hydra(COMMAND, USAGE, _task)
+    run_hydra(COMMAND, USAGE, _load, headline)
 
 
 if __name__ == "__main__":

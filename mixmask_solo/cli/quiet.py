@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Lets a run's own warnings through and keeps the trainer's small talk away."""
+"""Lets a run's own messages through and keeps the trainer's small talk away."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
+from typing import Any
+
+from mixmask_solo.cli.ranks import rank
 
 __all__ = ["quiet"]
 
@@ -17,6 +21,25 @@ _HARMLESS = (
 )
 
 
+class _Stderr(logging.StreamHandler[Any]):
+    """Shows each of our messages once: not where the root logger shows it, or each rank has it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+    @property
+    def stream(self) -> Any:
+        """Looked up each time: a progress bar stands in for stderr while it is shown."""
+        return sys.stderr
+
+    def filter(self, record: logging.LogRecord) -> Any:
+        if rank() > 0 and record.levelno < logging.ERROR:
+            return False
+        shown = any(_on_console(handler) for handler in logging.getLogger().handlers)
+        return not shown and super().filter(record)
+
+
 def quiet() -> None:
     """Sets up logging for a command, after Hydra has (the recipes tell it to disable all)."""
     import lightning.fabric  # sets its loggers' levels when imported, so it has to come first
@@ -27,10 +50,13 @@ def quiet() -> None:
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
     ours = logging.getLogger("mixmask_solo")
+    ours.setLevel(logging.INFO)
     for name, logger in logging.Logger.manager.loggerDict.items():
         if name.startswith(ours.name) and isinstance(logger, logging.Logger):
             logger.disabled = False
-    if not ours.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-        ours.addHandler(handler)
+    if not any(isinstance(handler, _Stderr) for handler in ours.handlers):
+        ours.addHandler(_Stderr())
+
+
+def _on_console(handler: logging.Handler) -> bool:
+    return getattr(handler, "stream", None) in (sys.stdout, sys.stderr)

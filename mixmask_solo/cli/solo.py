@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from mixmask_solo.cli.app import fail
+from mixmask_solo.cli.ending import fail
 from mixmask_solo.registration import register
 
 __all__ = ["main"]

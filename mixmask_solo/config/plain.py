@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""From an OmegaConf node to plain Python values, interpolations resolved."""
+"""From an OmegaConf node to plain Python values, interpolations resolved, and back."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -10,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mixmask_solo.config.errors import ConfigError
 
-__all__ = ["plain"]
+__all__ = ["literal", "plain"]
 
 
 def plain(node: Any, prefix: str = "") -> Any:
@@ -39,4 +40,15 @@ def _copy(value: Any, key: str) -> Any:
         return [_copy(v, f"{key}[{i}]") for i, v in enumerate(value)]
     if isinstance(value, str) and value == "???":
         raise ConfigError(f"{key} is missing (???): give it a value, e.g. {key}=... as an argument")
+    return value
+
+
+def literal(value: Any) -> Any:
+    """Plain values whose strings a node gives back as they are, ``${`` in them included."""
+    if isinstance(value, dict):
+        return {k: literal(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [literal(v) for v in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     return value

@@ -14,7 +14,7 @@ from mixmask_solo.config.devices import count_devices, read_devices
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.filled import filled
 from mixmask_solo.config.moco import check_mocov2, check_queue
-from mixmask_solo.config.plain import plain
+from mixmask_solo.config.plain import literal, plain
 from mixmask_solo.config.schema import (
     METHOD_KWARGS,
     MOMENTUM,
@@ -140,4 +140,4 @@ def _finish(run: Any, visible: int | None) -> int:
 
 def _scaled(result: dict[str, Any], batch: int) -> DictConfig:
     result["optimizer"]["lr"] *= batch / 256
-    return OmegaConf.create(result)
+    return OmegaConf.create(literal(result))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.host.builtin import optimization
-from mixmask_solo.host.builtin.backbones import set_stem
+from mixmask_solo.host.builtin.backbones import set_stem, wrong_kwargs
 from mixmask_solo.host.builtin.base_momentum import momentum_copy
 from mixmask_solo.host.builtin.defaults import METHOD
 
@@ -34,7 +34,7 @@ class OurKeys(_Method):
     and ``scheduler.lr_decay_steps`` counted from the end.
 
     Raises:
-        ValueError: for a backbone, stem or schedule that does not exist here.
+        ValueError: for a backbone, its arguments, a stem or schedule that does not exist here.
     """
 
     _BACKBONES: dict[str, Any]  # solo-learn's
@@ -43,7 +43,11 @@ class OurKeys(_Method):
         _check_backbone(cfg, self._BACKBONES)
         module: Any = self
         _complete_in_place(cfg, module.add_and_assert_specific_cfg(cfg))
-        super().__init__(cfg)
+        try:
+            super().__init__(cfg)
+        except TypeError as error:  # any other is not about a name of an argument
+            named = any(f"'{key}'" in str(error) for key in cfg.backbone.get("kwargs") or ())
+            raise (wrong_kwargs(cfg, error) if named else None) or error from None
         self._replace_stems(cfg)
         self.lr_gamma: float = OmegaConf.select(cfg, "scheduler.gamma", default=0.1)
         steps = module.lr_decay_steps

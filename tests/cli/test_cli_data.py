@@ -66,6 +66,15 @@ def test_convert_and_check_again(command, folder, tmp_path):
     assert "6 images were there already" in again[1]
 
 
+def test_names_of_classes_that_are_no_utf8_are_one_line(command, folder, tmp_path):
+    command("convert", folder, tmp_path / "out", "--to", "webdataset")
+    (tmp_path / "out" / "classes.txt").write_bytes(b"caf\xe9\n")
+    status, _, err = command("check", tmp_path / "out", "--workers", 0)
+    assert status == 2
+    said = "is no UTF-8 text: byte 0xe9 at offset 3; save it in UTF-8"
+    assert err == f"mixmask-data check: {tmp_path / 'out' / 'classes.txt'} {said}\n"
+
+
 def test_bench_says_whether_the_network_waits(command, tmp_path):
     status, out, _ = command(
         *("bench", "--config-path", "scripts/pretrain/digits", "--config-name", "simclr"),

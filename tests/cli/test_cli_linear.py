@@ -67,6 +67,10 @@ def test_a_probe_ends_with_one_line_and_a_result(weights: Path, tmp_path: Path) 
         (["pretrained_feature_extractor={weights}", "backbone.name=resnet18"], "does not fit"),
         (["pretrained_feature_extractor={weights}", "evaluate=momentum"], "set evaluate=online"),
         (["pretrained_feature_extractor={weights}", "evaluate=teacher"], "evaluate is 'teacher'"),
+        (
+            ["pretrained_feature_extractor={weights}", "+backbone.kwargs.norm=x"],
+            "backbone.kwargs.norm is 'x': resnet10t takes no argument of that name",
+        ),
         (["pretrained_feature_extractor={weights}", "+probe.inits=x"], "did you mean init?"),
         (["pretrained_feature_extractor={weights}", "optimizer.name=sgdd"], "optimizer.name"),
         (["pretrained_feature_extractor={weights}", "optimiser.name=sgd"], "optimiser"),

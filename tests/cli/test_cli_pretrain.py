@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mixmask_solo.cli import pretrain as command
+from mixmask_solo.cli.advice import hydra_value
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ["--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"]
@@ -58,7 +59,9 @@ def test_a_run_ends_with_one_line_and_a_result(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_saves_says_how_to_resume_and_resuming_finishes(tmp_path: Path) -> None:
-    arguments = [*DIGITS, "data.num_workers=0", "max_epochs=2", f"checkpoint.dir={tmp_path}"]
+    folder = tmp_path / "it's 1=1, [a] {b} ${x}"
+    arguments = [*DIGITS, "data.num_workers=0", "limit_val_batches=1", "max_epochs=2"]
+    arguments += [f"checkpoint.dir={hydra_value(str(folder))}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mixmask_solo.cli.pretrain", *arguments],
         cwd=ROOT,
@@ -68,19 +71,26 @@ def test_ctrl_c_saves_says_how_to_resume_and_resuming_finishes(tmp_path: Path) -
         text=True,
     )
     deadline = time.time() + 120
-    while not list(tmp_path.glob("simclr/*/args.json")) and time.time() < deadline:
+    while not list(folder.glob("simclr/*/args.json")) and time.time() < deadline:
         time.sleep(0.2)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
-    told = re.search(r"saved (\S+\.ckpt); to resume, .*resume_from_checkpoint='(\S+)'", stderr)
+    told = re.search(r"\(SIGINT\); saved (.+\.ckpt); to resume: mixmask-pretrain (.*)", stderr)
     assert told is not None, stderr
-    assert told[1] == told[2]
     assert "Traceback" not in stderr
-    done = run(*arguments, f"resume_from_checkpoint={told[2]}")
+    pasted = f"{sys.executable} -m mixmask_solo.cli.pretrain {told[2]}"
+    done = subprocess.run(
+        ["sh", "-c", pasted],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert Path(told[2]).parent == Path(done.stdout.strip().rpartition(" -> ")[2])
+    assert Path(told[1]).parent == Path(done.stdout.strip().rpartition(" -> ")[2])
 
 
 @pytest.mark.slow
@@ -116,6 +126,10 @@ def test_two_processes_of_gloo(tmp_path: Path) -> None:
         ([*DIGITS, "optimizer.batch_size=1"], ["optimizer.batch_size", "1"]),
         ([*DIGITS, "data.dataset=image_folder", "+data.train_path=no/such"], ["no/such"]),
         ([*DIGITS, "backbone.name=resnet19"], ["backbone.name", "resnet19"]),
+        (
+            [*DIGITS, "+backbone.kwargs.drop_pth_rate=0.1"],
+            ["backbone.kwargs.drop_pth_rate is 0.1: resnet10t takes no argument of that name"],
+        ),
         ([*DIGITS, "max_epochs=two"], ["max_epochs", "two"]),
         ([*DIGITS, "+resume_from_checkpoint=no.ckpt"], ["no.ckpt", "does not exist"]),
     ],
@@ -142,7 +156,3 @@ def test_mistakes_end_in_one_line_and_status_2(
     assert "Traceback" not in err
     assert set(ROOT.iterdir()) == before
     assert not list(tmp_path.iterdir())
-
-
-def test_only_the_process_with_the_result_has_a_closing_line() -> None:
-    assert command.summary({"directory": "somewhere"}) == ""

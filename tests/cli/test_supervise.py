@@ -3,19 +3,30 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from mixmask_solo.cli.ending import one_line
 from mixmask_solo.cli.supervise import supervise
 from mixmask_solo.data import source
 from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.readback import NonFiniteLoss
 
 
-def ending(error: Exception, capsys: pytest.CaptureFixture[str], **kw: Any) -> tuple[Any, str]:
+def interrupted(checkpoint: str | None, signum: int | None = None) -> Interrupted:
+    stop = Interrupted(checkpoint)
+    if signum is not None:
+        stop.signum = signum  # type: ignore[attr-defined]
+    return stop
+
+
+def ending(error: BaseException, capsys: pytest.CaptureFixture[str], **kw: Any) -> tuple[Any, str]:
     def run() -> dict[str, Any]:
         raise error
 
@@ -28,31 +39,62 @@ def ending(error: Exception, capsys: pytest.CaptureFixture[str], **kw: Any) -> t
     ("error", "again", "code", "line"),
     [
         (
-            Interrupted("a/last.ckpt"),
+            interrupted("a b/last.ckpt"),
             "",
             130,
-            "mixmask-x: interrupted; saved a/last.ckpt; to resume, repeat the command with "
-            "resume_from_checkpoint='a/last.ckpt'\n",
+            "mixmask-x: interrupted (SIGINT); saved a b/last.ckpt; to resume: mixmask-x "
+            "'name=a  b' '++resume_from_checkpoint=\"a b/last.ckpt\"'\n",
         ),
         (
-            Interrupted("a/last.ckpt"),
+            interrupted("a/last.ckpt", signal.SIGTERM),
             "type make",
-            130,
-            "mixmask-x: interrupted; saved a/last.ckpt; to resume, type make\n",
+            143,
+            "mixmask-x: interrupted (SIGTERM); saved a/last.ckpt; to resume: type make\n",
         ),
         (
-            Interrupted(None),
+            interrupted(None, signal.SIGUSR1),
             "",
-            130,
-            "mixmask-x: interrupted; nothing was saved: checkpoint.enabled is false\n",
+            138,
+            "mixmask-x: interrupted (SIGUSR1); nothing was saved: checkpoint.enabled is false\n",
         ),
         (NonFiniteLoss("the loss is nan"), "", 1, "mixmask-x: the loss is nan\n"),
+        (KeyboardInterrupt(), "", 130, "mixmask-x: interrupted (SIGINT)\n"),
     ],
 )
 def test_endings(
-    error: Exception, again: str, code: int, line: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException,
+    again: str,
+    code: int,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sys, "argv", ["x.py", "name=a  b", "auto_resume.enabled=true"])
     assert ending(error, capsys, again=again) == (code, line)
+
+
+def test_other_ranks_tell_only_what_is_theirs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert ending(interrupted("a/last.ckpt"), capsys) == (130, "")
+    own = ending(NonFiniteLoss("the loss is nan"), capsys)
+    assert own == (1, "mixmask-x (rank 1): the loss is nan\n")
+
+
+def test_the_trainers_way_of_ending_at_a_second_ctrl_c_keeps_its_status(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run() -> dict[str, Any]:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    with pytest.raises(SystemExit) as stop, one_line("mixmask-x"):  # as commands nest them
+        supervise("mixmask-x", run)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "mixmask-x: interrupted (SIGINT)\n"
 
 
 @pytest.mark.parametrize("in_worker", [False, True])

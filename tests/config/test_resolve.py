@@ -49,6 +49,14 @@ def test_the_input_stays_as_it_is_and_the_result_takes_new_keys() -> None:
     result.something_new = 1
 
 
+def test_text_that_looks_like_an_interpolation_stays_text() -> None:
+    path = "a/${x}\\${y}/last.ckpt"
+    result = resolve_pretrain(config(resume_from_checkpoint=r"a/\${x}\\\${y}/last.ckpt"))
+    assert result.resume_from_checkpoint == path
+    result = resolve_linear(linear(pretrained_feature_extractor=r"a/\${x}\\\${y}/last.ckpt"))
+    assert result.pretrained_feature_extractor == path
+
+
 def test_defaults_are_solo_learns() -> None:
     result = resolve_pretrain(config())
     expected = {

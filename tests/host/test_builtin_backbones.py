@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
+import torchvision
 from omegaconf import OmegaConf
 from torch import nn
 
 from mixmask_solo.host.builtin import build_backbone, features_dim
+from mixmask_solo.host.solo_extras import OurKeys
 
 
 def cfg(name="resnet18", dataset="imagenet", **backbone):
@@ -63,9 +67,51 @@ def test_a_deep_stem_is_left_alone_unless_asked_for():
     ("options", "message"),
     [
         ({"name": "resnet19"}, r"backbone\.name is 'resnet19'"),
+        ({"name": "resnet19", "kwargs": {"a": 1}}, r"backbone\.name is 'resnet19'"),
         ({"stem": "tiny"}, r"backbone\.stem is 'tiny': choose one of auto"),
+        (
+            {"kwargs": {"norm": 1, "zero_init_residual": True}},
+            r"backbone\.kwargs\.norm is 1: resnet18 takes no argument of that name",
+        ),
+        (
+            {"name": "resnet10t", "kwargs": {"drop_pth_rate": 0.1}},
+            r"backbone\.kwargs\.drop_pth_rate is 0\.1: resnet10t takes no argument",
+        ),
+        (
+            {"kwargs": {"width_per_group": "wide"}},
+            r"backbone\.kwargs is \{'width_per_group': 'wide'\}: resnet18 cannot be built .*Error",
+        ),
     ],
 )
-def test_unknown_names(options, message):
+def test_what_no_library_knows(options, message):
     with pytest.raises(ValueError, match=message):
         build_backbone(cfg(**options))
+
+
+def test_without_arguments_a_failing_constructor_speaks_for_itself(monkeypatch):
+    def broken(**kwargs):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(torchvision.models, "resnet18", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        build_backbone(cfg())
+
+
+def test_solo_learns_methods_name_the_argument_too():
+    class Method:
+        _BACKBONES: ClassVar = {"resnet18": torchvision.models.resnet18}
+
+        def __init__(self, cfg):
+            self.backbone = self._BACKBONES[cfg.backbone.name](**cfg.backbone.kwargs)
+
+        @staticmethod
+        def add_and_assert_specific_cfg(cfg):
+            return cfg
+
+    class Ours(OurKeys, Method):
+        pass
+
+    with pytest.raises(ValueError, match=r"backbone\.kwargs\.norm is 1: resnet18 takes no"):
+        Ours(cfg(kwargs={"norm": 1}))
+    with pytest.raises(TypeError, match="bool"):
+        Ours(cfg(kwargs={"replace_stride_with_dilation": True}))

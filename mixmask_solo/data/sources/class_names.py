@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.base import Labels
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["complete", "known_names"]
+__all__ = ["complete", "known_names", "read_lines"]
 
 
 def complete(classes: list[str], labels: Labels, request: Request) -> list[str]:
@@ -28,3 +30,20 @@ def complete(classes: list[str], labels: Labels, request: Request) -> list[str]:
 def known_names(lines: Iterable[str]) -> list[str]:
     """The names of a list of classes, one a line."""
     return [line.strip() for line in lines if line.strip()]
+
+
+def read_lines(place: Path) -> list[str]:
+    """The lines of a text file that holds names.
+
+    Raises:
+        ConfigError: for a file in another encoding than UTF-8, naming the first byte that is not.
+    """
+    content = place.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{place} is no UTF-8 text: byte 0x{content[error.start]:02x} at offset {error.start}; "
+            "save it in UTF-8"
+        ) from None
+    return text.removeprefix("\ufeff").splitlines()

@@ -17,6 +17,7 @@ from PIL import Image
 from mixmask_solo.config.nearest import listing
 from mixmask_solo.data.imagenet100 import IMAGENET100
 from mixmask_solo.data.sources.base import Encoded, ImageError, Source, printable
+from mixmask_solo.data.sources.class_names import read_lines
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, class_names, images_below, split_folder
 
@@ -142,7 +143,7 @@ def _only_the_hundred(found: Sequence[str], request: Request) -> list[str]:
 
 def _annotated(root: Path, request: Request) -> FolderSource:
     """Tiny-ImageNet's val folder as distributed: all images in ``images/``, classes in a file."""
-    lines = (root / ANNOTATIONS).read_text(encoding="utf-8").splitlines()
+    lines = read_lines(root / ANNOTATIONS)
     rows = [line.split("\t")[:2] for line in lines if line.strip()]
     if any(len(row) != 2 for row in rows):
         raise request.wrong(f"{ANNOTATIONS} is damaged: each line is a file name, a tab, a class")

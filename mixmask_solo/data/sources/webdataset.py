@@ -19,7 +19,7 @@ import numpy as np
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
-from mixmask_solo.data.sources.class_names import complete, known_names
+from mixmask_solo.data.sources.class_names import complete, known_names, read_lines
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES
 from mixmask_solo.data.sources.shards import find_shards
@@ -121,15 +121,16 @@ def _listed(folder: Path) -> list[str]:
     place = folder / CLASSES_FILE
     if not place.is_file():
         return []
-    return known_names(place.read_text(encoding="utf-8").splitlines())
+    return known_names(read_lines(place))
 
 
 def _labels(shard: Path, samples: Sequence[Sample], number: dict[str, int]) -> list[int]:
     """The labels of a shard, kept beside it as well: reading them means reading all over it."""
     place = beside(shard, ".labels")
     if is_fresh(place, shard):
-        kept = place.read_text(encoding="utf-8").splitlines()
-        if len(kept) == len(samples):
+        text = place.read_text(encoding="utf-8", errors="replace")
+        kept = text.splitlines()
+        if len(kept) == len(samples) and "\ufffd" not in text:  # else it was damaged meanwhile
             return [
                 _number(text, number, shard, sample)
                 for text, sample in zip(kept, samples, strict=True)

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import timm
@@ -10,7 +13,7 @@ import torchvision
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-__all__ = ["STEMS", "build_backbone", "features_dim", "set_stem"]
+__all__ = ["STEMS", "build_backbone", "features_dim", "set_stem", "wrong_kwargs"]
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 STEMS = ("auto", "imagenet", "cifar", "cifar_pool")
@@ -29,21 +32,61 @@ def build_backbone(cfg: DictConfig) -> nn.Module:
         Module from ``(N, C, H, W)`` to ``(N, features)``.
 
     Raises:
-        ValueError: for a name that neither library knows, or a stem that the network cannot take.
+        ValueError: for a name that neither library knows, arguments that its network does not
+            take, or a stem that it cannot take.
     """
-    name, kwargs = cfg.backbone.name, _plain(cfg.backbone.kwargs)
-    if name in TORCHVISION:
-        backbone: nn.Module = getattr(torchvision.models, name)(**kwargs)
-        backbone.fc = nn.Identity()
-    elif timm.is_model(name):
-        backbone = timm.create_model(name, **{"num_classes": 0, **kwargs})
-    else:
-        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
-        raise ValueError(
-            f"backbone.name is {name!r}: neither torchvision's ResNets nor timm have it"
-            + (f"; near it timm has {near}" if near else "")
-        )
+    constructor = _constructor(cfg.backbone.name)
+    try:
+        backbone = constructor(**_plain(cfg.backbone.kwargs))
+    except OSError:  # weights that cannot be fetched
+        raise
+    except Exception as error:  # networks answer a wrong value in many types
+        raise wrong_kwargs(cfg, error) or error from None
     set_stem(backbone, cfg)
+    return backbone
+
+
+def wrong_kwargs(cfg: DictConfig, error: Exception) -> ValueError | None:
+    """The error to raise where ``backbone.kwargs`` made a network's constructor fail.
+
+    Args:
+        cfg: ``backbone.name`` and ``.kwargs``.
+        error: what the constructor raised.
+
+    Returns:
+        None where there are no ``kwargs`` to blame.
+    """
+    name, kwargs = cfg.backbone.name, _plain(cfg.backbone.get("kwargs"))
+    if not kwargs:
+        return None
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if unknown and unknown[1] in kwargs:
+        key = unknown[1]
+        return ValueError(
+            f"backbone.kwargs.{key} is {kwargs[key]!r}: {name} takes no argument of that name; "
+            "remove it"
+        )
+    return ValueError(
+        f"backbone.kwargs is {kwargs}: {name} cannot be built with that "
+        f"({type(error).__name__}: {error}); correct or remove it"
+    )
+
+
+def _constructor(name: str) -> Callable[..., nn.Module]:
+    if name in TORCHVISION:
+        return partial(_torchvision, name)
+    if timm.is_model(name):
+        return partial(timm.create_model, name, num_classes=0)
+    near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
+    raise ValueError(
+        f"backbone.name is {name!r}: neither torchvision's ResNets nor timm have it"
+        + (f"; near it timm has {near}" if near else "")
+    )
+
+
+def _torchvision(name: str, **kwargs: Any) -> nn.Module:
+    backbone: nn.Module = getattr(torchvision.models, name)(**kwargs)
+    backbone.fc = nn.Identity()
     return backbone
 
 

@@ -85,6 +85,9 @@ def test_tiny_imagenet_as_distributed(tmp_path, class_folders, picture):
     assert val.labels.tolist() == [1, 0, 1]
     assert val.name(2).endswith("val_2.JPEG")
     assert val.image(1).size == (12, 10)
+    (tmp_path / "val" / "val_annotations.txt").write_bytes(b"val_0.JPEG\tn\xe9\n")
+    with pytest.raises(ConfigError, match=r"annotations\.txt is no UTF-8 text: byte 0xe9 .* 12;"):
+        source(tiny, "val")
 
 
 def test_imagenet100_is_filtered_out_of_a_larger_folder(tmp_path, class_folders):

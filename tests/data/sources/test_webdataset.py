@@ -127,6 +127,24 @@ def test_labels_from_json_and_names_from_a_list(tmp_path, png):
         assert images.classes == ["cat", "dog", "übér"]
 
 
+def test_names_in_another_encoding_are_refused(tmp_path, png):
+    tar(tmp_path / "s.tar", samples(png, "a"))
+    (tmp_path / "classes.txt").write_bytes("cat\nübér\n".encode("latin-1"))
+    message = r"classes\.txt is no UTF-8 text: byte 0xfc at offset 4; save it in UTF-8"
+    with pytest.raises(ConfigError, match=message):
+        source(cfg(tmp_path), "train")
+    (tmp_path / "classes.txt").write_bytes("cat\ndog\n".encode("utf-8-sig"))
+    assert source(cfg(tmp_path), "train").classes == ["cat", "dog"]
+
+
+def test_kept_labels_that_were_damaged_are_read_anew(tmp_path, png):
+    tar(tmp_path / "s.tar", samples(png, "ab"))
+    assert source(cfg(tmp_path), "train").labels.tolist() == [0, 1]
+    [kept] = tmp_path.rglob("*.labels")
+    kept.write_bytes(b"0\n\xff\n")
+    assert source(cfg(tmp_path), "train").labels.tolist() == [0, 1]
+
+
 def test_without_labels(tmp_path, png):
     tar(tmp_path / "s.tar", [("a.png", png(0)), ("b.png", png(1))])
     assert source(cfg(tmp_path), "pretrain").labels.tolist() == [-1, -1]

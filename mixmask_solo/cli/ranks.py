@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The processes that train together: which one this is, and what becomes of the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+__all__ = ["dismiss", "lost", "orphaned", "rank", "watch"]
+
+_Children = Sequence["subprocess.Popen[Any]"]
+
+_POLL = 0.5  # seconds
+_GRACE = 30.0  # for this process to notice by itself, save what it can and say what happened
+_children: list[subprocess.Popen[Any]] = []
+_parent = os.getppid()
+
+
+def rank() -> int:
+    """This process' place among those that train together; 0 before Lightning is there."""
+    module = sys.modules.get("lightning.fabric.utilities.rank_zero")
+    return getattr(getattr(module, "rank_zero_only", None), "rank", 0)
+
+
+def orphaned() -> bool:
+    """Whether the process that started this one has ended."""
+    return os.getppid() != _parent
+
+
+def watch(die: Callable[[str], None]) -> None:
+    """Sees to it that the processes of a training on several devices end together.
+
+    Lightning kills rank zero, without a word, some seconds after another rank has ended, whatever
+    it is doing then: saving, for example. Here it is given time to end by itself. And where rank
+    zero is killed, nothing tells those that wait for it in a collective of the GPU's.
+
+    Args:
+        die: called in a thread with what happened, where a process does not end by itself.
+    """
+    from lightning.pytorch.strategies.launchers import subprocess_script
+
+    def observe(child_processes: list[subprocess.Popen[Any]]) -> None:
+        _children[:] = child_processes
+        _start(_follow_children, child_processes, die)
+
+    if rank() > 0:
+        _start(_follow_parent, die)
+    elif hasattr(subprocess_script, "_launch_process_observer"):
+        subprocess_script._launch_process_observer = observe
+
+
+def lost(seconds: float = 2.0) -> str:
+    """Which of the other processes ended badly, and how; waits a little for one that is about to.
+
+    Returns:
+        Such as ``rank 1 (pid 7) was killed by SIGKILL``; empty where none is known to have.
+    """
+    end = time.monotonic() + seconds
+    while not (found := _ended(_children)) and _children and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def dismiss(seconds: float = 10.0) -> None:
+    """Ends the other processes, giving them some time to do so themselves."""
+    end = time.monotonic() + seconds
+    for child in _children:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, end - time.monotonic()))
+    _kill(_children)
+
+
+def _start(target: Callable[..., None], *arguments: Any) -> None:
+    threading.Thread(target=target, args=arguments, daemon=True).start()
+
+
+def _follow_children(children: _Children, die: Callable[[str], None]) -> None:
+    while not (found := _ended(children)):
+        if all(child.poll() == 0 for child in children):
+            return
+        time.sleep(_POLL)
+    time.sleep(_GRACE)
+    _kill(children)
+    die(found)
+
+
+def _follow_parent(die: Callable[[str], None]) -> None:
+    while not orphaned():
+        time.sleep(_POLL)
+    time.sleep(_GRACE)
+    die("the process that started this one has ended")
+
+
+def _kill(children: _Children) -> None:
+    for child in children:
+        child.kill()  # nothing happens where it has ended
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(5)
+
+
+def _ended(children: _Children) -> str:
+    for number, child in enumerate(children, start=1):
+        code = child.poll()
+        if code:
+            how = f"ended with status {code}"
+            if code < 0:
+                how = f"was killed by {signal.Signals(-code).name}"
+            return f"rank {number} (pid {child.pid}) {how}"
+    return ""
