@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +38,14 @@ def golden() -> Callable[[str], dict[str, np.ndarray[Any, Any]]]:
 def generator() -> torch.Generator:
     """A seeded CPU generator, fresh for each test."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def elsewhere() -> Iterator[Callable[..., Any]]:
+    """``elsewhere("x + y", x=1, y=2)``: evaluated by a process that was not forked off this one.
+
+    It knows nothing but what it is sent, and no test can be imported there. What torch sends is
+    shared memory, so copies are sent.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield lambda code, **values: pool.submit(eval, code, copy.deepcopy(values)).result()

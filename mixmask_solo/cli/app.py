@@ -57,7 +57,8 @@ def run_hydra(
             result = task(cfg)
             if "status" in result:  # not so in a process that does not write the result
                 text = headline(result)
-                print(f"{result['status']}: {text} -> {result['directory']}", flush=True)
+                done = "nothing is left to do; " if result.get("already") else ""
+                print(f"{done}{result['status']}: {text} -> {result['directory']}", flush=True)
                 told.append(Report(text, result["directory"]))
 
         try:

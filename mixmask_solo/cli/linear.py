@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from mixmask_solo.cli.app import Task, run_hydra
+from mixmask_solo.cli.measured import measured
 from mixmask_solo.cli.supervise import output_folder, supervise
 
 __all__ = ["headline", "main"]
@@ -41,12 +42,7 @@ sweep: 0 all done, 2 all of wrong configuration, 128 + signal interrupted, else 
 
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
-    metrics = result.get("metrics", {})
-    shown = [
-        f"{label} {metrics[key]:.2f} %"
-        for key, label in (("val_acc1", "top-1"), ("val_acc5", "top-5"))
-        if key in metrics
-    ]
+    shown = measured(result, [("val_acc1", "top-1", "{:.2f} %"), ("val_acc5", "top-5", "{:.2f} %")])
     if "best_epoch" in result:
         shown.append(f"best {result['best_val_acc1']:.2f} % in epoch {result['best_epoch'] + 1}")
     kind = "fine-tuned" if result["config"]["finetune"] else "linear"

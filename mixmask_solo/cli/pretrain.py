@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from mixmask_solo.cli.app import Task, run_hydra
+from mixmask_solo.cli.measured import measured
 from mixmask_solo.cli.supervise import output_folder, supervise
 
 __all__ = ["headline", "main"]
@@ -37,17 +38,15 @@ sweep: 0 all done, 2 all of wrong configuration, 128 + signal interrupted, else 
 
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
-    metrics = result.get("metrics", {})
-    shown = [
-        f"{label} {metrics[key]:.4g}{unit}"
-        for key, label, unit in (
-            ("val_knn_acc1", "k-NN", "%"),
-            ("val_acc1", "online linear", "%"),
-            ("train_loss", "loss", ""),
-            ("train_embedding_std", "embedding std", ""),
-        )
-        if key in metrics
-    ]
+    shown = measured(
+        result,
+        [
+            ("val_knn_acc1", "k-NN", "{:.4g}%"),
+            ("val_acc1", "online linear", "{:.4g}%"),
+            ("train_loss", "loss", "{:.4g}"),
+            ("train_embedding_std", "embedding std", "{:.4g}"),
+        ],
+    )
     rate = f"{result['images_per_second']:,.0f} images/s, {result['wall_seconds']:.0f} s"
     return ", ".join([*shown, rate])
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.cores import core_share
 from mixmask_solo.data.prefetch import prefetched
 from mixmask_solo.data.sampler import EpochBatches
+from mixmask_solo.data.workers import Loader
 
 __all__ = ["EpochLoader", "PlainLoader", "Resumable", "plain_loader", "worker_count"]
 
@@ -34,7 +35,7 @@ class Resumable:
         """Nothing is needed."""
 
 
-class EpochLoader(Resumable, DataLoader[Any]):
+class EpochLoader(Resumable, Loader):
     """A loader with worker processes that goes on in mid-epoch.
 
     Args:
@@ -73,7 +74,7 @@ class EpochLoader(Resumable, DataLoader[Any]):
         yield from prefetched(super().__iter__(), self.device, channels_last=self.channels_last)
 
 
-class PlainLoader(DataLoader[Any]):
+class PlainLoader(Loader):
     """A loader of images of which some may be left out: batches hold those that are there."""
 
     def __iter__(self) -> Any:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: NPY002  (it is about the global generator, which others draw from)
 """Random numbers that depend on (seed, epoch, index, view) and on nothing else."""
 
 from __future__ import annotations
@@ -6,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
-__all__ = ["keep_global_rng", "mix", "reseed"]
+__all__ = ["keep_global_rng", "mix", "numpy_seeded", "reseed"]
 
 _WORD = (1 << 64) - 1
 
@@ -46,3 +48,14 @@ def keep_global_rng() -> Iterator[None]:
         yield
     finally:
         torch.default_generator.set_state(state)
+
+
+@contextmanager
+def numpy_seeded(*key: int) -> Iterator[None]:
+    """NumPy's global generator starts from ``key`` and gets its own state back afterwards."""
+    state = np.random.get_state()
+    np.random.seed(np.frombuffer(mix(*key).to_bytes(8, "little"), dtype="<u4"))
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

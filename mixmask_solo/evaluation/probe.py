@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.host import load
+from mixmask_solo.evaluation.soft_targets import SoftTargets
+from mixmask_solo.host.builtin import LinearModel
 
-__all__ = ["Identity", "ProbeOptions", "build_probe"]
-
-Mixer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+__all__ = ["Identity", "Probe", "ProbeOptions", "build_probe"]
 
 
 @dataclass
@@ -43,19 +39,30 @@ class Identity(nn.Identity):
         self.num_features = dim
 
 
-def build_probe(backbone: nn.Module, cfg: DictConfig) -> Any:
-    """The host's ``LinearModel`` with the classifier's start, schedule and soft targets of ``cfg``.
+class Probe(LinearModel):
+    """The host's probe, which tells its soft targets which batch they are drawn for."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss; logs it with the accuracies."""
+        if isinstance(self.mixup_func, SoftTargets):
+            self.mixup_func.place = (self.current_epoch, batch_idx, self.global_rank)
+        return super().training_step(batch, batch_idx)
+
+
+def build_probe(backbone: nn.Module, cfg: DictConfig) -> Probe:
+    """A probe with the classifier's start, schedule and soft targets of ``cfg``.
 
     Args:
         backbone: pretrained, or :class:`Identity` on cached features.
         cfg: resolved configuration of a probe.
     """
-    settings = OmegaConf.create(OmegaConf.to_container(cfg))
+    settings: Any = OmegaConf.create(OmegaConf.to_container(cfg))
     if cfg.scheduler.name == "exponential":
         settings.scheduler = {**settings.scheduler, **_exponential(cfg)}
     if isinstance(backbone, Identity):
         settings.performance.disable_channel_last = True  # features have no such layout
-    model = load("builtin").linear(backbone, settings, mixup_func=_soft_targets(cfg))
+    soft = cfg.mixup > 0 or cfg.cutmix > 0 or cfg.label_smoothing > 0
+    model = Probe(backbone, settings, mixup_func=SoftTargets(cfg) if soft else None)
     if cfg.probe.init == "normal":
         nn.init.normal_(model.classifier.weight, std=0.01)
         nn.init.zeros_(model.classifier.bias)
@@ -72,30 +79,3 @@ def _exponential(cfg: DictConfig) -> dict[str, Any]:
         )
     steps = list(range(1, epochs))
     return {"name": "step", "lr_decay_steps": steps, "gamma": (low / lr) ** (1 / epochs)}
-
-
-def _soft_targets(cfg: DictConfig) -> Mixer | None:
-    """Mixup, CutMix and label smoothing of training batches; None where none is asked for."""
-    smoothing, classes = float(cfg.label_smoothing), int(cfg.data.num_classes)
-    if cfg.mixup > 0 or cfg.cutmix > 0:
-        if cfg.optimizer.batch_size % 2:
-            raise ConfigError(
-                f"optimizer.batch_size is {cfg.optimizer.batch_size}: mixup and cutmix pair "
-                "images, give an even number"
-            )
-        from timm.data.mixup import Mixup
-
-        mixer: Mixer = Mixup(
-            mixup_alpha=cfg.mixup,
-            cutmix_alpha=cfg.cutmix,
-            label_smoothing=smoothing,
-            num_classes=classes,
-        )
-        return mixer
-    return (lambda x, targets: (x, _smooth(targets, classes, smoothing))) if smoothing else None
-
-
-def _smooth(targets: Tensor, classes: int, smoothing: float) -> Tensor:
-    """(N, classes): 1 - smoothing for the class, the rest spread evenly over all."""
-    hot = F.one_hot(targets, classes).to(torch.get_default_dtype())
-    return hot * (1 - smoothing) + smoothing / classes

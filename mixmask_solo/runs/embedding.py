@@ -43,6 +43,12 @@ class EmbeddingStd(Callback):
             self._handle.remove()
             self._handle = None
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Detaches from a run that failed, which nobody tears down."""
+        self.teardown(trainer, pl_module, "fit")
+
     def _hear(self, module: torch.nn.Module, args: Any, output: Tensor) -> None:
         if self._listening and self._z is None:  # the first pass of a step is un-mixed view 1
             self._z = output.detach()

@@ -63,8 +63,8 @@ class InterruptSaver(Callback):
         if trainer.world_size > 1:
             self._group = dist.new_group(backend="gloo")
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the signals back."""
+    def release(self) -> None:
+        """Gives the signals back. Not a hook: Lightning calls none at the end of a failed fit."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()

@@ -67,6 +67,7 @@ class Lifecycle:
         self.run = Run(cfg, data, 1, host, directory)
         saver = Checkpointer(self.run) if cfg.checkpoint.enabled else None
         throughput, readback = Throughput(), Readback(saver)
+        self.interrupts = InterruptSaver(saver)
         self.record = RunRecord(
             self.run,
             throughput,
@@ -86,7 +87,7 @@ class Lifecycle:
                 readback,
                 ProgressReport(readback, throughput),
                 *([saver] if saver else []),
-                InterruptSaver(saver),
+                self.interrupts,
             ],
         )
         self.run.processes = self.trainer.world_size
@@ -145,6 +146,7 @@ class Lifecycle:
             log.error("%s cannot be written: %s", self.run.directory / RESULT, failure)
             return {}
         finally:
+            self.interrupts.release()
             if self.run.lock is not None:
                 self.run.lock.release()
 

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from mixmask_solo.config import ConfigError
 from mixmask_solo.records.checkpoints import AtomicCheckpointIO
 from mixmask_solo.runs.metrics_csv import MetricsCSV
+from mixmask_solo.runs.reseed import Reseed
 
 __all__ = ["build_loggers", "build_trainer", "trainer_keys"]
 
@@ -63,7 +64,7 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
         use_distributed_sampler=False,  # the data's own sampler shards, see data/sampler.py
         num_sanity_val_steps=kwargs.get("num_sanity_val_steps", 0),
         plugins=[AtomicCheckpointIO()],
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, Reseed(int(cfg.get("seed", 5)))],
         logger=False,
         default_root_dir=os.devnull,  # where it looks for what it saved under Slurm
     )

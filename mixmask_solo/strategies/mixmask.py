@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -111,6 +112,9 @@ class MixMask(Permuted):
         self._pool: MaskPool | None = None
         self._pool_key: tuple[Any, ...] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_pool": None, "_pool_key": None}  # a copy draws its own, alike
+
     def check(self, cfg: Any) -> None:
         """Raises ConfigError where the grid has more cells than the mixed view has pixels."""
         size = cfg.augmentations[0].crop_size if cfg.get("augmentations") else None
@@ -139,7 +143,7 @@ class MixMask(Permuted):
                 self._draw,
                 per_batch=per_batch,
                 batches=max(1, min(64, _POOL_MASKS // per_batch)),
-                generator_for=lambda epoch, block: step.pool("mask", epoch, block),
+                generator_for=partial(step.pool, "mask"),
             )
         return self._pool.take(step.epoch, step.batch)
 

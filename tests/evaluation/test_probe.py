@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.best import BestEpoch
@@ -81,6 +84,34 @@ def test_mixup_wants_pairs() -> None:
     mixed.optimizer.batch_size = 5
     with pytest.raises(ConfigError, match="even number"):
         build_probe(Identity(3), mixed)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "more", [{}, {"label_smoothing": 0.2}, {"mixup": 0.8, "cutmix": 1.0}, {"finetune": True}]
+)
+def test_a_copy_trains_as_the_probe_does(more: dict[str, Any], elsewhere: Any) -> None:
+    def loss(model: Any) -> torch.Tensor:
+        value: torch.Tensor = model.training_step([x.clone(), targets], 3)
+        return value
+
+    torch.manual_seed(0)
+    x, targets = torch.rand(10, 3, 4, 4), torch.arange(10) % 4
+    backbone = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Flatten())
+    backbone.num_features = 24  # type: ignore[assignment]
+    model = build_probe(backbone, cfg(**more))
+    fresh = pickle.dumps(model)
+    loss(model).backward()
+    with torch.no_grad():
+        model.classifier.weight -= model.classifier.weight.grad
+    far = elsewhere(
+        "model.training_step([x, targets], 3).item()", model=model, x=x, targets=targets
+    )
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    expected = loss(model)
+    assert all(torch.equal(loss(other), expected) for other in copies)
+    assert far == expected.item()
+    assert not torch.equal(loss(pickle.loads(fresh)), expected)
 
 
 def cached(n: int = 23, seed: int = 1) -> CachedFeatures:

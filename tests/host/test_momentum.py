@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -52,6 +54,20 @@ def test_parameters_replaced_after_the_first_update_are_found_once_forgotten():
     updater.forget()
     updater.update_pairs([(online, momentum)])
     torch.testing.assert_close(momentum[0].weight.detach(), online[0].weight.detach())
+
+
+def test_a_copy_moves_its_own_parameters():
+    pair = (net(0), net(1))
+    updater = MomentumUpdater(0.0, 1.0)
+    updater.update_pairs([pair])
+    (online, momentum), other = copy.deepcopy((pair, updater))
+    assert other._tensors is None
+    with torch.no_grad():
+        online[0].weight.fill_(3.0)
+    before = pair[1][0].weight.detach().clone()
+    other.update_pairs([(online, momentum)])
+    assert momentum[0].weight.eq(3.0).all()
+    assert torch.equal(pair[1][0].weight, before)
 
 
 def test_tau_parity(golden):

@@ -305,7 +305,7 @@ def test_init_from_refuses_another_backbone_and_two_beginnings(tmp_path: Path) -
     source = str(Path(made["directory"]) / LAST)
     with pytest.raises(ConfigError, match=r"init_from: checkpoint .* does not fit resnet18"):
         pretrain(config(tmp_path, init_from=source, backbone={"name": "resnet18"}))
-    with pytest.raises(ConfigError, match=r"init_from is .* resume_from_checkpoint is .*give one"):
+    with pytest.raises(ConfigError, match=rf"init_from is {source}, but .* was made without it"):
         pretrain(config(tmp_path, init_from=source, resume_from_checkpoint=source))
     with pytest.raises(ConfigError, match=r"init_from: checkpoint 'no\.ckpt' does not exist"):
         pretrain(config(tmp_path, init_from="no.ckpt"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 from mixmask_solo.config.schema.augmentations import Augmentation
 from mixmask_solo.config.schema.data import Data
@@ -27,8 +26,8 @@ class Pretrain(Running):
         host: whose classes run it: solo-learn's, the built-in ones, or what is there.
         method_kwargs: the method's own keys and the blocks of strategies.
         momentum: for methods with a momentum network.
-        init_from: checkpoint whose weights a new run starts with (ours); to go on with a run there
-            is ``resume_from_checkpoint``.
+        init_from: checkpoint whose weights a new run starts with (ours); a run that is resumed
+            goes on from its own.
         augmentations: one entry a pipeline; the first entry's ``crop_size`` is that of the
             large crops.
     """
@@ -44,12 +43,3 @@ class Pretrain(Running):
     method_kwargs: dict[str, Any] = option({})
     momentum: dict[str, Any] | None = option(None, absent=True)
     init_from: str | None = option(None, absent=True)
-
-    def validate(self, prefix: str) -> None:
-        """Adds that a run has one beginning."""
-        super().validate(prefix)
-        if self.init_from is not None and self.resume_from_checkpoint is not None:
-            raise ConfigError(
-                f"init_from is {self.init_from!r} and resume_from_checkpoint is "
-                f"{self.resume_from_checkpoint!r}: a run starts with weights, or goes on; give one"
-            )

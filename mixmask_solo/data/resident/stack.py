@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.batched.plan import to_device
@@ -21,6 +21,7 @@ from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.arrays import ArraySource
 from mixmask_solo.data.sources.subset import Subset
 from mixmask_solo.data.tolerance import STRICT, Tolerance
+from mixmask_solo.data.workers import Loader
 
 __all__ = ["Stack", "decode"]
 
@@ -207,7 +208,7 @@ def _decoded(
     if workers:
         chunks.source.warm()
     generator = torch.Generator().manual_seed(0)  # not the global one, which a loader draws from
-    loader = DataLoader(chunks, batch_size=None, num_workers=workers, generator=generator)
+    loader = Loader(chunks, batch_size=None, num_workers=workers, generator=generator)
     for number, decoded in enumerate(loader):
         yield number * _AT_ONCE, decoded
 

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.base import printable
 from mixmask_solo.data.tolerance import Damaged
-from mixmask_solo.data.tools.examine import Examination, Facts
+from mixmask_solo.data.tools.examine import Examination
 from mixmask_solo.data.tools.passed_over import passed_over
+from mixmask_solo.data.workers import Loader
 
 __all__ = ["Report", "SplitReport", "check"]
 
@@ -116,9 +116,7 @@ def _split(source: Source, workers: int, advance: Advance) -> tuple[SplitReport,
     odd: dict[str, list[int]] = defaultdict(list)
     if workers:
         source.warm()
-    loader: DataLoader[Facts] = DataLoader(
-        Examination(source), batch_size=_CHUNK, num_workers=workers, collate_fn=list
-    )
+    loader = Loader(Examination(source), batch_size=_CHUNK, num_workers=workers, collate_fn=list)
     for chunk in loader:
         for facts in chunk:
             if facts.size is None:

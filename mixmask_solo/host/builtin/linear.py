@@ -48,7 +48,7 @@ class LinearModel(LightningModule):
         self.cfg = cfg
         self.backbone = backbone
         self.classifier = nn.Linear(features_dim(backbone), cfg.data.num_classes)
-        self.loss_func = full_precision(loss_func or nn.functional.cross_entropy)
+        self.loss_func = loss_func or nn.functional.cross_entropy
         self.mixup_func = mixup_func
         optimization.read_options(self, cfg)
         self.layer_decay: float = cfg.optimizer.layer_decay
@@ -114,7 +114,9 @@ class LinearModel(LightningModule):
         X, targets = batch
         if self.training and self.mixup_func is not None:
             X, targets = self.mixup_func(X, targets)
-            return {"batch_size": len(X), "loss": self.loss_func(self(X)["logits"], targets)}
+            # wrapped here, not once for all: a wrapped function cannot be pickled
+            loss = full_precision(self.loss_func)(self(X)["logits"], targets)
+            return {"batch_size": len(X), "loss": loss}
         logits = self(X)["logits"]
         acc1, acc5 = accuracy_at_k(logits, targets)
         loss = class_loss(logits, targets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,9 @@ class MomentumUpdater:
         self.final_tau = final_tau
         self.cur_tau = base_tau
         self._tensors: tuple[list[Tensor], list[Tensor]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_tensors": None}  # a copy collects its own
 
     def forget(self) -> None:
         """Collects the parameters anew at the next update; for when they were replaced."""

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Worker processes that leave signals to the process that started them.
+
+Ctrl-C in a terminal reaches all processes of its group at once, and so does what Slurm sends. The
+main process then finishes its batch and saves, which it can only do while its workers live. They
+end when it tells them to, when it terminates them, or when it is gone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+__all__ = ["Loader", "leave_signals"]
+
+_IGNORED = {signal.Signals[name] for name in ("SIGINT", "SIGUSR1") if hasattr(signal, name)}
+_SENT = {signal.SIGTERM, *_IGNORED}
+_LOOK_EVERY = 5.0  # seconds
+
+
+class Loader(DataLoader[Any]):
+    """A loader whose workers outlive signals; ``DataLoader`` in all else."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.worker_init_fn = leave_signals
+
+    def __iter__(self) -> Any:
+        """The batches; starts the workers unless there are some already."""
+        if self.num_workers == 0 or self._iterator is not None:
+            return super().__iter__()
+        context = self.multiprocessing_context or multiprocessing
+        with _held_back(forked=context.get_start_method() == "fork"):
+            return super().__iter__()
+
+
+def leave_signals(worker: int) -> None:
+    """Lets the worker process that calls it ignore SIGINT, SIGUSR1, and SIGTERM of strangers.
+
+    SIGTERM is also how a process ends its children (``Process.terminate``). Who sent it is only
+    told to those who wait for it, on Linux; elsewhere torch's handler stays, which ends a worker.
+
+    Args:
+        worker: its number, which a ``worker_init_fn`` is given.
+    """
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigtimedwait"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_watch, name="watch", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
+    elif hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SENT)
+
+
+def _watch() -> None:
+    """Ends the process at a SIGTERM of its parent, and when the parent is gone.
+
+    Torch looks after the latter too, but takes the server that forks workers for their parent.
+    """
+    parent, above = multiprocessing.parent_process(), os.getppid()
+    assert parent is not None, "only workers are watched"
+    while True:
+        told = signal.sigtimedwait({signal.SIGTERM}, _LOOK_EVERY)
+        terminated = told is not None and told.si_pid == parent.pid
+        if terminated or os.getppid() != above or not parent.is_alive():
+            os._exit(0)  # as torch's own handler does: no failure that the parent should report
+
+
+@contextmanager
+def _held_back(*, forked: bool) -> Iterator[None]:
+    """Processes started in here begin with the signals blocked, and so do their threads.
+
+    Without it a signal could come before a new process is ready for it. This process gets its own
+    afterwards. A server that forks processes stays like this, or it would be lost with the first.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SENT)
+    try:
+        if not forked:
+            resource_tracker.ensure_running()  # unblocks some of them, if it has to be started
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SENT)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
