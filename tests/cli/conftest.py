@@ -38,14 +38,14 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(name: str, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        defaults = {"cwd": ROOT, "env": {**os.environ, **environment}}
         process = subprocess.Popen(
             [sys.executable, "-m", f"mixmask_solo.cli.{name}", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **more,
+            **{**defaults, **more},
         )
         started.append(process)
         return process

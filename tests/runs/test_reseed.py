@@ -33,5 +33,5 @@ def test_they_depend_on_seed_epoch_batch_and_rank_and_on_nothing_else() -> None:
 
 def test_every_trainer_has_it_with_the_runs_seed() -> None:
     cfg = OmegaConf.create({"accelerator": "cpu", "devices": 1, "max_epochs": 1, "seed": 11})
-    trainer = build_trainer(cfg, [], False)
+    trainer = build_trainer(cfg, [])
     assert [c.seed for c in trainer.callbacks if isinstance(c, Reseed)] == [11]  # type: ignore[attr-defined]
