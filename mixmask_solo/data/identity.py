@@ -11,7 +11,7 @@ import numpy as np
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.sources import Source
 
-__all__ = ["identity"]
+__all__ = ["digest", "identity"]
 
 
 def identity(data: ImageData) -> dict[str, Any]:
@@ -33,11 +33,18 @@ def identity(data: ImageData) -> dict[str, Any]:
     return {name: _of(source) for name, source in splits.items() if source is not None}
 
 
+def digest(source: Source) -> str:
+    """Of the class names and of every image's label in order."""
+    found = hashlib.blake2b(
+        "\0".join(source.classes).encode("utf-8", "surrogateescape"), digest_size=8
+    )
+    found.update(np.ascontiguousarray(source.labels).tobytes())
+    return found.hexdigest()
+
+
 def _of(source: Source) -> dict[str, Any]:
-    digest = hashlib.blake2b("\0".join(source.classes).encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(source.labels).tobytes())
     return {
         "images": len(source),
         "classes": len(source.classes),
-        "labels": digest.hexdigest(),
+        "labels": digest(source),
     }

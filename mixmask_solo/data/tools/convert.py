@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.webdataset import CLASSES_FILE
 from mixmask_solo.data.tools.naming import Names
@@ -58,7 +59,7 @@ def convert(
         advance: told how many more images are through.
 
     Raises:
-        ConfigError: for an unknown target, or a folder that holds something else.
+        ConfigError: for an unknown target, or a folder that holds something else or is in use.
         ImageError: for a file that cannot be read.
     """
     if target not in TARGETS:
@@ -70,6 +71,7 @@ def convert(
     sizes = {name: stored_sizes(source) for name, source in splits.items()}
     facts: dict[str, Any] = {
         "to": target,
+        "labels": {name: digest(source) for name, source in splits.items()},
         "images": {name: len(source) for name, source in splits.items()},
         "bytes": {name: int(size.sum()) for name, size in sizes.items()},
         "shuffle": seed,
@@ -77,16 +79,17 @@ def convert(
     }
     record = Record(folder, facts)
     done = Converted(0, 0, 0)
-    for name, source in splits.items():
-        if target == "image_folder":
-            below = folder / name if len(splits) > 1 else folder
-            part = _to_folder(source, below, sizes[name], advance)
-        else:
-            shards = cut(sizes[name], int(max_shard_mb * _MEGABYTE), seed=seed)
-            part = _to_shards(source, name, shards, target, record, advance)
-        done = Converted(done.images + part.images, done.kept + part.kept, done.files + part.files)
-    if target == "webdataset":
-        _write_classes(folder, next(iter(splits.values())).classes)
+    with record.alone():
+        for name, source in splits.items():
+            if target == "image_folder":
+                below = folder / name if len(splits) > 1 else folder
+                part = _to_folder(source, below, sizes[name], advance)
+            else:
+                shards = cut(sizes[name], int(max_shard_mb * _MEGABYTE), seed=seed)
+                part = _to_shards(source, name, shards, target, record, advance)
+            done = Converted(*(a + b for a, b in zip(astuple(done), astuple(part), strict=True)))
+        if target == "webdataset":
+            _write_classes(folder, next(iter(splits.values())).classes)
     return done
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from mixmask_solo.config import ConfigError
@@ -84,6 +87,21 @@ class Record:
             raise ConfigError(f"{folder} is not empty: give a new or empty folder")
         folder.mkdir(parents=True, exist_ok=True)
         self._save()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While one process writes into the folder, another is refused.
+
+        Raises:
+            ConfigError: in the other.
+        """
+        try:
+            with FileLock(self.place.with_suffix(".lock"), timeout=0):
+                yield
+        except Timeout:
+            raise ConfigError(
+                f"another conversion is writing into {self.place.parent}: wait for its end"
+            ) from None
 
     def finished(self, file: Path, images: int) -> bool:
         """Whether a file is there with the images and bytes that it was finished with."""

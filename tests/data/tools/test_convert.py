@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import source
@@ -119,6 +120,22 @@ def test_an_interrupted_conversion_goes_on(folder, tmp_path, target, monkeypatch
     for file in (tmp_path / "whole").glob(f"*.{'tar' if target == 'webdataset' else target}"):
         assert (tmp_path / "out" / file.name).read_bytes() == file.read_bytes()
     assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_a_conversion_joins_only_itself(folder, tmp_path):
+    run(folder, tmp_path / "out", "parquet")
+    for split in ("train", "val"):  # the same images by another name
+        (folder / split / "a").rename(folder / split / "z")
+    with pytest.raises(ConfigError, match=r"out holds another conversion \(labels "):
+        run(folder, tmp_path / "out", "parquet")
+    for split in ("train", "val"):
+        (folder / split / "z").rename(folder / split / "a")
+    with (
+        FileLock(tmp_path / "out" / ".mixmask-convert.lock"),
+        pytest.raises(ConfigError, match=r"another conversion is writing into .*out"),
+    ):
+        run(folder, tmp_path / "out", "parquet")
+    assert run(folder, tmp_path / "out", "parquet").files == 0
 
 
 def test_an_interrupted_folder_goes_on(folder, tmp_path):
