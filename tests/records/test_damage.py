@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,9 @@ def test_what_was_met_lies_in_the_runs_folder_and_counts_when_it_goes_on(
 ):
     with monkeypatch.context() as patch:
         crash_at(patch, 1, 1)
-        patch.setattr(tempfile, "tempdir", str(tmp_path / "cleaned"))
         (tmp_path / "cleaned").mkdir()
+        elsewhere = partial(tempfile.mkstemp, dir=str(tmp_path / "cleaned"))
+        patch.setattr(tempfile, "mkstemp", elsewhere)
         with pytest.raises(RuntimeError, match="power cut"):
             pretrain(cfg(on_error="skip", num_workers=workers))
     shutil.rmtree(tmp_path / "cleaned")  # as a cluster does with /tmp
