@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from omegaconf import DictConfig
 
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_linear
+from mixmask_solo.strategies.mixmask import MixMaskOptions
+from mixmask_solo.strategies.unmix import UnMixOptions
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FILES = sorted(SCRIPTS.rglob("*.yaml"))
@@ -97,7 +100,12 @@ def test_a_variant_is_the_method_plus_its_blocks(dataset: str, name: str, recipe
     mixed.name = plain.name
     assert mixed == plain
     mask = MASKS[dataset] | ({} if dataset == "digits" else {"ratio": 0.5, "switch": True})
-    published = {"mixmask": mask, "unmix": {"prob": 0.5}, "permutations": "different"}
+    partner = "random" if "permutations" in blocks else "reverse"
+    published = {
+        "mixmask": {**asdict(MixMaskOptions(**mask)), "partner": partner},
+        "unmix": {**asdict(UnMixOptions(prob=0.5)), "partner": "reverse"},
+        "permutations": "different",
+    }
     assert blocks == {key: published[key] for key in blocks}
 
 
