@@ -47,7 +47,8 @@ class Checkpointer(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From a checkpoint; one of another folder's does not own this folder's files."""
-        own = self.run.checkpoint is not None and self.run.checkpoint.parent == self.run.directory
+        start = self.run.checkpoint
+        own = start is not None and start.resolve().parent == self.run.directory.resolve()
         self.written = list(state_dict.get("written", ())) if own else []
 
     def on_save_checkpoint(

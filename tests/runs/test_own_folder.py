@@ -98,7 +98,9 @@ def test_a_file_that_the_run_did_not_write_is_never_deleted(
     kept.write_bytes(b"mine")
     stale = saved.parent / f".{LAST}.4711.tmp"
     stale.write_bytes(b"half a checkpoint")
-    done = pretrain(config(tmp_path, resume_from_checkpoint=str(saved)))
+    monkeypatch.chdir(tmp_path)
+    given = saved.relative_to(tmp_path)  # as one types it
+    done = pretrain(config(tmp_path, resume_from_checkpoint=str(given)))
     assert Path(done["directory"]) == saved.parent
     assert kept.read_bytes() == b"mine"
     names = sorted(p.name for p in saved.parent.glob("*.ckpt"))
