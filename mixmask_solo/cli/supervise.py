@@ -66,10 +66,13 @@ def output_folder(cfg: Any) -> str | None:
 
 
 def _interrupted(command: str, stop: Any, again: str) -> Failure:
-    number = signal.Signals(getattr(stop, "signum", signal.SIGINT))
-    saved, how, folder = "nothing was saved: checkpoint.enabled is false", "", ""
+    number = signal.Signals(stop.signum)
+    reason = "there is no checkpoint yet" if stop.saving else "checkpoint.enabled is false"
+    saved, how, folder = f"nothing was saved: {reason}", "", ""
     if stop.checkpoint is not None:
         saved, folder = f"saved {stop.checkpoint}", str(Path(stop.checkpoint).parent)
+        if not stop.saved:
+            saved = f"stopped at once, the newest checkpoint is {stop.checkpoint}"
         how = again or resume_command(command, sys.argv[1:], stop.checkpoint)
     if rank() == 0:  # all ranks stop together
         complain(command, f"interrupted ({number.name}); {saved}{how and f'; to resume: {how}'}")

@@ -23,8 +23,9 @@ def identity(data: ImageData) -> dict[str, Any]:
         data: opened if it is not yet.
 
     Returns:
-        Per split ``images``, ``classes`` and ``labels``, the last a digest of the class names and
-        of every image's label in order; a split that is not there is left out.
+        Per split ``images``, ``classes``, ``labels`` and ``names``: the last two are digests, of
+        the class names and every image's label in order, and of every image's name within its
+        folder. A split that is not there is left out.
 
     Raises:
         ConfigError: where the images cannot be found.
@@ -47,4 +48,13 @@ def _of(source: Source) -> dict[str, Any]:
         "images": len(source),
         "classes": len(source.classes),
         "labels": digest(source),
+        "names": _names(source),
     }
+
+
+def _names(source: Source) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for index in range(len(source)):
+        name = "/".join(source.name(index).rsplit("/", 2)[-2:])  # folders move
+        found.update(f"{name}\0".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()

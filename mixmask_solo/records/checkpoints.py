@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.files import temporary_name
+from mixmask_solo.records.files import read_json, temporary_name
 from mixmask_solo.records.foreign import read_foreign, refuse_archives, unreadable
 from mixmask_solo.records.integrity import damage, is_sealed, seal
 from mixmask_solo.records.weights import with_state_dict
@@ -146,8 +146,4 @@ def stored_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any
     if META in checkpoint:
         config: dict[str, Any] = json.loads(checkpoint[META]["config"])
         return config
-    beside = Path(path).parent / "args.json"
-    if beside.is_file():
-        loaded: dict[str, Any] = json.loads(beside.read_text())
-        return loaded
-    return None
+    return read_json(Path(path).parent / "args.json") or None

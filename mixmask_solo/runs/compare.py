@@ -44,9 +44,9 @@ _APPLIED = (
     "deterministic",
     "limit_val_batches",
     "max_epochs",
-    "max_time",
     "name",
     "precision",
+    "pretrained_feature_extractor",  # its content is compared
     "strategy",
 )
 # Told first: what follows from these differs, too.

@@ -46,14 +46,18 @@ def refuse_contradictions(
         )
     told = content.get(META) or {}
     old = stored_config(content, path)
-    if old is not None:
-        old = complete(old)
-        before = {**old, "processes": told.get("processes") or _processes(old)}
-        for found in differences(before, {**run.config, "processes": run.processes}):
-            if found.key == "init_from" and found.new is None:
-                run.cfg.init_from = found.old  # how it began remains true
-            else:
-                _judge(run, found, path)
+    if old is None:
+        raise ConfigError(
+            f"checkpoint '{path}' does not tell the configuration it was made with, and there is "
+            f"no args.json beside it: put that there, or {_instead(run)}"
+        )
+    old = complete(old)
+    before = {**old, "processes": told.get("processes") or _processes(old)}
+    for found in differences(before, {**run.config, "processes": run.processes}):
+        if found.key == "init_from" and found.new is None:
+            run.cfg.init_from = found.old  # how it began remains true
+        else:
+            _judge(run, found, path)
     if told.get("host", run.host) != run.host:
         raise _error(run, path, Difference("host", told["host"], run.host))
     _compare_data(run, told.get("data") or {}, path)
@@ -106,16 +110,19 @@ def _processes(config: dict[str, Any]) -> int:
     return count_devices(devices, None) * int(config.get("num_nodes") or 1)
 
 
+_WHAT = {"weights": "pretrained weights", "init_from": "weights of init_from"}
+
+
 def _compare_data(run: Run, old: dict[str, Any], path: Path) -> None:
-    for split, was in old.items():
-        now = run.data.get(split)
-        if now is None and split == "val":  # not validating any more changes nothing
-            continue
+    for part, was in old.items():
+        now = run.data.get(part)
+        if now is None and part in ("val", "init_from"):
+            continue  # not validating any more changes nothing, and a run begins once
         for key in was:
             if was[key] != (now or {}).get(key):
                 told = f"{(now or {}).get(key)} {key} now, {was[key]} then"
-                told = "other labels" if key == "labels" else told
+                told = told if key in ("images", "classes") else f"other {key}"
                 raise ConfigError(
-                    f"the {split} images are not those that checkpoint '{path}' was made with "
-                    f"({told}): give those, or {_instead(run)}"
+                    f"the {_WHAT.get(part, f'{part} images')} are not those that checkpoint "
+                    f"'{path}' was made with ({told}): give those, or {_instead(run)}"
                 )

@@ -36,6 +36,7 @@ class EpochState(Callback):
         self._bank: dict[str, Tensor] | None = None
         self._incomplete = False
         self._loaded = False
+        self._restored = False  # the k-NN's features, of an epoch that goes on
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -44,12 +45,17 @@ class EpochState(Callback):
         progress: Any = trainer.fit_loop.epoch_progress.current
         if progress.ready == progress.processed:
             return
-        mine = {"sums": _sums(trainer), **_features(pl_module)}
+        mine = {"sums": {**self._sums, **_sums(trainer)}, **_features(pl_module)}
+        if self._incomplete:
+            mine["incomplete"] = True
         states: list[Any] = [mine]
         if trainer.world_size > 1:
             states = [None] * trainer.world_size
             dist.all_gather_object(states, mine)
         checkpoint[_KEY] = states
+        # That of the epoch before, where this one has no batch yet; older trainers would validate.
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        batches["is_last_batch"] = False
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -57,6 +63,10 @@ class EpochState(Callback):
         """Keeps this rank's entry until the epoch goes on."""
         self._loaded = True
         states = checkpoint.get(_KEY) or []
+        if not states and _is_under_way(checkpoint):
+            log.warning("the checkpoint does not hold what its epoch has measured so far")
+            self._incomplete = True
+            return
         state = states[trainer.global_rank] if trainer.global_rank < len(states) else {}
         self._sums = dict(state.get("sums") or {})
         self._bank = state.get("bank")
@@ -67,12 +77,17 @@ class EpochState(Callback):
         knn: Any = getattr(pl_module, "knn", None)
         if self._bank is not None and knn is not None:
             knn.update(**{name: self._bank[name].to(pl_module.device) for name in _BANK})
+            self._restored = True
         if self._incomplete:
-            log.warning(
-                "the online k-NN of this epoch is left out: its features were too large to be saved"
-            )
+            log.warning("the online k-NN of this epoch is left out: its features were not saved")
             setattr(pl_module, _SWITCH, False)
         self._bank = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Empties the k-NN: features of an epoch that was not validated are another network's."""
+        knn: Any = getattr(pl_module, "knn", None)
+        if knn is not None and not self._restored:
+            knn.reset()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -83,6 +98,7 @@ class EpochState(Callback):
         step that does not measure it.
         """
         loop: Any = trainer.fit_loop.epoch_loop
+        self._restored = False
         if self._loaded:
             loop._batches_that_stepped = trainer.global_step
             self._loaded = False
@@ -110,7 +126,7 @@ class EpochState(Callback):
             if saved["count"]:
                 mean = torch.tensor(saved["value"]) / saved["count"]
                 name = f"{saved['name']}_epoch" if saved["forked"] else saved["name"]
-                pl_module.log(name, mean, batch_size=int(saved["count"]), sync_dist=True)
+                pl_module.log(name, mean, batch_size=int(saved["count"]), sync_dist=saved["sync"])
         self._sums = {}
         if self._incomplete:
             setattr(pl_module, _SWITCH, True)
@@ -123,12 +139,18 @@ def _sums(trainer: Trainer) -> dict[str, dict[str, Any]]:
         key: {
             "name": metric.meta.name,
             "forked": metric.meta.forked,
+            "sync": bool(metric.meta.sync.should),
             "value": float(metric.value),
             "count": float(metric.cumulated_batch_size),
         }
         for key, metric in results.items()
         if metric.is_tensor and metric.meta.on_epoch and metric.meta.is_mean_reduction
     }
+
+
+def _is_under_way(checkpoint: dict[str, Any]) -> bool:
+    current = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+    return bool(current["ready"] != current["processed"])
 
 
 def _add(metric: Any, saved: dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.backbone import load_weights
-from mixmask_solo.evaluation.pretrained import read_pretrained
+from mixmask_solo.evaluation.pretrained import find_checkpoint, read_pretrained
+from mixmask_solo.records.integrity import checksum
 
-__all__ = ["initialise"]
+__all__ = ["beginning", "initialise"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,26 @@ def initialise(model: Any, path: str) -> None:
         "init_from '%s': weights of %s%s",
         *(pretrained.path, ", ".join(taken), f"; new: {', '.join(new)}" if new else ""),
     )
+
+
+def beginning(path: str | None) -> dict[str, Any]:
+    """What tells a run from one that began with other weights.
+
+    Args:
+        path: ``init_from``; None for weights drawn by the seed.
+
+    Raises:
+        ConfigError: for a folder without a checkpoint, or no such file.
+    """
+    if path is None:
+        return {}
+    try:
+        file = find_checkpoint(path)
+        return {"init_from": {"checksum": checksum(file)}}
+    except OSError as error:
+        raise ConfigError(
+            f"init_from: checkpoint '{path}' does not exist or cannot be read"
+        ) from error
 
 
 def _children(model: Any) -> list[str]:

@@ -28,15 +28,22 @@ class Interrupted(Exception):
     Attributes:
         checkpoint: the newest one, None where there is none.
         signum: which signal.
+        saved: whether it was saved now, or the run stopped at once.
         saving: whether the run saves checkpoints at all.
     """
 
     def __init__(
-        self, checkpoint: str | None, signum: int = signal.SIGINT, *, saving: bool = True
+        self,
+        checkpoint: str | None,
+        signum: int = signal.SIGINT,
+        *,
+        saved: bool = True,
+        saving: bool = True,
     ) -> None:
         super().__init__(checkpoint)
         self.checkpoint = checkpoint
         self.signum = int(signum)
+        self.saved = saved
         self.saving = saving
 
 
@@ -71,7 +78,7 @@ class InterruptSaver(Callback):
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
-            raise self._interrupted(number)
+            raise self._interrupted(number, saved=False)
         self.requested = number
 
     def on_train_batch_start(
@@ -91,7 +98,7 @@ class InterruptSaver(Callback):
             return
         if self.checkpointer is not None:
             self.checkpointer.save(trainer)
-        raise self._interrupted(number)
+        raise self._interrupted(number, saved=True)
 
     def _is_over(self, trainer: Trainer) -> bool:
         """After its last epoch a run has only to end."""
@@ -105,7 +112,7 @@ class InterruptSaver(Callback):
         dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
         return int(number)
 
-    def _interrupted(self, number: int) -> Interrupted:
+    def _interrupted(self, number: int, *, saved: bool) -> Interrupted:
         saver = self.checkpointer
-        saved = str(saver.last) if saver is not None and Path(saver.last).is_file() else None
-        return Interrupted(saved, number, saving=saver is not None)
+        last = str(saver.last) if saver is not None and Path(saver.last).is_file() else None
+        return Interrupted(last, number, saved=saved, saving=saver is not None)

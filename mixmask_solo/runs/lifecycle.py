@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageData, identity
@@ -30,10 +31,14 @@ from mixmask_solo.runs.trainer import build_loggers, build_trainer
 __all__ = ["Lifecycle"]
 
 log = logging.getLogger(__name__)
+_PATHS = (
+    *("data.train_path", "data.val_path", "data.root"),
+    *("init_from", "pretrained_feature_extractor"),
+)
 
 
 class Lifecycle:
-    """One run from its resolved configuration to its result.
+    """One run from its resolved configuration to its result; a context that holds its folder.
 
     Args:
         cfg: the resolved configuration, ``data.num_classes`` included.
@@ -61,7 +66,7 @@ class Lifecycle:
         callbacks: Sequence[Callback] = (),
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        self.images = images
+        _make_absolute(cfg)
         data = {**identity(images), **(extra or {})}
         directory = new_directory(root, str(cfg.name))
         self.run = Run(cfg, data, 1, host, directory)
@@ -91,8 +96,18 @@ class Lifecycle:
             ],
         )
         self.run.processes = self.trainer.world_size
-        locate(self.run, complete=complete, writes=self.trainer.is_global_zero)
-        self.record.loggers = build_loggers(cfg, self.run.directory, self.run.steps)
+        try:
+            locate(self.run, complete=complete, writes=self.trainer.is_global_zero)
+            self.record.loggers = build_loggers(cfg, self.run.directory, self.run.steps)
+        except BaseException:
+            self.run.release()
+            raise
+
+    def __enter__(self) -> Lifecycle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.run.release()
 
     @property
     def finished(self) -> bool:
@@ -100,11 +115,21 @@ class Lifecycle:
         return self.run.finished
 
     def earlier_result(self) -> dict[str, Any]:
-        """What the finished run left behind, with ``already: True``."""
+        """What the finished run left behind, with ``already: True``.
+
+        One that was killed after its last checkpoint, before it could say that it is completed,
+        says so now. A checkpoint that lies in no run's folder has left nothing behind.
+        """
         directory = self.run.directory
-        if not directory.is_dir() and self.run.checkpoint is not None:
-            directory = self.run.checkpoint.absolute().parent
-        return {**read_json(directory / RESULT), "directory": str(directory), "already": True}
+        found = read_json(directory / RESULT)
+        if found.get("id") != self.run.id:
+            return {"directory": str(directory), "already": True}
+        if found["status"] != "completed" and self.trainer.is_global_zero:
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                if callback.state_key in self.run.saved:
+                    callback.load_state_dict(self.run.saved[callback.state_key])
+            found = self.record.complete(found)
+        return {**found, "directory": str(directory), "already": True}
 
     def fit(self, model: LightningModule, data: Any) -> dict[str, Any]:
         """Trains, and writes ``result.json`` however that ends.
@@ -147,12 +172,16 @@ class Lifecycle:
             return {}
         finally:
             self.interrupts.release()
-            if self.run.lock is not None:
-                self.run.lock.release()
+
+
+def _make_absolute(cfg: DictConfig) -> None:
+    """A relative path is another one from another folder: what is stored tells which it was."""
+    for key in _PATHS:
+        path = OmegaConf.select(cfg, key)
+        if isinstance(path, str):
+            OmegaConf.update(cfg, key, os.path.abspath(os.path.expanduser(path)))
 
 
 def _is_done(trainer: Trainer) -> bool:
-    """Whether training went to its end; a limit such as ``max_time`` stops it before."""
-    steps = trainer.max_steps if trainer.max_steps and trainer.max_steps > 0 else float("inf")
-    epochs = trainer.max_epochs if trainer.max_epochs is not None else float("inf")
-    return trainer.current_epoch >= epochs or trainer.global_step >= steps
+    """Whether training went to its end; a callback may have stopped it before."""
+    return trainer.max_epochs is not None and trainer.current_epoch >= trainer.max_epochs

@@ -55,7 +55,7 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
     images.prepare_data()  # downloads only where data.download says so
     cfg.data.num_classes = images.num_classes
     best = BestEpoch()
-    life = Lifecycle(
+    with Lifecycle(
         cfg,
         images,
         Path(cfg.checkpoint.dir) / "linear",
@@ -64,15 +64,15 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
         extra={"weights": {"checksum": checksum(pretrained.path)}},
         callbacks=[best],
         more=lambda: dict(best.best),
-    )
-    if life.finished:
-        return life.earlier_result()
-    data, features = _inputs(cfg, life.trainer, backbone, images)
-    seed_everything(int(cfg.seed), workers=True)
-    model = build_probe(features, cfg)
-    if not cfg.performance.disable_channel_last:
-        model = model.to(memory_format=torch.channels_last)
-    return life.fit(model, data)
+    ) as life:
+        if life.finished:
+            return life.earlier_result()
+        data, features = _inputs(cfg, life.trainer, backbone, images)
+        seed_everything(int(cfg.seed), workers=True)
+        model = build_probe(features, cfg)
+        if not cfg.performance.disable_channel_last:
+            model = model.to(memory_format=torch.channels_last)
+        return life.fit(model, data)
 
 
 def _completed(stored: dict[str, Any]) -> dict[str, Any]:

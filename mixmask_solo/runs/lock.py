@@ -10,12 +10,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.files import read_json
-from mixmask_solo.records.result import RESULT
+from mixmask_solo.records.files import read_json, write_json
+from mixmask_solo.records.result import this_process
 
 __all__ = ["acquire", "is_alive"]
 
 _LOCK = ".lock"
+_HOLDER = ".holder.json"
 _GRACE = 15.0  # seconds until the workers of a killed process notice, which hold its lock
 
 
@@ -26,7 +27,7 @@ def acquire(directory: Path) -> FileLock:
         ConfigError: saying who holds it.
     """
     lock = FileLock(directory / _LOCK)
-    holder = read_json(directory / RESULT).get("process") or {}
+    holder = read_json(directory / _HOLDER)
     here = holder.get("host") == socket.gethostname()
     try:
         lock.acquire(timeout=_GRACE if here and not is_alive(int(holder["pid"])) else 0)
@@ -36,6 +37,7 @@ def acquire(directory: Path) -> FileLock:
             f"run folder '{directory}' is in use by {who}: wait until that run has ended, stop it, "
             "or give this one another name or seed"
         ) from None
+    write_json(directory / _HOLDER, this_process())
     return lock
 
 

@@ -17,7 +17,7 @@ from mixmask_solo.host import load
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
 from mixmask_solo.runs.embedding import EmbeddingStd
-from mixmask_solo.runs.initialise import initialise
+from mixmask_solo.runs.initialise import beginning, initialise
 from mixmask_solo.runs.lifecycle import Lifecycle
 from mixmask_solo.runs.trainer import trainer_keys
 from mixmask_solo.strategies import BLOCKS, build_strategies, fill_blocks
@@ -62,23 +62,24 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     data = build_pretrain(cfg)
     data.prepare_data()  # downloads only where data.download says so
     cfg.data.num_classes = data.num_classes
-    life = Lifecycle(
+    with Lifecycle(
         cfg,
         data,
         Path(cfg.checkpoint.dir) / str(cfg.method),
         host=load(cfg.host).name,
         complete=completed,
+        extra=beginning(cfg.get("init_from")),
         callbacks=[EmbeddingStd()],
-    )
-    if life.finished:
-        return life.earlier_result()
-    seed_everything(int(cfg.seed), workers=True)
-    model = _model(cfg)
-    if cfg.get("init_from") and life.run.checkpoint is None:
-        initialise(model, cfg.init_from)
-    if not cfg.performance.disable_channel_last:
-        model = model.to(memory_format=torch.channels_last)
-    return life.fit(model, data)
+    ) as life:
+        if life.finished:
+            return life.earlier_result()
+        seed_everything(int(cfg.seed), workers=True)
+        model = _model(cfg)
+        if cfg.get("init_from") and life.run.checkpoint is None:
+            initialise(model, cfg.init_from)
+        if not cfg.performance.disable_channel_last:
+            model = model.to(memory_format=torch.channels_last)
+        return life.fit(model, data)
 
 
 def completed(stored: dict[str, Any]) -> dict[str, Any]:

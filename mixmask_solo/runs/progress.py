@@ -68,7 +68,7 @@ class Throughput(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The pieces of the run so far, this one included."""
         piece = {
-            "status": "interrupted",
+            "status": "saved",
             "images": self.images,
             "train_seconds": round(self.seconds, 3),
             "wall_seconds": round(time.perf_counter() - self._born, 3),

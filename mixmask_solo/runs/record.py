@@ -32,10 +32,10 @@ _HEARTBEAT = 10.0  # seconds
 class RunRecord(Callback):
     """Writes ``args.json`` and ``result.json``; stands before all callbacks that write.
 
-    Until training really begins, with the checkpoint loaded, nothing in the run's folder changes. A
-    run that is interrupted and resumed consists of pieces, each with its process, its steps and its
-    time; what is told of the run as a whole is told of all of them. A piece that was killed counts
-    up to its last heartbeat.
+    Until training really begins, with the checkpoint loaded, no earlier record changes. A run that
+    is interrupted and resumed consists of pieces, each with its process, its steps and its time;
+    what is told of the run as a whole is told of all of them. A piece that was killed counts up to
+    its last heartbeat.
 
     Args:
         run: what is recorded; on other ranks it takes rank zero's folder over.
@@ -136,6 +136,21 @@ class RunRecord(Callback):
             return {}
         self._write(trainer, status, **({"error": error} if error else {}), **self.more())
         return self.content
+
+    def complete(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Says of a run whose last checkpoint is its end that it is completed.
+
+        Args:
+            found: its record, of a process that was killed after that checkpoint.
+        """
+        pieces = [
+            {**p, "status": "killed"} if p["status"] == "running" else p for p in found["pieces"]
+        ]
+        done = {"epochs": int(self.run.cfg.max_epochs), "steps": self.run.steps}
+        told = {"status": "completed", "heartbeat": now(), **self.readback.told()}
+        content = {**found, **told, **done, **self.more(), "pieces": pieces}
+        write_json(self.run.directory / RESULT, content)
+        return content
 
     def _leave_nothing(self, trainer: Trainer) -> None:
         """A new run that failed before its first step has no folder."""

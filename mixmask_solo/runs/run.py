@@ -32,6 +32,7 @@ class Run:
         id: told by ``result.json`` and by every checkpoint, so that a file is known as its own.
         checkpoint: to go on from, None for a new run.
         steps: optimiser steps done in it.
+        saved: what the callbacks put into it.
         finished: nothing is left to do.
         lock: held while the run goes, on rank zero.
     """
@@ -44,6 +45,7 @@ class Run:
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     checkpoint: Path | None = None
     steps: int = 0
+    saved: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
     lock: FileLock | None = None
 
@@ -51,6 +53,12 @@ class Run:
     def last(self) -> Path:
         """The newest checkpoint, where there is one."""
         return self.directory / LAST
+
+    def release(self) -> None:
+        """Lets others at the folder."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
 
     @property
     def config(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def locate(run: Run, *, complete: Completed, writes: bool) -> None:
     """
     cfg = run.cfg
     if cfg.resume_from_checkpoint:
-        path = Path(cfg.resume_from_checkpoint)
+        path = Path(cfg.resume_from_checkpoint).expanduser().absolute()
         content = read_checkpoint(path)
         refuse_contradictions(run, content, path, complete)
         _go_on(run, path, content, _own_folder(path, content), writes)
@@ -50,11 +50,12 @@ def locate(run: Run, *, complete: Completed, writes: bool) -> None:
 
 def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None, writes: bool) -> None:
     run.checkpoint, run.steps = path, int(content["global_step"])
+    run.saved = content.get("callbacks") or {}
     done = epochs_done(content)
     run.finished = done >= int(run.cfg.max_epochs)
     if own is not None:
         run.directory, run.id = own, content[META]["id"]
-        if writes and run.lock is None and not run.finished:
+        if writes and run.lock is None:
             run.lock = acquire(own)
     if run.finished:
         log.info(
@@ -71,9 +72,12 @@ def epochs_done(content: dict[str, Any]) -> int:
 
 def _own_folder(path: Path, content: dict[str, Any]) -> Path | None:
     """The folder of the run that wrote this checkpoint, if going on from it loses nothing there."""
-    folder = path.absolute().parent
+    folder = path.parent
     mine = (content.get(META) or {}).get("id")
-    if mine is None or read_json(folder / RESULT).get("id") != mine:
+    if mine is None:
+        log.info("'%s' is of an older version or of other code: going on in a new folder", path)
+        return None
+    if read_json(folder / RESULT).get("id") != mine:
         log.info("'%s' does not lie in its run's folder: going on in a new one", path)
         return None
     last = folder / LAST
@@ -94,15 +98,25 @@ def _join(run: Run, writes: bool) -> None:
         record = read_json(folder / RESULT)
         if not _is_same(run, record):
             continue
-        if writes and record.get("status") != "completed":
+        if record["status"] == "completed":
+            log.info(
+                "nothing is left to do: %s is completed; another seed or name is another run",
+                folder,
+            )
+            run.directory, run.id, run.finished = folder, record["id"], True
+            return
+        if writes:
             run.lock = acquire(folder)
         found = _newest_readable(folder, record["id"])
         if found:
             log.info("auto_resume: going on with %s", found[0])
             _go_on(run, *found, folder, writes)
-        else:
+        elif not record.get("epochs"):
             log.info("auto_resume: %s was stopped before its first checkpoint: anew", folder)
             run.directory, run.id = folder, record["id"]
+        else:
+            log.warning("auto_resume: %s holds no readable checkpoint: a new run", folder)
+            run.release()
         return
 
 

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _OURS = (
     *("callbacks", "default_root_dir", "enable_checkpointing", "logger", "plugins"),
     "use_distributed_sampler",
+    # They cut an epoch short and call it done; schedules and records count whole ones.
+    *("barebones", "fast_dev_run", "max_steps", "max_time", "min_epochs", "min_steps"),
 )
 
 
@@ -55,7 +57,7 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
     elif kwargs["strategy"] == "ddp":
         kwargs["strategy"] = DDPStrategy(find_unused_parameters=False)
     if _on_cpu(kwargs):
-        _adapt_to_cpu(kwargs)
+        _adapt_to_cpu(cfg, kwargs)
     kwargs.setdefault("enable_model_summary", False)
     kwargs.setdefault("log_every_n_steps", 10)
     kwargs.update(
@@ -90,13 +92,14 @@ def _on_cpu(kwargs: dict[str, Any]) -> bool:
     return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
 
 
-def _adapt_to_cpu(kwargs: dict[str, Any]) -> None:
+def _adapt_to_cpu(cfg: DictConfig, kwargs: dict[str, Any]) -> None:
     """Lets a recipe written for GPUs run with ``accelerator=cpu`` alone."""
     devices = kwargs.get("devices")
     if isinstance(devices, list):
         kwargs["devices"] = len(devices)
     if kwargs.get("sync_batchnorm"):
         log.warning("sync_batchnorm needs a GPU; switched off on the CPU")
+        cfg.sync_batchnorm = False  # what is recorded
         kwargs["sync_batchnorm"] = False
 
 

@@ -19,13 +19,6 @@ from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.readback import NonFiniteLoss
 
 
-def interrupted(checkpoint: str | None, signum: int | None = None) -> Interrupted:
-    stop = Interrupted(checkpoint)
-    if signum is not None:
-        stop.signum = signum  # type: ignore[attr-defined]
-    return stop
-
-
 def ending(error: BaseException, capsys: pytest.CaptureFixture[str], **kw: Any) -> tuple[Any, str]:
     def run() -> dict[str, Any]:
         raise error
@@ -39,23 +32,36 @@ def ending(error: BaseException, capsys: pytest.CaptureFixture[str], **kw: Any) 
     ("error", "again", "code", "line"),
     [
         (
-            interrupted("a b/last.ckpt"),
+            Interrupted("a b/last.ckpt"),
             "",
             130,
             "mixmask-x: interrupted (SIGINT); saved a b/last.ckpt; to resume: mixmask-x "
             "'name=a  b' '++resume_from_checkpoint=\"a b/last.ckpt\"'\n",
         ),
         (
-            interrupted("a/last.ckpt", signal.SIGTERM),
+            Interrupted("a/last.ckpt", signal.SIGTERM),
             "type make",
             143,
             "mixmask-x: interrupted (SIGTERM); saved a/last.ckpt; to resume: type make\n",
         ),
         (
-            interrupted(None, signal.SIGUSR1),
+            Interrupted(None, signal.SIGUSR1, saving=False),
             "",
             138,
             "mixmask-x: interrupted (SIGUSR1); nothing was saved: checkpoint.enabled is false\n",
+        ),
+        (
+            Interrupted(None, saved=False),
+            "",
+            130,
+            "mixmask-x: interrupted (SIGINT); nothing was saved: there is no checkpoint yet\n",
+        ),
+        (
+            Interrupted("a/last.ckpt", saved=False),
+            "type make",
+            130,
+            "mixmask-x: interrupted (SIGINT); stopped at once, the newest checkpoint is a/last.ckpt; "
+            "to resume: type make\n",
         ),
         (NonFiniteLoss("the loss is nan"), "", 1, "mixmask-x: the loss is nan\n"),
         (KeyboardInterrupt(), "", 130, "mixmask-x: interrupted (SIGINT)\n"),
@@ -77,7 +83,7 @@ def test_other_ranks_tell_only_what_is_theirs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    assert ending(interrupted("a/last.ckpt"), capsys) == (130, "")
+    assert ending(Interrupted("a/last.ckpt"), capsys) == (130, "")
     own = ending(NonFiniteLoss("the loss is nan"), capsys)
     assert own == (1, "mixmask-x (rank 1): the loss is nan\n")
 

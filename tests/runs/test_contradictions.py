@@ -68,7 +68,6 @@ def snapshot(folder: Path) -> dict[str, bytes]:
             "",
             "",
         ),
-        ({"sync_batchnorm": True}, "sync_batchnorm", "True", "False"),
     ],
 )
 def test_a_key_that_the_checkpoint_decides_is_refused(

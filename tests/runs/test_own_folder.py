@@ -148,8 +148,13 @@ def test_auto_resume_joins_no_run_on_other_images(
     assert joined.parent == saved.parent
     elsewhere = interrupted(monkeypatch, config(tmp_path / "runs", **same), epoch=0)
     assert elsewhere.parent != saved.parent
-    # the same path with an image less
-    (tmp_path / "one" / "a" / "3.png").unlink()
+    # the same path, from another folder's point of view, is the same run
+    monkeypatch.chdir(tmp_path)
+    one["data"]["train_path"] = "one"
+    joined = interrupted(monkeypatch, config(tmp_path / "runs", **one), epoch=2)
+    assert joined.parent == saved.parent
+    # the same path with another image of the same class
+    (tmp_path / "one" / "a" / "3.png").rename(tmp_path / "one" / "a" / "33.png")
     other = interrupted(monkeypatch, config(tmp_path / "runs", **one), epoch=0)
     assert other.parent != saved.parent
 
@@ -205,6 +210,86 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew_in_its_f
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.parametrize("ending", ["no checkpoints", "deleted"])
+def test_auto_resume_leaves_a_completed_run_alone_with_or_without_checkpoints(
+    ending: str, tmp_path: Path
+) -> None:
+    cfg = config(tmp_path, **AUTO, checkpoint={"enabled": ending == "deleted"})
+    first = pretrain(cfg)
+    for path in Path(first["directory"]).glob("*.ckpt"):
+        path.unlink()
+    before = snapshot(tmp_path)
+    assert pretrain(cfg) == {**first, "already": True}
+    assert snapshot(tmp_path) == before
+
+
+def test_a_run_without_readable_checkpoints_keeps_what_it_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved = interrupted(monkeypatch, config(tmp_path, **AUTO), epoch=2)
+    for path in saved.parent.glob("*.ckpt"):
+        path.unlink()
+    before = snapshot(saved.parent)
+    done = pretrain(config(tmp_path, **AUTO))
+    assert done["directory"] != str(saved.parent)
+    assert "holds no readable checkpoint: a new run" in caplog.text
+    after = snapshot(saved.parent)
+    del after[str(saved.parent / ".holder.json")], before[str(saved.parent / ".holder.json")]
+    assert after == before
+
+
+def test_a_run_killed_after_its_last_checkpoint_is_completed_by_the_next_command(
+    tmp_path: Path,
+) -> None:
+    for how in ("auto_resume", "resume_from_checkpoint"):
+        first = pretrain(config(tmp_path / how, **AUTO))
+        folder = Path(first["directory"])
+        torn = {**first, "status": "running", "metrics": {}, "metrics_epoch": None, "epochs": 2}
+        torn["pieces"] = [{**first["pieces"][0], "status": "running"}]
+        del torn["directory"]
+        write_json(folder / "result.json", torn)
+        given = AUTO if how == "auto_resume" else {how: str(folder / LAST)}
+        again = pretrain(config(tmp_path / how, **given))
+        assert (again["status"], again["already"]) == ("completed", True)
+        for key in ("metrics", "metrics_epoch", "epochs", "steps"):
+            assert again[key] == first[key] == result(folder)[key]
+        assert [p["status"] for p in again["pieces"]] == ["killed"]
+
+
+def test_a_checkpoint_that_tells_no_configuration_is_refused(tmp_path: Path) -> None:
+    made = pretrain(config(tmp_path, max_epochs=1, limit_train_batches=1))
+    content = torch.load(Path(made["directory"]) / LAST, weights_only=True)
+    del content["mixmask_solo"]
+    (tmp_path / "bare").mkdir()
+    torch.save(content, tmp_path / "bare" / "x.ckpt")
+    change = {"resume_from_checkpoint": str(tmp_path / "bare" / "x.ckpt")}
+    for args in (None, "{ torn"):
+        if args:
+            (tmp_path / "bare" / "args.json").write_text(args)
+        with pytest.raises(ConfigError, match=r"x\.ckpt' does not tell the configuration"):
+            pretrain(config(tmp_path, optimizer={"lr": 5.0}, **change))
+
+
+def test_a_finished_file_in_another_runs_folder_tells_nothing_of_that_run(tmp_path: Path) -> None:
+    one = Path(pretrain(config(tmp_path, max_epochs=1))["directory"])
+    other = Path(pretrain(config(tmp_path, max_epochs=1, seed=7))["directory"])
+    copied = shutil.copy(one / LAST, other / "copied.ckpt")
+    found = pretrain(config(tmp_path, max_epochs=1, resume_from_checkpoint=str(copied)))
+    assert found.keys() == {"directory", "already"}
+
+
+def test_the_lock_is_free_after_a_start_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = interrupted(monkeypatch, config(tmp_path, **AUTO))
+    with monkeypatch.context() as patch:
+        patch.setattr("mixmask_solo.runs.pretrain._model", lambda cfg: 1 / 0)
+        with pytest.raises(ZeroDivisionError) as kept:
+            pretrain(config(tmp_path, **AUTO))
+    assert pretrain(config(tmp_path, **AUTO))["directory"] == str(saved.parent)
+    assert kept.value
+
+
 def test_a_failure_before_the_first_step_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,9 +309,8 @@ def test_a_folder_in_use_is_refused_with_the_name_of_who_uses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = interrupted(monkeypatch, config(tmp_path, **AUTO))
-    content = result(saved.parent)
-    holder = {"pid": os.getppid(), "host": content["process"]["host"]}
-    write_json(saved.parent / "result.json", {**content, "process": holder})
+    host = result(saved.parent)["process"]["host"]
+    write_json(saved.parent / ".holder.json", {"pid": os.getppid(), "host": host})
     before = snapshot(saved.parent)
     with FileLock(saved.parent / ".lock"):
         for how in (AUTO, {"resume_from_checkpoint": str(saved)}):
@@ -242,9 +326,8 @@ def test_the_lock_of_a_killed_process_is_waited_for(
     saved = interrupted(monkeypatch, config(tmp_path, **AUTO))
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    content = result(saved.parent)
-    holder = {"pid": gone.pid, "host": content["process"]["host"]}
-    write_json(saved.parent / "result.json", {**content, "process": holder})
+    host = result(saved.parent)["process"]["host"]
+    write_json(saved.parent / ".holder.json", {"pid": gone.pid, "host": host})
     code = (
         "import sys, time, filelock\n"
         "with filelock.FileLock(sys.argv[1]): print('held', flush=True); time.sleep(2)"

@@ -43,14 +43,20 @@ def test_every_method_runs_and_writes_its_result(method: str, tmp_path: Path) ->
 def test_interrupted_and_resumed_equals_uninterrupted(
     method: str, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = pretrain(config(tmp_path / "a", method))
-    saved = interrupted(monkeypatch, config(tmp_path / "b", method), batch=batch)
-    resumed = pretrain(config(tmp_path / "b", method, resume_from_checkpoint=str(saved)))
+    measured: dict[str, Any] = {"knn_eval": {"enabled": True, "k": 5}, "log_every_n_steps": 1}
+    straight = pretrain(config(tmp_path / "a", method, **measured))
+    saved = interrupted(monkeypatch, config(tmp_path / "b", method, **measured), batch=batch)
+    resumed = pretrain(
+        config(tmp_path / "b", method, resume_from_checkpoint=str(saved), **measured)
+    )
     assert resumed["steps"] == straight["steps"] == 9
     a, b = (weights(Path(r["directory"]) / LAST) for r in (straight, resumed))
     assert a.keys() == b.keys()
     different = [k for k in a if not torch.equal(a[k], b[k])]
     assert not different
+    assert resumed["metrics"] == straight["metrics"]
+    one, other = (Path(r["directory"]) / "metrics.csv" for r in (straight, resumed))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_crash_resumes_from_the_last_epoch_by_itself(

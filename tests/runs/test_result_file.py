@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from mixmask_solo.runs import record
+from mixmask_solo.records.checkpoints import read_checkpoint
+from mixmask_solo.runs import epoch_state, record
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.pretrain import pretrain
 from support.tiny import config, crash_at, interrupt_at, interrupted
@@ -100,6 +101,48 @@ def test_interrupted_and_resumed_all_pieces_count(
     assert rows(saved.parent) == rows(straight["directory"])
 
 
+def test_interrupted_twice_in_one_epoch_its_figures_are_those_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = pretrain(config(tmp_path / "straight", **MEASURED))
+    cfg = config(tmp_path, auto_resume={"enabled": True}, **MEASURED)
+    for batch in (1, 1, 2):  # once more at the very batch it goes on with
+        interrupted(monkeypatch, cfg, epoch=2, batch=batch)
+    done = pretrain(cfg)
+    assert [p["steps"] for p in done["pieces"]] == [7, 0, 1, 1]
+    assert done["metrics"] == straight["metrics"]
+    assert rows(done["directory"]) == rows(straight["directory"])
+
+
+def test_features_that_were_not_saved_make_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight = pretrain(config(tmp_path / "straight", **MEASURED))
+    cfg = config(tmp_path, auto_resume={"enabled": True}, **MEASURED)
+    monkeypatch.setattr(epoch_state, "_LIMIT", 0)
+    for batch in (1, 2):
+        interrupted(monkeypatch, cfg, epoch=1, batch=batch)
+    interrupted(monkeypatch, cfg, epoch=2, batch=0)
+    done = pretrain(cfg)
+    assert "k-NN of this epoch is left out" in caplog.text
+    found = [bool(r["val_knn_acc1"]) for r in rows(done["directory"]) if r["val_acc1"]]
+    assert found == [True, False, True]
+    assert done["metrics"] == straight["metrics"]
+
+
+def test_a_rare_validation_searches_in_its_own_epochs_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rare = {"check_val_every_n_epoch": 2, "max_epochs": 2, **MEASURED}
+    straight = pretrain(config(tmp_path / "straight", **rare))
+    cfg = config(tmp_path, auto_resume={"enabled": True}, **rare)
+    with monkeypatch.context() as patch:
+        crash_at(patch, 1, 1)
+        with pytest.raises(RuntimeError):
+            pretrain(cfg)
+    assert pretrain(cfg)["metrics"] == straight["metrics"]
+
+
 def test_a_failed_run_says_why_and_its_last_piece_counts_when_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +204,7 @@ def test_a_limit_that_stops_training_early_does_not_make_it_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(self: InterruptSaver, trainer: Any, module: Any) -> None:
-        trainer.should_stop = True  # as max_time does
+        trainer.should_stop = True
 
     monkeypatch.setattr(InterruptSaver, "on_train_epoch_end", stop)
     done = pretrain(config(tmp_path))
@@ -217,6 +260,8 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(Interrupted) as stop:
         pretrain(config(tmp_path))
     assert stop.value.checkpoint is not None
+    assert not stop.value.saved
     folder = Path(stop.value.checkpoint).parent
     assert read(folder)["status"] == "interrupted"
     assert read(folder)["steps"] == 4
+    assert read_checkpoint(stop.value.checkpoint)["global_step"] == 3
