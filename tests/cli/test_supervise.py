@@ -60,8 +60,8 @@ def ending(error: BaseException, capsys: pytest.CaptureFixture[str], **kw: Any) 
             Interrupted("a/last.ckpt", saved=False),
             "type make",
             130,
-            "mixmask-x: interrupted (SIGINT); stopped at once, the newest checkpoint is a/last.ckpt; "
-            "to resume: type make\n",
+            "mixmask-x: interrupted (SIGINT); stopped at once, the newest checkpoint is "
+            "a/last.ckpt; to resume: type make\n",
         ),
         (NonFiniteLoss("the loss is nan"), "", 1, "mixmask-x: the loss is nan\n"),
         (KeyboardInterrupt(), "", 130, "mixmask-x: interrupted (SIGINT)\n"),
