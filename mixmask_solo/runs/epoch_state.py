@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import lightning
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 _LIMIT = 1 << 28  # bytes of k-NN features that a checkpoint takes from a process
 _KEY = "mixmask_solo_epoch"
 _SWITCH = "knn_eval"
+# Before Lightning 2.5 an epoch that is resumed at its first batch begins with a validation.
+_VALIDATES_FIRST = tuple(map(int, lightning.__version__.split(".")[:2])) < (2, 5)
 _BANK = ("train_features", "train_targets")
 
 
@@ -53,9 +56,6 @@ class EpochState(Callback):
             states = [None] * trainer.world_size
             dist.all_gather_object(states, mine)
         checkpoint[_KEY] = states
-        # That of the epoch before, where this one has no batch yet; older trainers would validate.
-        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-        batches["is_last_batch"] = False
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -74,6 +74,9 @@ class EpochState(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives the k-NN its features back."""
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        if self._loaded and progress.completed == 0 and _VALIDATES_FIRST:
+            trainer.fit_loop.epoch_loop.restarting = False
         knn: Any = getattr(pl_module, "knn", None)
         if self._bank is not None and knn is not None:
             knn.update(**{name: self._bank[name].to(pl_module.device) for name in _BANK})
