@@ -11,6 +11,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +21,14 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from mixmask_solo.config import ConfigError
+
 __all__ = ["Loader", "leave_signals"]
 
 _IGNORED = {signal.Signals[name] for name in ("SIGINT", "SIGUSR1") if hasattr(signal, name)}
 _SENT = {signal.SIGTERM, *_IGNORED}
 _LOOK_EVERY = 5.0  # seconds
+_LONGEST = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # of a socket's name Linux takes 107
 
 
 class Loader(DataLoader[Any]):
@@ -34,12 +39,30 @@ class Loader(DataLoader[Any]):
         self.worker_init_fn = leave_signals
 
     def __iter__(self) -> Any:
-        """The batches; starts the workers unless there are some already."""
+        """The batches; starts the workers unless there are some already.
+
+        Raises:
+            ConfigError: where their batches could not be sent.
+        """
         if self.num_workers == 0 or self._iterator is not None:
             return super().__iter__()
+        _require_short_names()
         context = self.multiprocessing_context or multiprocessing
         with _held_back(forked=context.get_start_method() == "fork"):
             return super().__iter__()
+
+
+def _require_short_names() -> None:
+    """Workers hand batches over through sockets in the temporary folder, whose names are bounded.
+
+    Beyond that they lose their batches with a message on stderr, and the loader waits for ever.
+    """
+    folder = tempfile.gettempdir()
+    if sys.platform == "linux" and len(os.fsencode(folder)) > _LONGEST:
+        raise ConfigError(
+            f"the temporary folder '{folder}' has a name of more than {_LONGEST} characters, too "
+            "long for the sockets of worker processes: set TMPDIR=/tmp or data.num_workers=0"
+        )
 
 
 def leave_signals(worker: int) -> None:

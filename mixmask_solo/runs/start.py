@@ -98,7 +98,7 @@ def _join(run: Run, writes: bool) -> None:
         record = read_json(folder / RESULT)
         if not _is_same(run, record):
             continue
-        if record["status"] == "completed":
+        if record.get("status") == "completed":
             log.info(
                 "nothing is left to do: %s is completed; another seed or name is another run",
                 folder,

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_pretrain
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -144,3 +147,22 @@ def test_the_parent_can_terminate_a_worker(seen: dict[str, Any]) -> None:
 def test_workers_go_when_their_parent_is_gone(seen: dict[str, Any]) -> None:
     assert seen["told"] < 2
     assert seen["untold"] < 15  # they look every 5 s
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_a_temporary_folder_with_too_long_a_name_is_refused_and_not_waited_for(
+    views_cfg: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for length, refused in ((75, False), (76, True)):
+        monkeypatch.setattr(tempfile, "tempdir", "/tmp/".ljust(length, "x"))
+        Path(tempfile.tempdir or "").mkdir()
+        try:
+            cfg = views_cfg({"dataset": "digits", "num_workers": 1}, 16)
+            loader = build_pretrain(cfg).train_dataloader()
+            if refused:
+                with pytest.raises(ConfigError, match=r"more than 75 characters.* TMPDIR=/tmp"):
+                    next(iter(loader))
+            else:
+                assert len(next(iter(loader))[0]) == 16  # the longest that still works
+        finally:
+            shutil.rmtree(tempfile.tempdir or "")
