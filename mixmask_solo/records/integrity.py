@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Is a checkpoint, bit for bit, the file that was written?
 
-PyTorch reads a zip archive without comparing its checksums: of 150 single flipped bits it loaded
-148 as other weights. Our files carry a CRC-32 of themselves in the archive's comment, which finds
+PyTorch reads a zip archive without comparing its checksums, so that nearly every flipped bit is
+loaded as another weight. Our files carry a CRC-32 of themselves in the archive's comment, which finds
 every single flipped bit, padding included; of others' files the archive's own checksums are used.
 """
 
