@@ -2,8 +2,9 @@
 """Is a checkpoint, bit for bit, the file that was written?
 
 PyTorch reads a zip archive without comparing its checksums, so that nearly every flipped bit is
-loaded as another weight. Our files carry a CRC-32 of themselves in the archive's comment, which finds
-every single flipped bit, padding included; of others' files the archive's own checksums are used.
+loaded as another weight. Our files carry a CRC-32 of themselves in the archive's comment, which
+finds every single flipped bit, padding included; of others' files the archive's own checksums are
+used.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class RunRecord(Callback):
                 f"rank {trainer.global_rank} would go on from {self.run.checkpoint}, rank 0 from "
                 f"{checkpoint}: give resume_from_checkpoint instead of auto_resume"
             )
-        self.tolerance.keep_in(self._damaged(trainer))
+        self.tolerance.keep_in(self._damaged(trainer.global_rank))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The run has begun: its folder is there, and says so."""
@@ -143,6 +143,7 @@ class RunRecord(Callback):
         Args:
             found: its record, of a process that was killed after that checkpoint.
         """
+        self.tolerance.keep_in(self._damaged(0))
         pieces = [
             {**p, "status": "killed"} if p["status"] == "running" else p for p in found["pieces"]
         ]
@@ -155,12 +156,12 @@ class RunRecord(Callback):
     def _leave_nothing(self, trainer: Trainer) -> None:
         """A new run that failed before its first step has no folder."""
         if not (self.run.directory / RESULT).exists():
-            self._damaged(trainer).unlink(missing_ok=True)
+            self._damaged(trainer.global_rank).unlink(missing_ok=True)
             with suppress(OSError):  # there is none, or something of another rank in it
                 self.run.directory.rmdir()
 
-    def _damaged(self, trainer: Trainer) -> Path:
-        return self.run.directory / f".damaged-{trainer.global_rank}.jsonl"
+    def _damaged(self, rank: int) -> Path:
+        return self.run.directory / f".damaged-{rank}.jsonl"
 
     def _beat(self, trainer: Trainer) -> None:
         if self._piece and time.perf_counter() - self._beaten >= _HEARTBEAT:

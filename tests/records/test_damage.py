@@ -18,6 +18,7 @@ from PIL import Image
 from mixmask_solo.data import ImageError, Tolerance
 from mixmask_solo.data import tolerance as tolerance_module
 from mixmask_solo.records.damage import LIST
+from mixmask_solo.records.files import write_json
 from mixmask_solo.runs.pretrain import pretrain
 from support.tiny import crash_at
 
@@ -111,6 +112,11 @@ def test_what_was_met_lies_in_the_runs_folder_and_counts_when_it_goes_on(
     assert result["data_errors"] == 6
     assert Path(result["directory"]) == folder
     assert len((folder / LIST).read_text().splitlines()) == 6
+    # killed before it could say that it is completed: the next command says so, and knows of them
+    torn = {k: v for k, v in result.items() if k not in ("directory", "data_errors")}
+    write_json(folder / "result.json", {**torn, "status": "running"})
+    again = pretrain(cfg(on_error="skip", num_workers=workers, resume=str(folder / "last.ckpt")))
+    assert (again["status"], again["data_errors"]) == ("completed", 6)
 
 
 def test_a_vanished_list_loses_no_run(cfg, monkeypatch, tmp_path):
