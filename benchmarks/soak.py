@@ -214,7 +214,7 @@ def main() -> None:
             args.out,
             {
                 "conditions": conditions(),
-                "arguments": {k: str(v) for k, v in vars(args).items()},
+                "arguments": {k: v for k, v in vars(args).items() if k != "out"},
                 "seconds": round(took, 1),
                 "epoch_seconds": round(epoch, 3),
                 "endings": endings,
