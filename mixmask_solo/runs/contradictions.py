@@ -116,8 +116,11 @@ _WHAT = {"weights": "pretrained weights", "init_from": "weights of init_from"}
 def _compare_data(run: Run, old: dict[str, Any], path: Path) -> None:
     for part, was in old.items():
         now = run.data.get(part)
-        if now is None and part in ("val", "init_from"):
-            continue  # not validating any more changes nothing, and a run begins once
+        if now is None and part == "init_from":
+            run.data[part] = was  # a run begins once: how it did remains true
+            continue
+        if now is None and part == "val":  # not validating any more changes nothing
+            continue
         for key in was:
             if was[key] != (now or {}).get(key):
                 told = f"{(now or {}).get(key)} {key} now, {was[key]} then"

@@ -81,6 +81,7 @@ class EpochState(Callback):
         if self._bank is not None and knn is not None:
             knn.update(**{name: self._bank[name].to(pl_module.device) for name in _BANK})
             self._restored = True
+        self._incomplete = self._incomplete and bool(getattr(pl_module, _SWITCH, False))
         if self._incomplete:
             log.warning("the online k-NN of this epoch is left out: its features were not saved")
             setattr(pl_module, _SWITCH, False)

@@ -35,9 +35,6 @@ def initialise(model: Any, path: str) -> None:
     """
     try:
         pretrained = read_pretrained(path)
-    except ConfigError as error:
-        raise ConfigError(f"init_from: {error}") from error
-    try:
         load_weights(model.backbone, pretrained, model.cfg.backbone, "which is backbone.name")
     except ConfigError as error:
         raise ConfigError(f"init_from: {error}") from error

@@ -405,6 +405,8 @@ def test_a_run_that_began_from_weights_goes_on_and_remembers_where_from(
     saved = interrupted(monkeypatch, config(tmp_path, init_from=start))
     done = pretrain(config(tmp_path, resume_from_checkpoint=str(saved)))
     assert done["config"]["init_from"] == start
+    assert done["data"] == result(saved.parent)["data"]
+    assert done["data"]["init_from"].keys() == {"checksum"}
     assert read_checkpoint(Path(done["directory"]) / LAST)["epoch"] == 2
     a, b = (weights(Path(r["directory"]) / LAST) for r in (straight, done))
     assert all(torch.equal(a[k], b[k]) for k in a)

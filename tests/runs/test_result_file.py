@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from mixmask_solo.records.checkpoints import read_checkpoint
+from mixmask_solo.records.checkpoints import AtomicCheckpointIO, read_checkpoint
 from mixmask_solo.runs import epoch_state, record
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.pretrain import pretrain
@@ -128,6 +129,20 @@ def test_features_that_were_not_saved_make_no_figure(
     found = [bool(r["val_knn_acc1"]) for r in rows(done["directory"]) if r["val_acc1"]]
     assert found == [True, False, True]
     assert done["metrics"] == straight["metrics"]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_checkpoint_of_mid_epoch_without_its_figures_goes_on(
+    watched: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knn = {"knn_eval": {"enabled": watched, "k": 5}}
+    saved = interrupted(monkeypatch, config(tmp_path, **knn), epoch=1, batch=1)
+    content = torch.load(saved, weights_only=True)
+    del content["mixmask_solo_epoch"]  # as an older version wrote it
+    AtomicCheckpointIO().save_checkpoint(content, saved)
+    done = pretrain(config(tmp_path, resume_from_checkpoint=str(saved), **knn))
+    assert done["steps"] == 9
+    assert ("val_knn_acc1" in done["metrics"]) is watched  # of the last epoch, which is whole
 
 
 def test_a_rare_validation_searches_in_its_own_epochs_features(
