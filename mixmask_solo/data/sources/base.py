@@ -46,10 +46,12 @@ class Source(ABC):
     Attributes:
         classes: names in the order of the labels; empty without labels.
         labels: (N,) int64, -1 where an image has none.
+        columns: names of the table's columns that the images stand in, for messages.
     """
 
     classes: list[str]
     labels: Labels
+    columns: tuple[str, ...] = ()
 
     def __init__(self, labels: Any, classes: Sequence[str]) -> None:
         self.labels = np.asarray(labels, dtype=np.int64)
