@@ -13,6 +13,7 @@ bar on the CPU is missed. Bars that need a GPU are measured where there is one.
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import tempfile
 import time
@@ -115,7 +116,10 @@ def pipelines(args: argparse.Namespace, place: Path) -> dict[str, DictConfig]:
     """Every pipeline's configuration, by name."""
     sample, cifar = args.data / "imagenet-sample", args.data / "cifar10"
     paths = {"image_folder": sample}
-    for target in STORAGES[1:]:
+    wanted = [
+        storage for storage in STORAGES[1:] if re.search(args.only, f"224 dali gpu {storage}")
+    ]
+    for target in wanted:
         paths[target] = place / target
         convert(open_path(sample), place / target, target, seed=0)
     on_gpu = torch.cuda.is_available()
@@ -133,7 +137,7 @@ def pipelines(args: argparse.Namespace, place: Path) -> dict[str, DictConfig]:
         data = {"dataset": "cifar10", "train_path": str(cifar), "format": form}
         data["num_workers"] = args.workers
         found[f"32 {decoder} parquet"] = config(data, "auto", 256, 32, 0.08)
-    return found
+    return {name: cfg for name, cfg in found.items() if re.search(args.only, name)}
 
 
 def measure(args: argparse.Namespace, configs: dict[str, DictConfig]) -> dict[str, Any]:
@@ -208,6 +212,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=32, help="at 224 pixels")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", default="", help="pattern of the pipelines' names")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.workers)

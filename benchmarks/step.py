@@ -17,6 +17,8 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from torch import Tensor
 
 from mixmask_solo.methods import get_methods
 
+Context = Callable[[], Any]
 MIXMASK = {"mixmask": {"grid_size": 2, "mask_type": "discrete"}}
 UNMIX = {"unmix": {"prob": 0.5}}
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -107,14 +110,16 @@ def build(name: str, strategy: str, args: argparse.Namespace) -> Any:
     return model.to(args.device, memory_format=torch.channels_last)
 
 
-def make_step(model: Any, batch: Any) -> Callable[[int], None]:
+def make_step(model: Any, batch: Any, autocast: Context = nullcontext) -> Callable[[int], None]:
     """One whole training step without the trainer's loop."""
     optimizer = model.configure_optimizers()
     momentum = hasattr(model, "momentum_updater")
 
     def step(i: int) -> None:
         optimizer.zero_grad(set_to_none=True)
-        model.training_step(batch, i).backward()
+        with autocast():
+            loss = model.training_step(batch, i)
+        loss.backward()
         optimizer.step()
         if momentum:
             for pair in model.momentum_pairs:
@@ -124,7 +129,9 @@ def make_step(model: Any, batch: Any) -> Callable[[int], None]:
     return step
 
 
-def make_floor(model: Any, views: list[Tensor], n_mixed: int) -> Callable[[int], None]:
+def make_floor(
+    model: Any, views: list[Tensor], n_mixed: int, autocast: Context = nullcontext
+) -> Callable[[int], None]:
     """The passes alone, through the same modules."""
     heads = [model.projector] + ([model.predictor] if hasattr(model, "predictor") else [])
     online = torch.nn.Sequential(model.backbone, *heads)
@@ -136,10 +143,11 @@ def make_floor(model: Any, views: list[Tensor], n_mixed: int) -> Callable[[int],
 
     def floor(_: int) -> None:
         online.zero_grad(set_to_none=True)
-        outs = [online(x.contiguous(memory_format=torch.channels_last)) for x in inputs]
+        with autocast():
+            outs = [online(x.contiguous(memory_format=torch.channels_last)) for x in inputs]
         if not grad:
             grad.append(torch.full_like(outs[0], 1e-3))
-        with torch.no_grad():
+        with torch.no_grad(), autocast():
             for x in keys:
                 x = x.contiguous(memory_format=torch.channels_last)
                 model.momentum_projector(model.momentum_backbone(x))
@@ -169,8 +177,12 @@ def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, A
     ]
     labels = torch.arange(args.batch, device=args.device)
     batch = [labels, views, labels % 10]
-    step, floor = make_step(model, batch), make_floor(model, views, len(STRATEGIES[strategy]))
     cuda = args.device.startswith("cuda")
+    autocast: Context = nullcontext
+    if args.precision == "bf16":
+        autocast = partial(torch.autocast, args.device.partition(":")[0], torch.bfloat16)
+    step = make_step(model, batch, autocast)
+    floor = make_floor(model, views, len(STRATEGIES[strategy]), autocast)
     for i in range(args.warmup):
         step(i), floor(i)
     steps, floors, loads = [], [], []
@@ -211,6 +223,7 @@ def main() -> int:
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--precision", default="32", choices=("32", "bf16"))
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -79,8 +79,10 @@ def begun(process: subprocess.Popen[str], folder: Path) -> Path:
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
+    """Its own kind alone: where there is a GPU, torch keeps processes of other programs too."""
     tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return sorted(int(pid) for task in tasks for pid in task.read_text().split())
+    found = sorted(int(pid) for task in tasks for pid in task.read_text().split())
+    return [pid for pid in found if b"mixmask" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @pytest.mark.slow

@@ -221,6 +221,8 @@ def test_a_network_that_has_such_parts_itself(tmp_path: Path) -> None:
     """timm's iformer calls some of its own parts ``module``."""
     import timm
 
+    if "iformer_t" not in timm.list_models():
+        pytest.skip("this timm has no iformer")
     network = timm.create_model("iformer_t", num_classes=0)
     torch.save(under("module.", network), tmp_path / "x.pth")
     loaded = load_pretrained(tmp_path / "x.pth", {"name": "iformer_t"}, "imagenet")

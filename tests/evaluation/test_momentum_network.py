@@ -88,7 +88,7 @@ def test_nearest_neighbours_of_either_network(tmp_path: Path) -> None:
     expected = {name: by_hand(network, tmp_path) for name, network in networks.items()}
     assert expected["online"] != expected["momentum"]
     for name, accuracy in expected.items():
-        result = evaluate_knn(tmp_path, evaluate=name, protocols=[SOLO_LEARN])
+        result = evaluate_knn(tmp_path, evaluate=name, protocols=[SOLO_LEARN], device="cpu")
         assert (result["evaluate"], result["trained"]) == (name, accuracy)
 
 
