@@ -43,7 +43,6 @@ def headline(result: dict[str, Any]) -> str:
         [
             ("val_knn_acc1", "k-NN", "{:.4g}%"),
             ("val_acc1", "online linear", "{:.4g}%"),
-            ("train_loss", "loss", "{:.4g}"),
             ("train_embedding_std", "embedding std", "{:.4g}"),
         ],
     )

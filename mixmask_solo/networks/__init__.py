@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from mixmask_solo.networks.key_queue import KeyQueue
+from mixmask_solo.networks.pass_statistics import PassStatistics
 from mixmask_solo.networks.split_norm import SplitBatchNorm2d, split_batch_norm
 
-__all__ = ["KeyQueue", "SplitBatchNorm2d", "split_batch_norm"]
+__all__ = ["KeyQueue", "PassStatistics", "SplitBatchNorm2d", "split_batch_norm"]

@@ -63,6 +63,7 @@ class Readback(Callback):
     ) -> None:
         """Queues this step's metrics and looks at what has arrived."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = loss * trainer.accumulate_grad_batches  # by which Lightning has divided it
         terms = {
             k.removesuffix("_step"): v
             for k, v in trainer.callback_metrics.items()

@@ -62,6 +62,7 @@ class RunRecord(Callback):
         self.content: dict[str, Any] = {}
         self._before: list[dict[str, Any]] = []
         self._piece: dict[str, Any] = {}
+        self._rates: dict[str, float] = {}
         self._born = time.perf_counter()
         self._beaten = 0.0
 
@@ -89,6 +90,10 @@ class RunRecord(Callback):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         self._before = self._earlier()
         self._piece = {"started": now(), **this_process(), "first_step": trainer.global_step}
+        self._rates = {
+            group.get("name", str(i)): float(group.get("initial_lr", group["lr"]))
+            for i, group in enumerate(trainer.optimizers[0].param_groups)
+        }
         write_json(folder / "args.json", run.config)
         self._write(trainer, "running")
         for logger in trainer.loggers:
@@ -192,6 +197,7 @@ class RunRecord(Callback):
             "images_per_second": round(images / seconds, 2) if seconds else 0.0,
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
+            "learning_rates": self._rates,
             **more,
             "pieces": pieces,
             "seed": self.run.cfg.get("seed"),

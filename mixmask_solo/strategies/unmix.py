@@ -23,10 +23,11 @@ where there is no choice of mixtures, ``prob`` is the share of steps that have t
 **Cost.** One more forward and backward pass of view 1: 1.75 times MoCo v2's work per image.
 
 **Where this differs from the published code.** One forward pass of the mixed batch where its
-symmetric loop makes two with the same numbers; Mixup's λ is the one applied in the images'
-precision; all draws come from the run's seed. ``weight`` other than 1, other partners and
-``switch: false`` are extensions and off by default. How Un-Mix enters BYOL, SimSiam and SimCLR is
-published in words only; ``pairing`` chooses between the two readings (see the methods' families).
+symmetric loop makes two with the same numbers (``mocov2``'s running statistics move as by both);
+Mixup's λ is the one applied in the images' precision; all draws come from the run's seed.
+``weight`` other than 1, other partners and ``switch: false`` are extensions and off by default. How
+Un-Mix enters BYOL, SimSiam and SimCLR is published in words only; ``pairing`` chooses between the
+two readings (see the methods' families).
 
 Source: Shen et al., "Un-Mix: Rethinking Image Mixtures for Unsupervised Visual Representation
 Learning".

@@ -131,6 +131,25 @@ def test_learning_rates(host, method, make_cfg, class_of):
     assert static == pytest.approx([start, *[top] * 7][: len(static)])
 
 
+ACCUMULATED = {
+    **{"accumulate_grad_batches": 3, "optimizer.classifier_lr": 0.3},
+    **{"scheduler.min_lr": 0.01, "scheduler.warmup_start_lr": 0.02},
+}
+
+
+def test_accumulation_multiplies_the_rates_of_a_method(host, method, make_cfg, class_of):
+    model = class_of(host, method)(make_cfg(method, **ACCUMULATED))
+    rates = [model.lr, model.classifier_lr, model.min_lr, model.warmup_start_lr]
+    assert rates == pytest.approx([3 * 0.1, 3 * 0.3, 3 * 0.01, 3 * 0.02])
+
+
+def test_accumulation_leaves_the_rates_of_a_probe(host, make_cfg):
+    backbone = torch.nn.Flatten()
+    backbone.num_features = 12
+    probe = host.linear(backbone, make_cfg("simclr", **ACCUMULATED))
+    assert [probe.lr, probe.min_lr, probe.warmup_start_lr] == [0.1, 0.01, 0.02]
+
+
 def test_defaults(host, method, make_cfg, class_of):
     cfg = class_of(host, method)(make_cfg(method)).cfg
     assert cfg.knn_eval == {"enabled": False, "k": 20, "distance_func": "euclidean"}

@@ -47,14 +47,19 @@ def test_a_step_and_what_its_knn_gets(host, make_cfg, batch):
 
 @pytest.mark.solo
 @pytest.mark.filterwarnings("ignore")
-def test_both_hosts_give_the_same(solo_host, make_cfg, batch):
-    cfg = make_cfg("mocov2", **ASYMMETRIC)
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_both_hosts_give_the_same(solo_host, make_cfg, batch, symmetric):
+    cfg = make_cfg("mocov2", **ASYMMETRIC | {"method_kwargs.symmetric": symmetric})
     torch.manual_seed(0)
     start = get_methods("solo")["mocov2"](cfg).state_dict()
     theirs, expected = step("solo", cfg, batch, start)
     ours, loss = step("builtin", cfg, batch, start)
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(ours.queue, theirs.queue, rtol=0, atol=1e-9)
+    theirs_now = theirs.state_dict()
+    for name, value in ours.state_dict().items():
+        if "running" in name or "num_batches" in name:
+            torch.testing.assert_close(value, theirs_now[name], rtol=0, atol=1e-9, msg=name)
     for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         if p.grad is not None and q.grad is not None:
             torch.testing.assert_close(p.grad, q.grad, rtol=1e-6, atol=1e-8, msg=name)

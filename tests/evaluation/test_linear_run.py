@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ def test_a_frozen_backbone_stays_as_it_was(tmp_path: Path, run_folder: Path) -> 
     before, after = load_pretrained(run_folder).state_dict(), backbone(weights(result))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_accumulated_batches_change_neither_the_rate_nor_the_loss_that_is_shown(
+    tmp_path: Path, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = linear(
+        config(tmp_path, run_folder, accumulate_grad_batches=3, log_every_n_steps=1, max_epochs=1)
+    )
+    assert result["steps"] == 1
+    assert result["learning_rates"] == {"classifier": pytest.approx(0.1 * 64 / 256)}
+    with (Path(result["directory"]) / "metrics.csv").open(newline="") as file:
+        [last] = [row["train_loss_step"] for row in csv.DictReader(file) if row["train_loss_step"]]
+    assert f"epoch 1/1 3/3 loss {float(last):.3f} " in capsys.readouterr().err
 
 
 def test_the_checkpoint_completes_the_configuration(tmp_path: Path, run_folder: Path) -> None:

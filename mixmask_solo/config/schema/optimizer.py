@@ -67,7 +67,8 @@ class Optimizer:
     Args:
         name: sgd, lars, adam or adamw.
         batch_size: images of one process; BatchNorm and the losses need two.
-        lr: per 256 images of the global batch.
+        lr: per 256 images of the global batch; the method multiplies it, the classifier's and the
+            schedule's ends by ``accumulate_grad_batches``.
         classifier_lr: the online classifier's, per 256 images too.
         weight_decay: L2 term (decoupled for adamw).
         exclude_bias_n_norm_wd: no decay of biases and norm layers.

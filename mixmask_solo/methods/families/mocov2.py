@@ -35,23 +35,33 @@ class MoCoV2Family:
     pairing: ClassVar[str] = "query"
 
     def losses(self, method: Any, out: Out, mixed: Sequence[Mixed]) -> list[Tensor]:
-        """See :class:`Family`; leaves ``out["queue_lse"]`` for the method's own loss."""
+        """See :class:`Family`; leaves ``out["queue_lse"]`` and ``out["mixed_keys"]``."""
         queries, t = out["z"], method.temperature
         n, views = len(queries[0]), len(queries)
         rows = torch.cat([*queries, *(m.out["z"] for m in mixed)])
         lse = queue_lse(rows, method.queue, t).split(n)
         out["queue_lse"] = lse[:views]
-        return [self._loss(out, m, own, lse, t) for m, own in zip(mixed, lse[views:], strict=True)]
+        # Without the symmetric form the only keys are those of view 2, and `both` is refused.
+        targets = [
+            target_views(m.branch, m.branch.pairing or self.pairing, 2) if views == 2 else [0]
+            for m in mixed
+        ]
+        out["mixed_keys"] = targets
+        of_mixed = zip(mixed, targets, lse[views:], strict=True)
+        return [self._loss(out, m, met, own, lse, t) for m, met, own in of_mixed]
 
     def _loss(
-        self, out: Out, m: Mixed, own: Tensor, clean: Sequence[Tensor], temperature: float
+        self,
+        out: Out,
+        m: Mixed,
+        targets: Sequence[int],
+        own: Tensor,
+        clean: Sequence[Tensor],
+        temperature: float,
     ) -> Tensor:
         queries, keys = out["z"], out["momentum_z"]
-        pairing = m.branch.pairing or self.pairing
-        # Without the symmetric form the only keys are those of view 2, and `both` is refused.
-        targets = target_views(m.branch, pairing, 2) if len(keys) == 2 else [0]
         terms = [query_term(m, keys[v], own, temperature) for v in targets]
-        if pairing == "pair":
+        if (m.branch.pairing or self.pairing) == "pair":
             z = m.momentum()
             terms += [mirror_term(m, queries[v], z, clean[v], temperature) for v in targets]
         return torch.stack(terms).sum()

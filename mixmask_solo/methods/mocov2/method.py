@@ -15,6 +15,10 @@ after the last, where the host makes one average more. The average takes paramet
 BatchNorm's buffers in the key encoder come from its own forward passes, which stay in training
 mode.
 
+**Passes.** The published symmetric loop forwards view 1's mixtures once in each direction: x¹, m,
+x², m. Here they are forwarded once, behind both views, with the same loss and gradient; the
+running statistics move as published all the same (see ``networks/pass_statistics.py``).
+
 **Shuffling.** Keys are encoded in a random order (see ``shuffle.py``), drawn for each key batch
 from (seed, epoch, batch index): a resumed run repeats it.
 
@@ -25,6 +29,7 @@ demo and Un-Mix's CIFAR code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,7 +40,7 @@ from torch import Tensor, nn
 
 from mixmask_solo.methods.mocov2.options import complete_mocov2
 from mixmask_solo.methods.mocov2.shuffle import Permutations, encode_shuffled
-from mixmask_solo.networks import KeyQueue, split_batch_norm
+from mixmask_solo.networks import KeyQueue, PassStatistics, split_batch_norm
 from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
 from mixmask_solo.strategies import Step
 
@@ -102,11 +107,17 @@ class MoCoV2(KeyQueue, _Host):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """InfoNCE of the queries, then the queue moves.
 
-        ``out["queue_lse"]``, the log-sum-exp of each query batch over the queue, is taken if a
-        class in between has computed it together with its own queries.
+        A class in between may leave ``out["queue_lse"]``, the log-sum-exp of each query batch over
+        the queue, where it has computed it together with its own queries, and
+        ``out["mixed_keys"]``, of each mixture the views whose keys it has met.
         """
         self._permutations = self._permutations_of(batch_idx)
-        out = super().training_step(batch, batch_idx)
+        if self.symmetric:
+            with PassStatistics(self.backbone, self.projector) as passes:
+                out = super().training_step(batch, batch_idx)
+            passes.fold(_published_order(out.get("mixed_keys", ())))
+        else:
+            out = super().training_step(batch, batch_idx)
         queries, keys, t = out["z"], out["momentum_z"], self.temperature
         lse = out.get("queue_lse")
         if lse is None:
@@ -122,6 +133,15 @@ class MoCoV2(KeyQueue, _Host):
     def _permutations_of(self, batch_idx: int) -> Permutations:
         seed, cpu = int(self.cfg.get("seed", 5)), torch.device("cpu")
         return Permutations(Step(seed, self.current_epoch, batch_idx, 0, cpu))
+
+
+def _published_order(mixed_keys: Sequence[Sequence[int]]) -> list[int]:
+    """Of our passes x¹, x², mixtures: each direction's query and the mixtures it contrasts."""
+    order = []
+    for view in (0, 1):
+        mixtures = [2 + i for i, keys in enumerate(mixed_keys) if 1 - view in keys]
+        order += [view, *mixtures]
+    return order
 
 
 def _projector(features_dim: int, kwargs: Any) -> nn.Module:

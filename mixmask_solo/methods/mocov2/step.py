@@ -27,7 +27,7 @@ class MoCoStep(_Host):
     symmetric: bool
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Forwards queries, then keys, as published.
+        """Forwards queries, then keys, each in the published order: q¹, q²; k², k¹.
 
         Args:
             batch: ``[indexes (N,), [view_1, view_2] each (N, C, H, W), targets (N,)]``.
@@ -47,8 +47,8 @@ class MoCoStep(_Host):
             raise ValueError(f"the batch has {n} views: mocov2 wants exactly 2")
         queries, keys = (views, views) if self.symmetric else (views[:1], views[1:])
         out = _by_key([self.base_training_step(x, targets) for x in queries])
-        momentum = _by_key([self.momentum_forward(x) for x in keys])
-        out.update({f"momentum_{name}": rows for name, rows in momentum.items()})
+        momentum = _by_key([self.momentum_forward(x) for x in reversed(keys)])
+        out.update({f"momentum_{name}": rows[::-1] for name, rows in momentum.items()})
         for name in ("loss", "acc1", "acc5"):
             out[name] = sum(out[name]) / len(queries)
         metrics = {

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mixmask_solo.networks import split_batch_norm
-from mixmask_solo.strategies import seeded
+from mixmask_solo.strategies import Step, seeded
 
 STEPS, N, TAU, LR, DECAY = 3, 8, 0.9, 0.1, 1e-3
 SEED = 1  # of the configuration
+BLOCKS = {"unmix": {"prob": 0.5}, "mixmask": {"grid_size": 2, "mask_type": "discrete"}}
 
 
 class Views(Dataset[Any]):
@@ -34,7 +35,8 @@ class Views(Dataset[Any]):
 def published(start: Any, symmetric: bool) -> tuple[list[float], Any, Any, Tensor]:
     """The loop of the published code in one process: losses, both encoders, queue.
 
-    The only thing taken from the package is which permutation a key batch gets.
+    Each direction forwards its query, then every mixture of view 1 once more, then its key. Taken
+    from the package are only the random draws: mixtures, and which permutation a key batch gets.
     """
     query = nn.Sequential(deepcopy(start.backbone), deepcopy(start.projector))
     key = nn.Sequential(deepcopy(start.momentum_backbone), deepcopy(start.momentum_projector))
@@ -59,14 +61,24 @@ def published(start: Any, symmetric: bool) -> tuple[list[float], Any, Any, Tenso
         logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue], 1) / temperature
         return F.cross_entropy(logits, torch.zeros(N, dtype=torch.long))
 
+    def direction(x_q: Tensor, x_k: Tensor, mixtures: list[Any], *at: int) -> tuple[Tensor, Tensor]:
+        q = F.normalize(query(x_q))
+        mixed = [F.normalize(query(images)) for images, _, _ in mixtures]
+        k = keys_of(x_k, *at)
+        loss = nce(q, k)
+        for z, (_, lam, partner) in zip(mixed, mixtures, strict=True):
+            share = lam.flatten()[0]
+            loss = loss + share * nce(z, k) + (1 - share) * nce(z[partner.argsort()], k)
+        return loss, k
+
     for step, (_, (x1, x2), _) in enumerate(DataLoader(Views(), N)):
-        q1 = F.normalize(query(x1))
-        q2 = F.normalize(query(x2)) if symmetric else None
         average()
-        k1 = keys_of(x1, step, 0) if symmetric else None
-        k2 = keys_of(x2, step, int(symmetric))
-        loss = nce(q1, k2) + (nce(q2, k1) if symmetric else 0.0)
-        new = torch.cat([k1, k2]) if symmetric else k2
+        draws = Step(SEED, 0, step, 0, torch.device("cpu"))
+        mixtures = [b.mixture for s in start.strategies for b in s.branches([x1, x2], draws)]
+        loss, new = direction(x1, x2, mixtures, step, 0)
+        if symmetric:
+            other, k1 = direction(x2, x1, mixtures, step, 1)
+            loss, new = loss + other, torch.cat([k1, new])
         at = step * len(new) % queue.shape[1]
         optimizer.zero_grad()
         loss.backward()
@@ -91,11 +103,18 @@ def shrink(model: Any, splits: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("symmetric", "splits"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize(("symmetric", "splits"), [(False, 1), (False, 2), (True, 1), (True, 2)])
+@pytest.mark.parametrize("blocks", [(), ("unmix",), ("mixmask",), ("unmix", "mixmask")])
 def test_the_hosts_order_trains_the_same(
-    make_model: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, symmetric: bool, splits: int
+    make_model: Any,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    symmetric: bool,
+    splits: int,
+    blocks: tuple[str, ...],
 ) -> None:
     model = make_model(
+        **{name: BLOCKS[name] for name in blocks},
         symmetric=symmetric,
         bn_splits=splits,
         momentum={"base_tau": TAU},

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -24,30 +23,6 @@ def freeze_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "online", "momentum"),
-    [
-        ({}, 1, 1),
-        ({"symmetric": True}, 2, 2),
-        ({"mixmask": {"grid_size": 2}}, 2, 1),
-        ({"mixmask": {"grid_size": 2}, "unmix": {}}, 3, 1),
-        ({"symmetric": True, "mixmask": {"grid_size": 2}}, 3, 2),
-        ({"symmetric": True, "mixmask": {"grid_size": 2, "pairing": "pair"}}, 3, 3),
-    ],
-)
-def test_no_pass_is_wasted(
-    make_model: Any, batch: Any, kwargs: dict[str, Any], online: int, momentum: int
-) -> None:
-    model, passes = make_model(**kwargs), Counter[str]()
-    for name in ("backbone", "momentum_backbone"):
-        getattr(model, name).register_forward_hook(lambda *_, n=name: passes.update([n]))
-    model.training_step(batch, 0).backward()
-    assert passes == {"backbone": online, "momentum_backbone": momentum}
-    with torch.no_grad():
-        model.validation_step((batch[1][0], batch[2]), 0)
-    assert passes == {"backbone": online + 1, "momentum_backbone": momentum}
 
 
 def test_outputs_of_the_step_base(make_model: Any, batch: Any) -> None:
