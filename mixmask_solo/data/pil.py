@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torchvision import transforms
@@ -55,7 +56,7 @@ class ClassificationData(ImageData):
 
     Size and statistics are those of ``data.augmentations`` (``crop_size``, ``mean``, ``std``),
     else of the first entry of ``augmentations``, with which the network was pretrained, else of
-    the data set.
+    the data set. Its ``resize`` and ``interpolation`` replace the data set's usual ones.
 
     Args:
         cfg: the configuration.
@@ -66,7 +67,10 @@ class ClassificationData(ImageData):
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg, "train")
-        view = _first_view(get(cfg, "augmentations")) | get(cfg, "data.augmentations", {})
+        own = get(cfg, "data.augmentations", {})
+        fit = {key: own.get(key) for key in ("resize", "interpolation")}
+        self.dataset = replace(self.dataset, **fit)
+        view = _first_view(get(cfg, "augmentations")) | own
         self.size = int(view.get("crop_size") or self.dataset.size)
         self.mean = tuple(view.get("mean") or self.dataset.mean)
         self.std = tuple(view.get("std") or self.dataset.std)
