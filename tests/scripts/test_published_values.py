@@ -9,7 +9,6 @@ longer true.
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,12 +17,11 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mixmask_solo.data.datasets import info
-from mixmask_solo.host.builtin import optimization
 from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.heads import JointHead
 from mixmask_solo.strategies import build_strategies
 from support.heads import head_of
-from support.published import IMAGES, Run, Source, View
+from support.published import IMAGES, Run, Source, View, rates_of
 from support.sources import SOURCES
 
 PRETRAIN = Path(__file__).parents[2] / "scripts" / "pretrain"
@@ -91,12 +89,6 @@ def moments(source: Source, images: int) -> list[Run]:
     return [Run(step, per_epoch, source.epochs) for step in steps]
 
 
-def rates(model: Any, at: list[Run]) -> list[float]:
-    model._trainer = SimpleNamespace(estimated_stepping_batches=at[0].total)
-    schedule, interval = optimization._schedule(model)
-    return [schedule.lr(model.lr, r.step if interval == "step" else r.epoch) for r in at]
-
-
 def taus(model: Any, at: list[Run]) -> list[float] | None:
     if not hasattr(model, "momentum_updater"):
         return None
@@ -120,7 +112,7 @@ def ours(cfg: DictConfig, at: list[Run], source: Source) -> dict[str, Any]:
         "weight_decay": cfg.optimizer.weight_decay,
         "batch": cfg.optimizer.batch_size * processes(cfg) * cfg.accumulate_grad_batches,
         "epochs": cfg.max_epochs,
-        "rate": rates(model, at),
+        "rate": rates_of(model, at),
         "backbone": (cfg.backbone.name, *stem, cfg.backbone.kwargs.get(zero, False)),
         "head": drawn(model.projector),
         "views": views(cfg),

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
+from mixmask_solo.host.builtin import optimization
+
 __all__ = [
-    *("IMAGES", "Run", "Source", "View"),
+    *("IMAGES", "Run", "Source", "View", "rates_of"),
     *("by_epoch", "constant", "google_rate", "half_cosine", "htdt_rate", "rising", "warm_cosine"),
 ]
 
@@ -120,3 +123,10 @@ def rising(base: float, final: float) -> Callable[[Run], float]:
 
 def constant(tau: float) -> Callable[[Run], float]:
     return lambda r: tau
+
+
+def rates_of(model: Any, at: Sequence[Run]) -> list[float]:
+    """The rates that a method or probe of ours trains with."""
+    model._trainer = SimpleNamespace(estimated_stepping_batches=at[0].total)
+    schedule, interval = optimization._schedule(model)
+    return [schedule.lr(model.lr, r.step if interval == "step" else r.epoch) for r in at]
