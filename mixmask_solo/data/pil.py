@@ -8,6 +8,7 @@ from typing import Any
 
 from torchvision import transforms
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations import Pipeline, build_all
 from mixmask_solo.data.block import get
 from mixmask_solo.data.loading import EpochLoader
@@ -72,6 +73,11 @@ class ClassificationData(ImageData):
         self.dataset = replace(self.dataset, **fit)
         view = _first_view(get(cfg, "augmentations")) | own
         self.size = int(view.get("crop_size") or self.dataset.size)
+        if (self.dataset.resize or self.size) < self.size:
+            raise ConfigError(
+                f"data.augmentations.resize is {self.dataset.resize}: the images' centre of "
+                f"{self.size} pixels is cut out of it; give at least {self.size}"
+            )
         self.mean = tuple(view.get("mean") or self.dataset.mean)
         self.std = tuple(view.get("std") or self.dataset.std)
 

@@ -125,9 +125,3 @@ class LinearData(Data):
             raise ConfigError(f"{prefix}.no_labels is true: a probe learns from labels")
         if self.augmentations.crop_size is None:
             self.augmentations.crop_size = DATASETS[self.dataset].size
-        size, resize = self.augmentations.crop_size, self.augmentations.resize
-        if resize is not None and resize < size:
-            raise ConfigError(
-                f"{prefix}.augmentations.resize is {resize}: the centre of "
-                f"{prefix}.augmentations.crop_size ({size}) is cut out of it; give at least {size}"
-            )
