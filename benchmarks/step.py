@@ -139,6 +139,8 @@ def make_floor(
     inputs = (views[:1] if one_way else views) + views[:1] * n_mixed
     momentum = hasattr(model, "momentum_backbone")
     keys = (views[1:] if one_way else views) if momentum else []
+    if model.cfg.method == "byol":  # whose target network forwards mixtures too
+        keys = keys + views[:1] * n_mixed
     grad: list[Tensor] = []
 
     def floor(_: int) -> None:

@@ -130,6 +130,12 @@ def _finish(run: Any, visible: int | None) -> int:
             f"scheduler.warmup_epochs is {scheduler.warmup_epochs:g}: longer than training "
             f"(max_epochs is {run.max_epochs}); lower it, 0 for no warm-up"
         )
+    one_epoch = run.max_epochs == 1 and scheduler.interval == "epoch"
+    if scheduler.name == "cosine_from_one" and one_epoch:
+        raise ConfigError(
+            "scheduler.name is cosine_from_one, whose last epoch runs at min_lr: with max_epochs 1 "
+            "that is the only one; raise max_epochs or set scheduler.name to cosine"
+        )
     if scheduler.lr_decay_steps is not None:
         counted = [s + run.max_epochs if s < 0 else s for s in scheduler.lr_decay_steps]
         scheduler.lr_decay_steps = [step for step in counted if step > 0]

@@ -44,5 +44,5 @@ TWO_VIEW_METHODS = (
 )
 """Methods whose loss is written for exactly two large crops."""
 
-HEADS = {"simclr": ("solo", "htdt"), "simsiam": ("solo", "patrickhua")}
+HEADS = {"simclr": ("solo", "htdt", "google"), "simsiam": ("solo", "patrickhua")}
 """Choices of ``method_kwargs.head`` by method; the first is the default."""

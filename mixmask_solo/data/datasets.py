@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
@@ -29,6 +30,9 @@ class DatasetInfo:
         size: edge of the images, or of the usual crop where they vary.
         center_crop: test protocol. True: shorter side to size * 256 / 224, then the centre;
             False: the whole image, brought to the crop size where it differs.
+        resize: length the shorter side is brought to instead, before the centre is cut out.
+        interpolation: of a probe's images; None for bilinear crops of natural images, bicubic
+            where a whole image is brought to another size.
         stem: the ResNet stem that suits the size (``backbone.stem: auto``).
         min_scale: smallest crop a probe trains on.
         flip: whether mirrored images are images of the same kind.
@@ -43,6 +47,8 @@ class DatasetInfo:
     stem: str = "imagenet"
     min_scale: float = 0.08
     flip: bool = True
+    resize: int | None = None
+    interpolation: Literal["bicubic", "bilinear"] | None = None
 
 
 # Means and deviations: solo-learn's table for pretraining; Tiny-ImageNet's from

@@ -116,7 +116,7 @@ class ImageData(LightningDataModule):
             seed=self.seed,
             rank=rank,
             world=world,
-            pad=self.block.get("last_batch") == "pad",
+            last=self.block.get("last_batch") or "drop",
             position=self._position if self.trainer is not None else None,
         )
 

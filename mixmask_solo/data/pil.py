@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torchvision import transforms
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations import Pipeline, build_all
 from mixmask_solo.data.block import get
 from mixmask_solo.data.loading import EpochLoader
@@ -55,7 +57,7 @@ class ClassificationData(ImageData):
 
     Size and statistics are those of ``data.augmentations`` (``crop_size``, ``mean``, ``std``),
     else of the first entry of ``augmentations``, with which the network was pretrained, else of
-    the data set.
+    the data set. Its ``resize`` and ``interpolation`` replace the data set's usual ones.
 
     Args:
         cfg: the configuration.
@@ -66,8 +68,16 @@ class ClassificationData(ImageData):
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg, "train")
-        view = _first_view(get(cfg, "augmentations")) | get(cfg, "data.augmentations", {})
+        own = get(cfg, "data.augmentations", {})
+        fit = {key: own.get(key) for key in ("resize", "interpolation")}
+        self.dataset = replace(self.dataset, **fit)
+        view = _first_view(get(cfg, "augmentations")) | own
         self.size = int(view.get("crop_size") or self.dataset.size)
+        if (self.dataset.resize or self.size) < self.size:
+            raise ConfigError(
+                f"data.augmentations.resize is {self.dataset.resize}: the images' centre of "
+                f"{self.size} pixels is cut out of it; give at least {self.size}"
+            )
         self.mean = tuple(view.get("mean") or self.dataset.mean)
         self.std = tuple(view.get("std") or self.dataset.std)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,13 +13,14 @@ from torch.utils.data import Sampler
 from mixmask_solo.data.randomness import mix
 from mixmask_solo.data.sources import Source
 
-__all__ = ["EpochBatches", "Shard"]
+__all__ = ["EpochBatches", "Last", "Shard"]
 
 Position = Callable[[], tuple[int, int]]
+Last = Literal["drop", "pad", "keep"]
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of ``(epoch, index)`` pairs, all of them full.
+    """Batches of ``(epoch, index)`` pairs, equally many and as large in each process.
 
     One shuffled order per epoch; batch b of all processes together is its b-th piece of
     ``batch_size * world`` images, of which each process takes a contiguous share. So two
@@ -30,8 +32,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         seed: with the epoch it decides the order.
         rank: number of this process.
         world: number of processes.
-        pad: whether the last incomplete batch is filled with the epoch's first images, instead of
-            being dropped.
+        last: whether the last incomplete batch is dropped, filled with the epoch's first images,
+            or kept as it is, evenly shared (fewer than ``world`` images are added for that).
         position: tells (epoch, first batch) whenever an iteration starts; without it those of
             ``set_epoch`` hold.
     """
@@ -44,7 +46,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         seed: int,
         rank: int = 0,
         world: int = 1,
-        pad: bool = False,
+        last: Last = "drop",
         position: Position | None = None,
     ) -> None:
         self.source = source
@@ -52,14 +54,14 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.seed = seed
         self.rank = rank
         self.world = world
-        self.pad = pad
+        self.last = last
         self.position = position
         self._next = (0, 0)
 
     def __len__(self) -> int:
         """Batches of a whole epoch, also where an iteration starts later in it."""
         images, batch = len(self.source), self.batch_size * self.world
-        return -(-images // batch) if self.pad else images // batch
+        return -(-images // batch) if self.last != "drop" else images // batch
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """The epoch of the next iteration and the batch it starts with."""
@@ -80,12 +82,14 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def since(self, epoch: int, start: int) -> Iterator[list[tuple[int, int]]]:
         """The batches of an epoch from one of them on."""
         order = self.order(epoch)
-        missing = len(self) * self.batch_size * self.world - len(order)
-        if missing > 0:
-            order = torch.cat([order, order[:missing]])
+        unit = self.world if self.last == "keep" else self.world * self.batch_size
+        if self.last != "drop":
+            order = torch.cat([order, order[: -len(order) % unit]])
         for batch in range(start, len(self)):
-            first = (batch * self.world + self.rank) * self.batch_size
-            yield [(epoch, index) for index in order[first : first + self.batch_size].tolist()]
+            of_all = order[batch * self.world * self.batch_size :][: self.world * self.batch_size]
+            share = len(of_all) // self.world
+            own = of_all[self.rank * share : (self.rank + 1) * share]
+            yield [(epoch, index) for index in own.tolist()]
 
 
 class Shard(Sampler[int]):

@@ -13,9 +13,21 @@ from mixmask_solo.data.augmentations.options import Chance, Crop
 from mixmask_solo.data.augmentations.solo import SoloOptions, solo
 from mixmask_solo.data.datasets import DatasetInfo
 
-__all__ = ["probe_options", "probe_training", "unaugmented"]
+__all__ = ["probe_options", "probe_training", "resizing", "unaugmented"]
 
-BICUBIC = InterpolationMode.BICUBIC
+Kernel = Literal["bilinear", "bicubic"]
+
+
+def resizing(dataset: DatasetInfo, size: int) -> tuple[int | None, Kernel]:
+    """How a test image is brought to ``size``: length of its shorter side before the centre is cut.
+
+    None for the length: both sides are brought to ``size``, whatever their ratio.
+    """
+    shorter = dataset.resize
+    if shorter is None and dataset.center_crop:
+        shorter = round(size * 256 / 224)
+    usual: Kernel = "bilinear" if dataset.center_crop else "bicubic"
+    return shorter, dataset.interpolation or usual
 
 
 def unaugmented(
@@ -36,10 +48,11 @@ def unaugmented(
     Returns:
         A transform from a PIL image to a (3, size, size) float32 tensor.
     """
-    if dataset.center_crop:
-        fit = [transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size)]
-    else:
-        fit = [transforms.Resize((size, size), interpolation=BICUBIC)]
+    shorter, kernel = resizing(dataset, size)
+    edges = (size, size) if shorter is None else shorter
+    fit = [transforms.Resize(edges, interpolation=InterpolationMode(kernel))]
+    if shorter is not None:
+        fit.append(transforms.CenterCrop(size))
     return transforms.Compose([*fit, *_tensor(mean, std)])
 
 
@@ -48,7 +61,7 @@ def probe_options(dataset: DatasetInfo, size: int) -> SoloOptions:
 
     As solo-learn and the papers have it (scale 0.08 to 1, bilinear); milder for written characters.
     """
-    mode: Literal["bilinear", "bicubic"] = "bilinear" if dataset.flip else "bicubic"
+    mode: Kernel = dataset.interpolation or ("bilinear" if dataset.flip else "bicubic")
     return SoloOptions(
         crop_size=size,
         rrc=Crop(crop_min_scale=dataset.min_scale, interpolation=mode),

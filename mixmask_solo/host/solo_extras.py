@@ -25,12 +25,12 @@ else:
     _Method = object
 
 _DEFAULTS = METHOD["backbone"]
-_OUR_SCHEDULES = ("cosine", "warmup_step")
+_OUR_SCHEDULES = ("cosine", "cosine_from_one", "warmup_step")
 _THEIR_SCHEDULES = ("warmup_cosine", "step", "none")
 
 
 class OurKeys(_Method):
-    """``backbone.stem``, ``.stem_padding``, ``scheduler.name: cosine | warmup_step``, ``.gamma``,
+    """``backbone.stem``, ``.stem_padding``, ``scheduler.gamma``, the schedules of ours
     and ``scheduler.lr_decay_steps`` counted from the end.
 
     Raises:

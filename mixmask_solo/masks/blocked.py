@@ -42,7 +42,8 @@ def blocked(
         n: number of masks, independent of each other.
         grid: cells per side, at least 2.
         ratio: own share asked for; ``floor(ratio * grid**2)`` cells are the most a mask gets. A
-            tensor ``(n,)`` gives each mask its own, clamped to 1 .. ``grid**2 - 1`` cells.
+            tensor ``(n,)`` gives each mask its own; less than a cell is an empty mask, as
+            published (on grids below 4 it is one cell).
         generator: source of randomness on the masks' device; torch's default where None.
         device: of the result; the generator's where None, else the CPU.
 

@@ -29,8 +29,7 @@ def discrete(
     Args:
         n: number of masks, independent of each other.
         grid: cells per side, at least 2.
-        ratio: own share asked for, a number or one per mask ``(n,)``; used within
-            1/cells .. 1 - 1/cells, so that a mask has a fair chance not to be drawn again.
+        ratio: own share asked for, a number or one per mask ``(n,)``.
         generator: source of randomness on the masks' device; torch's default where None.
         device: of the result; the generator's where None, else the CPU.
 
@@ -43,13 +42,25 @@ def discrete(
     check_ratio(n, grid, ratio)
     where_to = resolve_device(device, generator)
     cells = grid * grid
-    share = torch.as_tensor(ratio, dtype=torch.float32, device=where_to).expand(n)
-    share = share.clamp(1 / cells, 1 - 1 / cells)[:, None]
-    mask = torch.empty(n, cells, dtype=torch.bool, device=where_to)
-    rows = torch.arange(n, device=where_to)
-    while len(rows) > 0:  # at most 0.37 of them fail a round, whatever the ratio
-        draw = torch.rand(len(rows), cells, generator=generator, device=where_to)
-        drawn = draw < share[rows]
-        mask[rows] = drawn
-        rows = rows[drawn.all(1) | ~drawn.any(1)]
+    share = torch.as_tensor(ratio, dtype=torch.float64, device=where_to).expand(n)
+    mask = torch.rand(n, cells, generator=generator, device=where_to) < share[:, None]
+    rows = (mask.all(1) | ~mask.any(1)).nonzero().squeeze(1)
+    if len(rows) > 0:
+        mask[rows] = _mixed(share[rows], cells, generator)
     return mask.view(n, grid, grid)
+
+
+def _mixed(share: Tensor, cells: int, generator: torch.Generator | None) -> Tensor:
+    """``(n, cells)`` independent cells, given that some are kept and some are not.
+
+    What drawing again and again ends in, in one draw, since near 0 and 1 nearly all draws fail:
+    first how many cells are kept, then which.
+    """
+    kept = torch.arange(1, cells, dtype=torch.float64, device=share.device)
+    whole = torch.tensor(float(cells + 1), dtype=torch.float64, device=share.device).lgamma()
+    ways = whole - (kept + 1).lgamma() - (cells - kept + 1).lgamma()
+    p = share.clamp(1e-12, 1 - 1e-12)[:, None]
+    chance = (ways + kept * p.log() + (cells - kept) * (-p).log1p()).softmax(1)
+    number = 1 + torch.multinomial(chance, 1, generator=generator)
+    order = torch.rand(len(share), cells, generator=generator, device=share.device).argsort(1)
+    return order.argsort(1) < number

@@ -65,11 +65,11 @@ def check_ratio(n: int, grid: int, ratio: float | Tensor) -> None:
 def target_cells(n: int, grid: int, ratio: float | Tensor, device: torch.device) -> Tensor:
     """``(n,)`` int64: ``floor(ratio * grid**2)`` cells per mask.
 
-    Ratios per mask are random draws as a rule, so they are clamped to 1 .. ``grid**2 - 1`` cells
-    instead of refused.
+    Ratios per mask are random draws as a rule, so none is refused: less than a cell is none, as
+    published (on grids below 4, whose masks are ours, it is one cell); all cells are all but one.
     """
     cells = grid * grid
     if isinstance(ratio, Tensor):
         wanted = (ratio.to(device=device, dtype=torch.float64) * cells).floor().long()
-        return wanted.clamp_(1, cells - 1)
+        return wanted.clamp_(0 if grid >= 4 else 1, cells - 1)
     return torch.full((n,), math.floor(ratio * cells), device=device)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Heads of the code bases behind the papers' small-image numbers, in place of solo-learn's.
+"""Heads of the code bases behind the published numbers, in place of solo-learn's.
 
 ``method_kwargs.head`` of SimCLR: ``solo``, or ``htdt`` (htdt/self-supervised: Linear, BN, ReLU,
-Linear, BN, where both norms see *all* views at once). Of SimSiam: ``solo``, or
+Linear, BN, where both norms see *all* views at once), or ``google`` (google-research/simclr: the
+same, without any bias but the first norm's). Of SimSiam: ``solo``, or
 ``patrickhua`` (PatrickHua/SimSiam's two-layer projector: Linear, BN, ReLU, Linear, BN). BYOL's
 solo-learn head is htdt's already. ``solo`` changes nothing: same parameters, same random stream.
 """
@@ -41,14 +42,16 @@ def check_head(method: str, cfg: Any) -> None:
 
 
 class JointHead(nn.Sequential):
-    """htdt's SimCLR projector: its norms see all views of a step at once, not one by one.
+    """htdt's and Google's SimCLR projector: its norms see all views of a step at once.
 
     Called while training, it hands features ``(N, F)`` through: a view alone cannot be normalised,
     :meth:`joint` projects all of them. In evaluation mode it is an ordinary projector.
     """
 
-    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int) -> None:
-        super().__init__(*_two_layers(in_dim, hidden_dim, out_dim), nn.BatchNorm1d(out_dim))
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, *, bias: bool = True) -> None:
+        norm = nn.BatchNorm1d(out_dim)
+        super().__init__(*_two_layers(in_dim, hidden_dim, out_dim, bias=bias), norm)
+        norm.bias.requires_grad = bias  # it stays zero in Google's, which scales only
 
     def forward(self, input: Tensor) -> Tensor:
         """``(N, F)`` as it is while training, else its projection ``(N, D)``."""
@@ -61,16 +64,15 @@ class JointHead(nn.Sequential):
 
 
 class SimCLRHead(_Host):
-    """Before SimCLR: with ``head: htdt`` another projector."""
+    """Before SimCLR: with ``head: htdt`` or ``google`` another projector."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
         module: Any = self
         kwargs = module.cfg.method_kwargs
-        if kwargs.get("head") == "htdt":
-            module.projector = JointHead(
-                module.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
-            )
+        if kwargs.get("head") in ("htdt", "google"):
+            sizes = module.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
+            module.projector = JointHead(*sizes, bias=kwargs.head == "htdt")
 
 
 class JointViews(_Host):
@@ -111,10 +113,12 @@ BEHIND: dict[str, type[Any]] = {"simclr": JointViews}
 """Classes put behind the strategies, which see ``out`` before them and before the method."""
 
 
-def _two_layers(in_dim: int, hidden_dim: int, out_dim: int) -> list[nn.Module]:
+def _two_layers(
+    in_dim: int, hidden_dim: int, out_dim: int, *, bias: bool = True
+) -> list[nn.Module]:
     return [
-        nn.Linear(in_dim, hidden_dim),
+        nn.Linear(in_dim, hidden_dim, bias=bias),
         nn.BatchNorm1d(hidden_dim),
         nn.ReLU(),
-        nn.Linear(hidden_dim, out_dim),
+        nn.Linear(hidden_dim, out_dim, bias=bias),
     ]

@@ -27,14 +27,17 @@ __all__ = [
     "seeded",
 ]
 
-STRATEGIES: dict[str, type[Strategy]] = {"mixmask": MixMask, "unmix": UnMix}
+STRATEGIES: dict[str, type[Strategy]] = {"unmix": UnMix, "mixmask": MixMask}
+"""In the order in which the published MixMask* forwards their images."""
 
 BLOCKS = (*STRATEGIES, "permutations")
 """All keys of ours under ``method_kwargs`` that every method takes."""
 
 
 def build_strategies(cfg: DictConfig) -> list[Strategy]:
-    """The strategies of ``cfg.method_kwargs``, in the order of the YAML blocks.
+    """The strategies of ``cfg.method_kwargs``, in the order of ``STRATEGIES``.
+
+    BatchNorm's running statistics depend on who is forwarded first, so it is no accident of a file.
 
     Args:
         cfg: a pretraining configuration; a block that is null is switched off.
@@ -45,9 +48,8 @@ def build_strategies(cfg: DictConfig) -> list[Strategy]:
     """
     kwargs: Any = cfg.get("method_kwargs") or {}
     strategies: list[Strategy] = []
-    for name in kwargs:
-        if name in STRATEGIES and kwargs[name] is not None:
-            kind = STRATEGIES[name]
+    for name, kind in STRATEGIES.items():
+        if kwargs.get(name) is not None:
             options = check(kwargs[name], kind.options_type, f"method_kwargs.{name}")
             strategy = kind(options)
             strategy.check(cfg)

@@ -22,8 +22,8 @@ batch, as published; beside ``unmix`` a fresh random permutation (see ``permutat
 masks (there it is the opposite for discrete ones); 2×2 and 3×3 block masks are usable (the
 published generator leaves 94 % of the 2×2 masks empty); the logged λ is the achieved one. λ per
 sample (``per_sample``), λ drawn from a range per mask, ``prob`` below 1 and ``weight`` other
-than 1 are extensions and off by default. How MixMask enters BYOL, SimSiam and SimCLR is not
-published in formulas; ``pairing`` chooses between the two readings (see the methods' families).
+than 1 are extensions and off by default. How MixMask enters BYOL, SimSiam and SimCLR is published
+in words only, Un-Mix's; ``pairing`` chooses between two readings (see the methods' families).
 
 Source: Vishniakov, Xing, Shen, "MixMask: Revisiting Masking Strategy for Siamese ConvNets".
 """

@@ -91,7 +91,12 @@ WRONG_PRETRAIN: list[Case] = [
     ({"scheduler.warmup_epochs": 300}, ["scheduler.warmup_epochs is 300", "max_epochs is 200"]),
     ({"scheduler.name": "step"}, ["scheduler.lr_decay_steps is missing", "step"]),
     ({"data.fraction": 1.5}, ["data.fraction is 1.5", "-1 for the whole"]),
+    (
+        {"scheduler": {"name": "cosine_from_one", "interval": "epoch"}, "max_epochs": 1},
+        ["scheduler.name is cosine_from_one", "raise max_epochs"],
+    ),
     ({"data.fraction": 0}, ["data.fraction is 0"]),
+    ({"data.last_batch": "keep"}, ["data.last_batch is 'keep'", "drop or pad"]),
     ({"data.num_classes": 10}, ["data.num_classes is 10", "cifar100 has 100"]),
     ({"data.no_labels": True}, ["data.no_labels is true for cifar100", "custom"]),
     ({"augmentations.0.num_crops": 1}, ["makes 1 crop of size 32", "at least 2"]),
@@ -132,6 +137,8 @@ WRONG_LINEAR: list[Case] = [
     ({"scheduler": {"name": "exponential"}}, ["scheduler.min_lr is 0", "above 0"]),
     ({"label_smoothing": 2}, ["label_smoothing is 2", "from 0.0 to 1.0"]),
     ({"data.augmentations": {"crop_sise": 1}}, ["data.augmentations.crop_sise", "crop_size?"]),
+    ({"data.augmentations": {"interpolation": "cubic"}}, ["interpolation is 'cubic'", "bicubic"]),
+    ({"data.last_batch": "kep"}, ["data.last_batch is 'kep'", "drop, pad or keep"]),
     ({"augmentations": []}, ["unknown key augmentations"]),
 ]
 

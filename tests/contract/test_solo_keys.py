@@ -73,6 +73,7 @@ def rates(model: Any, interval: str) -> list[list[float]]:
 SCHEDULES: list[dict[str, Any]] = [
     {"name": "cosine", "interval": "epoch"},
     {"name": "cosine", "interval": "step", "min_lr": 1e-3},
+    {"name": "cosine_from_one", "interval": "epoch"},
     {"name": "warmup_step", "interval": "step", "lr_decay_steps": [-3, -1], "gamma": 0.2},
     {"name": "step", "interval": "epoch", "lr_decay_steps": [2, 4], "gamma": 0.5},
     {"name": "step", "interval": "epoch", "lr_decay_steps": [-4, 4]},

@@ -54,14 +54,32 @@ def test_padded_epochs_show_every_image(size, batch_size, world):
         return  # refused before any batch is made
     seen = []
     for rank in range(world):
-        drawn = list(batches(size, batch_size, rank=rank, world=world, pad=True))
+        drawn = list(batches(size, batch_size, rank=rank, world=world, last="pad"))
         assert all(len(batch) == batch_size for batch in drawn)
         seen += [i for batch in drawn for _, i in batch]
     assert set(seen) == set(range(size))
     assert len(seen) - size < batch_size * world
-    whole = [i for batch in batches(size, batch_size * world, pad=True) for _, i in batch]
+    whole = [i for batch in batches(size, batch_size * world, last="pad") for _, i in batch]
     assert whole[:size] == batches(size, batch_size).order(0).tolist()
     assert whole[size:] == whole[: len(whole) - size]
+
+
+@given(size=st.integers(1, 200), batch_size=st.integers(1, 20), world=st.integers(1, 4))
+def test_kept_epochs_end_with_what_is_left(size, batch_size, world):
+    """As PyTorch's own loaders of MoCo's probe: only what processes must share evenly is added."""
+    if size < batch_size * world:
+        return
+    drawn = [
+        list(batches(size, batch_size, rank=r, world=world, last="keep")) for r in range(world)
+    ]
+    full, left = divmod(size, batch_size * world)
+    sizes = [batch_size] * full + ([-(-left // world)] if left else [])
+    assert all([len(b) for b in of_rank] == sizes for of_rank in drawn)
+    assert len(batches(size, batch_size, world=world, last="keep")) == len(sizes)
+    seen = [i for step in zip(*drawn, strict=True) for batch in step for _, i in batch]
+    assert seen[:size] == batches(size, batch_size).order(0).tolist()
+    assert seen[size:] == seen[: len(seen) - size]
+    assert len(seen) - size < world
 
 
 def test_two_processes_share_the_batches_of_one():

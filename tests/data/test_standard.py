@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torchvision import transforms
@@ -49,6 +51,16 @@ def test_probes_train_on_crops_and_flips(picture):
     expected = tensor(direct(image))
     torch.manual_seed(2)
     assert torch.equal(probe_training(DATASETS["cifar10"], 32, MEAN, STD)(image), expected)
+
+
+def test_a_probe_may_enlarge_and_cut_small_images_as_patrickhua(picture):
+    image = picture(0, size=(32, 32))
+    bicubic = transforms.InterpolationMode.BICUBIC
+    facts = replace(DATASETS["cifar100"], resize=36, interpolation="bicubic")
+    expected = tensor(F.center_crop(F.resize(image, 36, bicubic), 32))
+    assert torch.equal(unaugmented(facts, 32, MEAN, STD)(image), expected)
+    crop, *_ = probe_training(facts, 32, MEAN, STD).transforms
+    assert (crop.interpolation, crop.scale) == (bicubic, (0.08, 1.0))
 
 
 def test_characters_are_not_mirrored():

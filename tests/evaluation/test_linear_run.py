@@ -89,6 +89,22 @@ def test_the_checkpoint_completes_the_configuration(tmp_path: Path, run_folder: 
     assert resolve(config(tmp_path, run_folder, data=mine))[0].data.augmentations.crop_size == 32
 
 
+def test_images_are_enlarged_and_the_last_batch_is_kept_where_asked(
+    tmp_path: Path, run_folder: Path
+) -> None:
+    image = {"resize": 27, "interpolation": "bicubic"}
+    data = {"dataset": "digits", "last_batch": "keep", "augmentations": image}
+    cfg = config(tmp_path, run_folder, data=data, max_epochs=1, limit_train_batches=None)
+    cfg.optimizer.batch_size = 256
+    result = linear(cfg)
+    assert result["steps"] == 6  # five of 256 and one of 162 images
+    kept = result["config"]["data"]
+    assert kept["augmentations"] == {"crop_size": 24, **image}
+    cfg.data.augmentations.resize = 23
+    with pytest.raises(ConfigError, match=r"data\.augmentations\.resize is 23: .* at least 24"):
+        linear(cfg)
+
+
 def test_fine_tuning_moves_the_backbone(tmp_path: Path, run_folder: Path) -> None:
     result = linear(config(tmp_path, run_folder, finetune=True, max_epochs=1))
     before, after = load_pretrained(run_folder).state_dict(), backbone(weights(result))

@@ -47,11 +47,14 @@ def test_shape_limit_and_repeatability(request: tuple[int, int, float, int]) -> 
 
 
 @given(st.integers(2, 12), st.integers(0, 2**31))
-def test_a_ratio_per_mask_is_clamped_to_what_can_be_mixed(grid: int, seed: int) -> None:
-    ratio = torch.tensor([0.0, 1.0, 0.5, 0.26])
-    kept = blocked(4, grid, ratio, generator=seeded(seed)).sum((1, 2))
-    limit = (ratio.double() * grid**2).floor().clamp(1, grid**2 - 1)
+def test_a_ratio_per_mask_is_an_upper_bound_and_never_the_whole_image(grid: int, seed: int) -> None:
+    """A share of less than a cell is an empty mask, as published; not on grids below 4, ours."""
+    ratio = torch.tensor([0.0, 1.0, 0.5, 0.26, 0.9 / grid**2])
+    kept = blocked(5, grid, ratio, generator=seeded(seed)).sum((1, 2))
+    lowest = 1 if grid < 4 else 0
+    limit = (ratio.double() * grid**2).floor().clamp(lowest, grid**2 - 1)
     assert (kept <= limit).all()
+    assert int(kept.min()) == lowest
 
 
 def test_a_tensor_of_equal_ratios_is_the_same_as_the_number() -> None:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from mixmask_solo.masks import discrete
 
@@ -37,6 +40,34 @@ def test_ratio_is_the_own_share_per_mask() -> None:
 def test_redrawing_moves_the_share_of_two_by_two_masks_as_computed() -> None:
     share = discrete(40_000, 2, 0.25, generator=seeded(0)).float().mean((1, 2))
     assert abs(float(share.mean()) - (1 - 0.638)) < 0.005
+
+
+def kept_as_published(p: float, cells: int) -> Tensor:
+    """How many cells an independent draw keeps, given that it keeps some and not all."""
+    weight = [comb(cells, k) * p**k * (1 - p) ** (cells - k) for k in range(1, cells)]
+    return torch.tensor(weight, dtype=torch.float64) / sum(weight)
+
+
+@pytest.mark.parametrize("grid", [2, 3])
+@pytest.mark.parametrize("ratio", [0.001, 0.05, 0.2, 0.5, 0.9, 0.999])
+def test_extreme_ratios_are_redrawn_as_published_not_made_milder(grid: int, ratio: float) -> None:
+    n, cells = 20_000, grid**2
+    masks = discrete(n, grid, torch.full((n,), ratio), generator=seeded(1))
+    seen = masks.sum((1, 2)).bincount(minlength=cells)[1:cells] / n
+    expected = kept_as_published(ratio, cells)
+    assert (seen - expected).abs().max() < 4.5 * (0.25 / n) ** 0.5
+    each = masks.double().mean(0)  # no cell is preferred
+    assert (each - each.mean()).abs().max() < 4.5 * (0.25 / n) ** 0.5
+
+
+def test_table_1s_ratios_from_0_to_1() -> None:
+    """Two by two cells, ratio uniform: what redrawing gives on average over all ratios."""
+    n = 40_000
+    ratio = torch.rand(n, generator=seeded(2))
+    seen = discrete(n, 2, ratio, generator=seeded(3)).sum((1, 2)).bincount(minlength=4)[1:] / n
+    grid = [(i + 0.5) / 2000 for i in range(2000)]
+    expected = torch.stack([kept_as_published(p, 4) for p in grid]).mean(0)
+    assert (seen - expected).abs().max() < 4.5 * (0.25 / n) ** 0.5
 
 
 @pytest.mark.parametrize(("grid", "ratio"), [(8, 0.01), (2, 0.2), (4, 1.0), (8, 0.0), (1, 0.5)])

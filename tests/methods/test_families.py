@@ -180,8 +180,9 @@ def test_permuting_targets_equals_the_published_reordering_of_queries(method: st
     reordered = {k: v[inverse] for k, v in net.items()}
     identity = torch.arange(N)
     loss = FAMILIES[method].losses
-    [by_targets] = loss(host, out, [mixed(zero, r["partner"], net)])
-    [by_queries] = loss(host, out, [mixed(one, identity, reordered)])
+    goal = r["momentum_zm"]
+    [by_targets] = loss(host, out, [mixed(zero, r["partner"], net, goal)])
+    [by_queries] = loss(host, out, [mixed(one, identity, reordered, goal[inverse])])
     assert by_targets.item() == pytest.approx(by_queries.item(), abs=1e-12)
 
 
@@ -222,7 +223,7 @@ def test_switch_off_keeps_only_the_own_term(method: str) -> None:
     )
     lam = torch.full((N,), 0.3, dtype=torch.float64)
     half = lambda switch, share: FAMILIES[method].losses(  # noqa: E731
-        host, dict(out), [mixed(share, r["partner"], net, switch=switch)]
+        host, dict(out), [mixed(share, r["partner"], net, r["momentum_zm"], switch=switch)]
     )[0]
     own_only = half(True, torch.ones(N, dtype=torch.float64))
     assert half(False, lam).item() == pytest.approx(0.3 * own_only.item(), abs=1e-12)

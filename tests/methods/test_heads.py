@@ -107,6 +107,24 @@ def test_htdt_loss_is_nt_xent_of_jointly_projected_views() -> None:
     assert (apart - project(model, x1, x2)).abs().max() > 1e-3
 
 
+def test_googles_head_normalises_each_layer_and_has_one_bias() -> None:
+    model, x = build("simclr", head="google"), batch()[1]
+    first, middle, _, second, last = model.projector
+    assert (first.bias, second.bias) == (None, None)
+    with torch.no_grad():
+        middle.bias.uniform_(-1, 1)
+        middle.weight.uniform_(0.5, 2)
+        last.weight.uniform_(0.5, 2)
+    h = norm(torch.cat([model.backbone(v) for v in x]) @ first.weight.T)
+    h = (h * middle.weight + middle.bias).relu() @ second.weight.T
+    joint = model.projector.joint([model.backbone(v) for v in x])
+    torch.testing.assert_close(torch.cat(joint), norm(h) * last.weight)
+    model.training_step(batch(), 0).backward()
+    still = {name for name, p in model.named_parameters() if p.grad is None}
+    assert still == {"projector.4.bias"}
+    assert not last.bias.any()
+
+
 @pytest.mark.parametrize("block", ["mixmask", "unmix"])
 def test_htdt_mixture_is_three_full_passes(block: str) -> None:
     """loss(x1, x2) + λ·loss(x2, m) + (1 - λ)·loss(x2, m re-ordered), as Un-Mix words it."""
@@ -203,7 +221,7 @@ def test_the_head_is_trained_in_the_projectors_group() -> None:
 @pytest.mark.parametrize(
     ("method", "head", "fragments"),
     [
-        ("simclr", "patrickhua", ["'patrickhua'", "solo or htdt"]),
+        ("simclr", "patrickhua", ["'patrickhua'", "solo, htdt or google"]),
         ("simsiam", "patrickhu", ["solo or patrickhua", "did you mean patrickhua"]),
         ("byol", "htdt", ["byol has one head only"]),
         ("mocov2plus", "htdt", ["mocov2plus has one head only"]),

@@ -153,6 +153,25 @@ def test_odd_batches_of_one_channel_per_sample(method: str, pairing: str) -> Non
     assert torch.isfinite(loss)
 
 
+@pytest.mark.parametrize(
+    ("method", "pairing", "online", "momentum"),
+    [
+        ("byol", None, 3, 3),
+        ("byol", "query", 3, 2),
+        ("simsiam", None, 3, None),
+        ("mocov2plus", None, 3, 2),
+    ],
+)
+def test_a_step_forwards_and_norms_count_what_the_docs_say(
+    method: str, pairing: str | None, online: int, momentum: int | None
+) -> None:
+    block = {"grid_size": 4, "pairing": pairing}
+    model, _ = step(get_methods("builtin")[method], config(method, block), batch())
+    assert model.backbone.bn1.num_batches_tracked == online
+    if momentum is not None:
+        assert model.momentum_backbone.bn1.num_batches_tracked == momentum
+
+
 def test_autocast_gives_float32_losses() -> None:
     cls = get_methods("builtin")["mocov2plus"]
     with torch.autocast("cpu", torch.bfloat16):

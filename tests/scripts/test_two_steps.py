@@ -44,7 +44,8 @@ def test_two_steps_move_the_weights(
         *("optimizer.batch_size=8", "max_epochs=1", "limit_train_batches=2"),
         *("accelerator=cpu", "precision=32", "knn_eval.enabled=false"),
         *("checkpoint.enabled=false", f"checkpoint.dir={tmp_path}"),
-        "method_kwargs.bn_splits=4" if method == "mocov2" else "scheduler.warmup_epochs=0",
+        *(["method_kwargs.bn_splits=4", "scheduler.name=cosine"] if method == "mocov2" else []),
+        *([] if method == "mocov2" else ["scheduler.warmup_epochs=0"]),
     ]
     models: list[torch.nn.Module] = []
     before: list[dict[str, torch.Tensor]] = []

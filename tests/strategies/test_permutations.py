@@ -39,6 +39,13 @@ def partners(made: dict[str, Any], at: Step) -> dict[str, list[int]]:
     return {b.name: b.mixture.partner.tolist() for b in branches}
 
 
+@pytest.mark.parametrize("order", [("mixmask", "unmix"), ("unmix", "mixmask")])
+def test_un_mix_goes_first_as_published_whatever_the_file_says(order: tuple[str, str]) -> None:
+    """BatchNorm's running statistics depend on whose images pass the network first."""
+    made = {name: kwargs(None, None, None)[name] for name in order}
+    assert list(partners(made, step(0))) == ["unmix", "mixmask"]
+
+
 @pytest.mark.parametrize("choice", [None, "different"])
 def test_published_default_random_for_mixmask_reversed_for_unmix(choice: str | None) -> None:
     made = kwargs(choice, None, None)
@@ -89,7 +96,8 @@ def test_a_given_partner_stands_where_permutations_says_nothing() -> None:
 def test_mixmask_draws_the_same_alone_and_beside_unmix() -> None:
     alone = build({"mixmask": {"grid_size": 4, "partner": "random"}})
     [mask] = alone[0].branches([X], step(3))
-    beside = build(kwargs("different", None, None))[0].branches([X], step(3))[0]
+    both = {s.name: s for s in build(kwargs("different", None, None))}
+    [beside] = both["mixmask"].branches([X], step(3))
     assert torch.equal(mask.mixture.images, beside.mixture.images)
 
 
@@ -131,4 +139,4 @@ def test_contradictions_are_one_line(made: dict[str, Any], fragments: list[str])
 
 def test_null_is_nothing() -> None:
     assert build({"permutations": None}) == []
-    assert BLOCKS == ("mixmask", "unmix", "permutations")
+    assert BLOCKS == ("unmix", "mixmask", "permutations")

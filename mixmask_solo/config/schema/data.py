@@ -92,17 +92,27 @@ class Data:
 
 
 @dataclass
-class _TestImage:
+class _ProbeImage:
     crop_size: int | None = option(None, low=1, absent=True)
+    resize: int | None = option(None, low=1, absent=True)
+    interpolation: Literal["bicubic", "bilinear"] | None = option(None, absent=True)
     mean: list[float] | None = option(None, length=3, absent=True)
     std: list[float] | None = option(None, above=0.0, length=3, absent=True)
 
 
 @dataclass
 class LinearData(Data):
-    """``data`` of a probe, with the size and the normalisation of its images."""
+    """``data`` of a probe, with the size and the normalisation of its images.
 
-    augmentations: _TestImage = field(default_factory=_TestImage)
+    Args:
+        last_batch: may also be kept incomplete, as PyTorch's loaders do by themselves.
+        augmentations: edge of the images; length that the shorter side of a test image is brought
+            to before its centre is cut out, and how images are resized (null: the data set's
+            usual way); statistics.
+    """
+
+    last_batch: Literal["drop", "pad", "keep"] = "drop"  # type: ignore[assignment]
+    augmentations: _ProbeImage = field(default_factory=_ProbeImage)
 
     def validate(self, prefix: str) -> None:
         """Adds to the common rules that a probe measures on labelled validation images."""

@@ -131,9 +131,15 @@ class _Schedule:
 
 @dataclass
 class Scheduler(_Schedule):
-    """solo-learn's ``warmup_cosine``, ``step``, ``none``; ours ``cosine`` and ``warmup_step``."""
+    """solo-learn's ``warmup_cosine``, ``step``, ``none``; the others are ours.
 
-    name: Literal["warmup_cosine", "cosine", "step", "warmup_step", "none"] = option()
+    ``cosine`` starts at the full rate; ``cosine_from_one`` counts from 1, as the MoCo demo counts
+    its epochs, so that the last epoch (or step) runs at ``min_lr``.
+    """
+
+    name: Literal["warmup_cosine", "cosine", "cosine_from_one", "step", "warmup_step", "none"] = (
+        option()
+    )
 
 
 @dataclass

@@ -31,24 +31,27 @@ class Unaugmented:
         size: edge of the result.
         mean: per channel.
         std: per channel.
-        center_crop: see ``DatasetInfo``.
+        shorter: length of the shorter side before the centre is cut out; None to bring both
+            sides to ``size``.
+        kernel: of the resize.
     """
 
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    center_crop: bool
+    shorter: int | None
+    kernel: Kernel
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
         """(3, N, H, W) uint8 to (N, 3, size, size) float32, normalised."""
         height, width = pixels.shape[2:]
-        if self.center_crop:
-            shorter = round(self.size * 256 / 224)
-            pixels = resize(pixels, *whole_image(height, width, self.size, "bilinear", shorter))
+        if self.shorter is not None:
+            axes = whole_image(height, width, self.size, self.kernel, self.shorter)
+            pixels = resize(pixels, *axes)
         elif (height, width) != (self.size, self.size):
-            axes = [axis_weights(edge, self.size, "bicubic") for edge in (height, width)]
-            pixels = resize(pixels, axes[0], axes[1])
+            rows, columns = (axis_weights(e, self.size, self.kernel) for e in (height, width))
+            pixels = resize(pixels, rows, columns)
         # the order of torchvision's operations, for the last bit's sake
         result = pixels.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
         mean, std = (

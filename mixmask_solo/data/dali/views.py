@@ -21,7 +21,7 @@ from mixmask_solo.data.augmentations.solo import SoloOptions
 from mixmask_solo.data.batched.plan import Plan
 from mixmask_solo.data.batched.views import Maker
 from mixmask_solo.data.datasets import DatasetInfo
-from mixmask_solo.data.standard import probe_options
+from mixmask_solo.data.standard import probe_options, resizing
 
 __all__ = ["Area", "View", "augmented", "central", "probing", "unaugmented", "window"]
 
@@ -146,10 +146,9 @@ def unaugmented(
     dataset: DatasetInfo, size: int, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> View:
     """The images of validation, see ``standard.unaugmented``."""
-    if dataset.center_crop:
-        shorter = round(size * 256 / 224)
-        return View(size, mean, std, crop=False, kernel="bilinear", shorter=shorter)
-    return View(size, mean, std, crop=False, stretch=True)
+    shorter, kernel = resizing(dataset, size)
+    stretch = shorter is None
+    return View(size, mean, std, crop=False, kernel=kernel, shorter=shorter, stretch=stretch)
 
 
 def window(

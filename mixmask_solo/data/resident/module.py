@@ -29,7 +29,7 @@ from mixmask_solo.data.resident.memory import choose_home
 from mixmask_solo.data.resident.stack import Stack, decode
 from mixmask_solo.data.sampler import Shard
 from mixmask_solo.data.sources import Source
-from mixmask_solo.data.standard import probe_options
+from mixmask_solo.data.standard import probe_options, resizing
 
 __all__ = ["ResidentClassification", "ResidentPretrain"]
 
@@ -115,7 +115,8 @@ class ResidentPretrain(_Resident, PretrainData):
 
     def in_order(self, source: Source, *, shard: bool) -> Any:
         first = self.pipelines[0]
-        view = Unaugmented(first.crop_size, first.mean, first.std, self.dataset.center_crop)
+        fit = resizing(self.dataset, first.crop_size)
+        view = Unaugmented(first.crop_size, first.mean, first.std, *fit)
         return self.unaugmented(source, view, shard=shard)
 
 
@@ -146,5 +147,5 @@ class ResidentClassification(_Resident, ClassificationData):
         return self.in_memory([Recipe(maker, "solo", options, range(1))], labelled=True)
 
     def in_order(self, source: Source, *, shard: bool) -> Any:
-        view = Unaugmented(self.size, self.mean, self.std, self.dataset.center_crop)
+        view = Unaugmented(self.size, self.mean, self.std, *resizing(self.dataset, self.size))
         return self.unaugmented(source, view, shard=shard)

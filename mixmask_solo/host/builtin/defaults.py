@@ -41,10 +41,7 @@ LINEAR: dict[str, Any] = {
 
 
 def complete(cfg: DictConfig, defaults: dict[str, Any]) -> DictConfig:
-    """A copy of ``cfg`` with ``defaults`` where it says nothing, or null for a whole block.
-
-    The user's order of keys is kept: strategies act in the order of their blocks.
-    """
+    """A copy of ``cfg`` with ``defaults`` where it says nothing, or null for a whole block."""
     result = OmegaConf.create(OmegaConf.to_container(cfg))  # without the struct flag
     assert isinstance(result, DictConfig)
     _fill(result, defaults)

@@ -12,7 +12,7 @@ from mixmask_solo.host.builtin.schedules import Schedule, ScheduledLR
 
 __all__ = ["configure_optimizers", "read_options"]
 
-SCHEDULERS = ("warmup_cosine", "cosine", "step", "warmup_step", "none")
+SCHEDULERS = ("warmup_cosine", "cosine", "cosine_from_one", "step", "warmup_step", "none")
 
 
 def read_options(module: Any, cfg: DictConfig) -> None:
@@ -83,9 +83,10 @@ def _schedule(module: Any) -> tuple[Schedule, str]:
     milestones = None
     if module.scheduler.endswith("step"):
         milestones = tuple(sorted(epoch * steps for epoch in module.lr_decay_steps))
+    shift = 1.0 if module.scheduler == "cosine_from_one" else 0.0
     schedule = Schedule(
-        warmup=module.warmup_epochs * steps if warm else 0.0,
-        total=module.max_epochs * steps,
+        warmup=module.warmup_epochs * steps if warm else -shift,
+        total=module.max_epochs * steps - shift,
         start_lr=module.warmup_start_lr,
         min_lr=module.min_lr,
         milestones=milestones,

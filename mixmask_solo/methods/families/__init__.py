@@ -8,8 +8,8 @@ which follows the host's own loss, so that mixed and clean terms keep the publis
 
 ``pairing: query`` is Eq. 6: mixed images only predict. ``pairing: pair`` is the family's complete
 two-view loss between an un-mixed view and the mixed one, as Un-Mix's README words it. Published as
-code are MoCo's query form and, in Un-Mix, SwAV's pair form. All else are the two natural readings
-of the text, or extensions of ours to methods the papers do not treat (each family's card says so).
+code are MoCo's query form and, in Un-Mix, SwAV's pair form; those words are the best that BYOL,
+SimSiam and SimCLR have, hence their default. All else are extensions (each family's card says so).
 """
 
 from __future__ import annotations

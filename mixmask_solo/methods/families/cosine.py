@@ -1,5 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""BYOL and SimSiam: a predictor against targets without gradient."""
+r"""BYOL and SimSiam: a predictor against targets without gradient.
+
+With D(a, b) the distance of a prediction from a target, ``pair`` is the default: the method's own
+loss of two views, once more between view 2 and the mixture, by shares,
+
+.. math:: \operatorname{red} \Bigl\{ \tfrac1N \sum_i
+   \lambda_i D(p^m_i, t^2_i) + (1-\lambda_i) D(p^m_i, t^2_{\pi(i)}),\quad \tfrac1N \sum_i
+   \lambda_i D(p^2_i, t^m_i) + (1-\lambda_i) D(p^2_{\pi(i)}, t^m_i) \Bigr\}
+
+where red is the method's reduction of its directions: BYOL's sum, SimSiam's mean. *Published in
+words*: Un-Mix's README states the mixture for any framework with the framework's whole loss of two
+views, of view 2 and the mixtures of view 1, in either order, weighed λ and 1 − λ; its author says
+the same when asked about other frameworks, and the one symmetric framework it has code for (SwAV)
+has both directions. No code or formula exists for these two. ``query``, the first direction alone,
+is MixMask's Eq. 6 carried over from MoCo.
+
+**Passes.** The mixture passes the online network once (view 2's outputs are those of the clean
+loss, where three literal calls of the loss would forward it again). BYOL's target network forwards
+it too, without gradient; all of these passes are in training mode, so that a batch of mixtures
+enters the running statistics of BatchNorm of either network, after the views; with ``query`` the
+target network's see clean images only.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +39,7 @@ __all__ = ["BYOLFamily", "CosineFamily", "SimSiamFamily"]
 class CosineFamily:
     """BYOL and SimSiam: a predictor, and targets without gradient."""
 
-    pairing: ClassVar[str] = "query"
+    pairing: ClassVar[str] = "pair"
     average: ClassVar[bool]  # the host averages (SimSiam) or sums (BYOL) its two directions
 
     @staticmethod

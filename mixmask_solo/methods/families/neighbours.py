@@ -44,6 +44,8 @@ def _neighbours(method: Any, z: Sequence[Tensor]) -> list[Tensor]:
 class NNBYOLFamily(BYOLFamily):
     """BYOL's loss, the targets replaced by their neighbours."""
 
+    pairing: ClassVar[str] = "query"
+
     def targets(self, method: Any, out: Out) -> list[Tensor]:
         """Neighbours of the momentum projections."""
         return _neighbours(method, out["momentum_z"])
@@ -51,6 +53,8 @@ class NNBYOLFamily(BYOLFamily):
 
 class NNSiamFamily(SimSiamFamily):
     """SimSiam's loss, the targets replaced by their neighbours."""
+
+    pairing: ClassVar[str] = "query"
 
     def targets(self, method: Any, out: Out) -> list[Tensor]:
         """Neighbours of the projections."""

@@ -22,7 +22,7 @@ class SimCLRFamily:
     z^m re-ordered), computed from one logit matrix. ``query`` keeps only the mixed rows as
     anchors (extension). The second source stays among the negatives of the first term, as there.
 
-    With htdt's head each pair passes the head together: the un-mixed view's
+    With htdt's or Google's head each pair passes the head together: the un-mixed view's
     projections differ between the host's loss and each mixture's, as in three full passes there.
     """
 

@@ -92,9 +92,11 @@ def test_processes_share_an_epoch_exactly(photos, dali_cfg):
         assert len(seen) == len(set(seen)) == 12
 
 
-def test_validation_images_are_the_pil_decoders(photos, dali_cfg):
+@pytest.mark.parametrize("fit", [{}, {"resize": 45, "interpolation": "bicubic"}])
+def test_validation_images_are_the_pil_decoders(photos, dali_cfg, fit):
     train, val = photos(8), photos(9, "val")
-    cfg = dali_cfg(train, 4, {"val_path": str(val)}, crop_size=32)
+    block = {"val_path": str(val), "augmentations": {"crop_size": 32, **fit}}
+    cfg = dali_cfg(train, 4, block, crop_size=32)
     old = cfg | {"data": cfg["data"] | {"format": "image_folder"}}
     for build in (build_pretrain, build_classification):
         ours, theirs = (list(build(c).val_dataloader()) for c in (cfg, old))

@@ -187,6 +187,19 @@ def test_center_crops_are_pillows_bit_for_bit(folder, views_cfg) -> None:
     assert torch.equal(y, v)
 
 
+@pytest.mark.parametrize("resize", [8, 9, None])
+def test_a_probes_test_images_are_pillows_bit_for_bit(resize, views_cfg) -> None:
+    image = {"crop_size": 8, "interpolation": "bicubic"} | ({"resize": resize} if resize else {})
+    ours, theirs = (
+        build_classification(views_cfg(DIGITS | {"format": form, "augmentations": image}, 64))
+        for form in ("resident", "image_folder")
+    )
+    for (x, y), (u, v) in zip(ours.val_dataloader(), theirs.val_dataloader(), strict=True):
+        assert torch.equal(x, u)
+        assert torch.equal(y, v)
+    assert ("CenterCrop" in str(theirs.test_transform)) is (resize is not None)
+
+
 def test_a_probe_trains_on_the_pil_decoders_crops(views_cfg) -> None:
     data = build_classification(views_cfg(DIGITS, 128))
     assert isinstance(data, module.ResidentClassification)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+"""The head of a recipe, by its labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["head_of"]
+
+
+def head_of(file: Path) -> dict[str, str]:
+    """The sections of a file's head by label."""
+    sections: dict[str, str] = {"": ""}
+    label = ""
+    for line in file.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        if line[2:11].strip().endswith(":") and line[2] != " ":
+            label = line[2:11].strip().rstrip(":")
+            sections[label] = ""
+        sections[label] += line[11:] + "\n"
+    return sections
