@@ -153,17 +153,24 @@ def test_without_labels(tmp_path, png):
 
 @pytest.mark.parametrize(
     ("label", "message"),
-    [(b"seven", "the label of a.png is 'seven'"), (b"-5", "is '-5'"), (b"\xff\xfe", "no label")],
+    [
+        (b"seven", r"s\.tar: a\.png has label 'seven', which is none of the 2 known classes"),
+        (b"-5", r"s\.tar: a\.png has label -5, give numbers from 0"),
+        (b"\xff\xfe", "no label"),
+    ],
 )
 def test_a_wrong_label_is_named(tmp_path, png, label, message):
     tar(tmp_path / "s.tar", [("a.png", png(0)), ("a.cls", label)])
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
     with pytest.raises(ConfigError, match=message):
         source(cfg(tmp_path), "train")
 
 
 def test_more_classes_than_the_data_set_has(tmp_path, png):
     tar(tmp_path / "s.tar", [("a.png", png(0)), ("a.cls", b"200")])
-    with pytest.raises(ConfigError, match="label 200 in it, but tiny-imagenet has 200 classes"):
+    with pytest.raises(
+        ConfigError, match=r"s\.tar: a\.png has label 200, but tiny-imagenet has 200"
+    ):
         source(cfg(tmp_path, dataset="tiny-imagenet"), "train")
 
 
