@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,26 +12,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data import num_classes, source
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.tar_index import index_of, scan
-
-
-@pytest.fixture
-def png(picture):
-    def make(number):
-        buffer = io.BytesIO()
-        picture(number).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return make
-
-
-def tar(path: Path, members: list[tuple[str, bytes]], fmt: int = tarfile.PAX_FORMAT) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=fmt) as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
+from support.tars import tar
 
 
 def samples(png, names, first=0):
