@@ -46,6 +46,10 @@ def read_file_list(request: Request) -> FolderSource:
     columns: list[str] = []
     if place.suffix.lower() == ".csv":
         columns, rows = _table(text, request)
+    elif request.image_column or request.label_column:
+        raise request.wrong(
+            "only a .csv list has columns: leave data.image_column and data.label_column out"
+        )
     else:
         rows = _lines(text, request)
     if not rows:

@@ -15,7 +15,7 @@ from mixmask_solo.data.sources.file_list import read_file_list
 from mixmask_solo.data.sources.folder import count_classes, read_folder
 from mixmask_solo.data.sources.parquet import read_parquet
 from mixmask_solo.data.sources.request import Request, Split
-from mixmask_solo.data.sources.storage import storage
+from mixmask_solo.data.sources.storage import has_columns, storage
 from mixmask_solo.data.sources.subset import take_fraction
 from mixmask_solo.data.sources.torchvision_files import read_cifar, read_stl10
 from mixmask_solo.data.sources.webdataset import read_webdataset
@@ -92,7 +92,7 @@ def read(
     absent = question.path is None and opener is not read_digits
     if split == "val" and (absent or question.no_labels):
         return None
-    if opener not in (read_parquet, read_file_list):
+    if not has_columns(data):
         _refuse_columns(data)
     found = opener(question)
     known = info(question.dataset).num_classes

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import pytest
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import source
+from mixmask_solo.evaluation.images import evaluation_data
 
 
 def cfg(path, form="parquet", **data):
@@ -88,6 +90,9 @@ def test_a_csv_list_has_columns_as_well(tmp_path, picture):
     assert found.columns == ("Where", "kind", "label")
     with pytest.raises(ConfigError, match=r"'kin': .*Where, kind and label \(did you mean kind"):
         source(cfg(tmp_path / "a.csv", "file_list", **data | {"label_column": "kin"}), "train")
+    (tmp_path / "a.txt").write_text("x.png 0\n")
+    with pytest.raises(ConfigError, match=r"a\.txt': only a \.csv list has columns"):
+        source(cfg(tmp_path / "a.txt", "file_list", label_column="kind"), "train")
     with pytest.raises(ConfigError, match=r"data\.label_column is 'kind', but .* only Parquet"):
         source(cfg(tmp_path, "image_folder", label_column="kind"), "train")
 
@@ -134,3 +139,14 @@ def test_a_shard_that_says_nothing_fits_the_others(tmp_path):
     write(tmp_path / "a.parquet", **IMAGE, label=pa.nulls(2))
     write(tmp_path / "b.parquet", **IMAGE, label=["dog", "ant"])
     assert source(cfg(tmp_path), "train").labels.tolist() == [-1, -1, 1, 0]
+
+
+def test_columns_of_the_pretraining_mean_nothing_in_folders(tmp_path, class_folders):
+    folder = str(class_folders(tmp_path / "f", {"a": 1, "b": 1}))
+    stored = {"dataset": "custom", "format": "parquet", "train_path": "x", "label_column": "kind"}
+    pretrained = SimpleNamespace(config={"data": stored}, path="x.ckpt")
+    given = {"train_path": folder, "val_path": folder, "format": "image_folder"}
+    images = evaluation_data(pretrained, given, 1)
+    assert images.opened.labels.tolist() == [0, 1]
+    images = evaluation_data(pretrained, {"train_path": "y", "val_path": "y"}, 1)
+    assert images.block["label_column"] == "kind"
