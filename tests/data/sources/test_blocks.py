@@ -95,6 +95,13 @@ def test_batches_are_mixed_and_a_part_is_read_alike(large):
     assert len(set(drawn)) == len(drawn) == len(part)
 
 
+def test_a_padded_epoch_shows_every_image(large):
+    part = Subset(large, range(len(large) - 7))
+    drawn = [[i for b in batches(part, 2, rank, pad=True) for _, i in b] for rank in range(2)]
+    assert len(drawn[0]) == len(drawn[1])
+    assert {i for own in drawn for i in own} == set(range(len(part)))
+
+
 def test_images_that_fit_keep_their_order(large):
     part = read_parquet(
         Request("parquet", "train", large.groups.files[0], "data.train_path"), cache_bytes=1 << 30
