@@ -162,7 +162,7 @@ class ImageData(LightningDataModule):
 
     def plain(self, source: Source, transform: Transform, *, shard: bool) -> DataLoader[Any]:
         """A loader of un-augmented images in order, of this process' share or of all."""
-        sampler = Shard(len(source), *self.place) if shard else None
+        sampler = Shard(source, *self.place) if shard else None
         dataset = Plain(source, transform, self.tolerance)
         return plain_loader(dataset, self.batch_size, self.workers(source), sampler)
 

@@ -24,7 +24,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     One shuffled order per epoch; batch b of all processes together is its b-th piece of
     ``batch_size * world`` images, of which each process takes a contiguous share. So two
-    processes of 64 train on the very batches of one process of 128.
+    processes of 64 train on the very batches of one process of 128; only where images are read in
+    blocks, each process has blocks of its own.
 
     Args:
         source: decides number and order of the images.
@@ -70,7 +71,10 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def order(self, epoch: int) -> Tensor:
         """(len(source),) int64: the shuffled indexes of an epoch, the same in all processes."""
         generator = torch.Generator().manual_seed(mix(self.seed, epoch))
-        return self.source.shuffled(generator)
+        blocks = self.source.blocks()
+        if blocks is None:
+            return self.source.shuffled(generator)
+        return blocks.order(generator, self.world, self.batch_size)
 
     def begin(self) -> tuple[int, int]:
         """Epoch and first batch of an iteration that starts now."""
@@ -93,16 +97,21 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 
 class Shard(Sampler[int]):
-    """Every ``world``-th image in order, beginning with ``rank``: nothing twice, nothing left out.
+    """A process' share of the images in order: nothing twice, nothing left out.
 
     Args:
-        size: number of images.
+        source: the images.
         rank: number of this process.
-        world: number of processes.
+        world: number of processes. Each gets every ``world``-th image, or, where images are read in
+            blocks, as many neighbours.
     """
 
-    def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, source: Source, rank: int = 0, world: int = 1) -> None:
+        size = len(source)
         self.indexes = range(rank, size, world)
+        if source.blocks() is not None:
+            before = sum(len(range(other, size, world)) for other in range(rank))
+            self.indexes = range(before, before + len(self.indexes))
 
     def __len__(self) -> int:
         return len(self.indexes)

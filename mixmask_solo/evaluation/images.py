@@ -13,6 +13,7 @@ from mixmask_solo.config import ConfigError, check
 from mixmask_solo.config.filled import filled
 from mixmask_solo.config.schema.data import LinearData
 from mixmask_solo.data import ClassificationData, build_classification
+from mixmask_solo.data.sources.storage import has_columns
 from mixmask_solo.evaluation.pretrained import Pretrained
 
 __all__ = ["evaluation_data", "first_view"]
@@ -40,6 +41,8 @@ def evaluation_data(
     other = wanted.get("dataset", stored.get("dataset")) != stored.get("dataset")
     if other:
         stored = {}
+    if "train_path" in wanted and not has_columns({**stored, **wanted}):
+        stored = {k: v for k, v in stored.items() if k not in ("image_column", "label_column")}
     if "dataset" not in {**stored, **wanted}:
         raise ConfigError(
             f"data.dataset is missing: checkpoint '{pretrained.path}' does not say what it was "

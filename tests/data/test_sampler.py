@@ -120,7 +120,7 @@ def test_the_position_is_asked_when_an_iteration_starts_not_at_its_first_batch()
 
 
 def test_shards_leave_nothing_out():
-    shards = [Shard(11, rank, 3) for rank in range(3)]
+    shards = [Shard(Numbers(11), rank, 3) for rank in range(3)]
     assert [len(s) for s in shards] == [4, 4, 3]
     assert sorted(i for s in shards for i in s) == list(range(11))
-    assert list(Shard(4)) == [0, 1, 2, 3]
+    assert list(Shard(Numbers(4))) == [0, 1, 2, 3]

@@ -31,6 +31,9 @@ class Data:
         storage: how the images are stored, for a ``format`` that does not tell; ``auto`` goes by
             what lies at ``train_path`` (ours).
         root: folder that the paths of a file list are relative to; null for the list's own (ours).
+        image_column: column of a Parquet file or CSV list that holds the images; null finds it by
+            its name or type (ours).
+        label_column: column that holds the labels; null finds it (ours).
         resident_on: where ``format: resident`` keeps the images: in the memory of the training
             device or of the host; ``auto`` is the device if there is room (ours).
         num_workers: loader processes of each training process; ``auto`` goes by the cores (ours).
@@ -51,6 +54,8 @@ class Data:
     format: Literal[_Storage, "dali", "resident"] = "image_folder"
     storage: Literal["auto", _Storage] = "auto"
     root: str | None = option(None, absent=True)
+    image_column: str | None = option(None, absent=True)
+    label_column: str | None = option(None, absent=True)
     resident_on: Literal["auto", "device", "host"] = "auto"
     num_workers: int | Literal["auto"] = option("auto", low=0)
     no_labels: bool = False

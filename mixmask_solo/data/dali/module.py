@@ -71,7 +71,7 @@ class _Dali(ImageData):
     def ordered(self, source: Source, view: View, *, shard: bool) -> Any:
         """Un-augmented images in order, of this process' share or of all."""
         feeder = self._feeder(source, training=False)
-        indexes = Shard(len(source), *(self.place if shard else (0, 1)))
+        indexes = Shard(source, *(self.place if shard else (0, 1)))
         if self.on_gpu:
             return GpuPlainLoader(feeder, view, indexes, self.batch_size, self._gpu())
         dataset = Batches(feeder, [view], self.seed, labelled=True)

@@ -74,7 +74,7 @@ class _Resident(ImageData):
 
     def unaugmented(self, source: Source, view: Unaugmented, *, shard: bool) -> Any:
         """A loader of images in order, of this process' share or of all."""
-        sampler = Shard(len(source), *self.place) if shard else None
+        sampler = Shard(source, *self.place) if shard else None
         dataset = InOrder(self.stack(source), view)
         return plain_loader(dataset, self.batch_size, 0, sampler, in_memory=True)
 

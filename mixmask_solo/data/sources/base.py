@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mixmask_solo.data.sources.blocks import Blocks
+
 __all__ = ["Encoded", "EncodedSource", "ImageError", "Labels", "Source", "printable", "reason"]
 
 Encoded = NDArray[np.uint8]
@@ -102,8 +104,12 @@ class Source(ABC):
         return int(self.labels[index])
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
-        """A random order of all indexes, (N,) int64, that this source reads quickly."""
+        """A random order of all indexes, (N,) int64."""
         return torch.randperm(len(self), generator=generator)
+
+    def blocks(self) -> Blocks | None:
+        """Which images are read together, where they should not be read in any order."""
+        return None
 
     def warm(self) -> None:  # noqa: B027 - most sources have nothing to do
         """Loads what worker processes should share instead of loading it once each."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Names of classes where the storage holds numbers."""
+"""Lists of class names beside the images."""
 
 from __future__ import annotations
 
@@ -7,24 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources.base import Labels
-from mixmask_solo.data.sources.request import Request
 
-__all__ = ["complete", "known_names", "read_lines"]
-
-
-def complete(classes: list[str], labels: Labels, request: Request) -> list[str]:
-    """Classes for all labels: numbers as names where there are none, nothing without labels.
-
-    Raises:
-        ConfigError: for a label beyond the classes.
-    """
-    top = int(labels.max())
-    if not classes:
-        return [str(label) for label in range(top + 1)]
-    if top >= len(classes):
-        raise request.wrong(f"label {top} in it, but there are only {len(classes)} classes")
-    return classes
+__all__ = ["known_names", "read_lines"]
 
 
 def known_names(lines: Iterable[str]) -> list[str]:

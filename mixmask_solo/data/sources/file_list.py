@@ -4,7 +4,7 @@
 ``path label`` (the label is the last word, so that paths may hold blanks), the same with a tab
 (``.tsv``), or ``.csv`` with a header line whose columns are found by name. Paths are relative to
 ``data.root``, else to the list's folder. Labels are numbers from 0, or names, which are numbered
-in their sorted order.
+in their sorted order; an empty cell, or no such column, is no label.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from mixmask_solo.config.nearest import listing
-from mixmask_solo.data.sources.class_names import complete
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data.sources.folder import FolderSource
+from mixmask_solo.data.sources.labels import numbered
 from mixmask_solo.data.sources.request import Request
 
 __all__ = ["LIST_SUFFIXES", "read_file_list"]
@@ -44,39 +43,56 @@ def read_file_list(request: Request) -> FolderSource:
         text = place.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise request.wrong(f"it cannot be read: {error.strerror}") from None
-    rows = _table(text, request) if place.suffix.lower() == ".csv" else _lines(text, request)
+    columns: list[str] = []
+    if place.suffix.lower() == ".csv":
+        columns, rows = _table(text, request)
+    elif request.image_column or request.label_column:
+        raise request.wrong(
+            "only a .csv list has columns: leave data.image_column and data.label_column out"
+        )
+    else:
+        rows = _lines(text, request)
     if not rows:
         raise request.wrong("no image in the list")
-    classes, labels = _labels(rows, request)
+    labels, classes = numbered(
+        [text for _, _, text in rows],
+        lambda row: str(request.wrong(f"line {rows[row][0]}")),
+        request,
+    )
     root = place.parent if request.root is None else Path(request.root).expanduser()
     paths = [path for _, path, _ in rows]
     if not (root / paths[0]).is_file():
         raise request.wrong(f"line {rows[0][0]} names {root / paths[0]}, which is not there")
-    return FolderSource(root, paths, labels, classes)
+    source = FolderSource(root, paths, labels.tolist(), classes)
+    source.columns = tuple(columns)
+    return source
 
 
-def _lines(text: str, request: Request) -> list[Row]:
+def _lines(content: str, request: Request) -> list[Row]:
     rows = []
     # not splitlines: a path may hold one of the rarer line separators
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(content.split("\n"), start=1):
         line = line.rstrip("\r")
         if not line.strip():
             continue
         tab = "\t" if "\t" in line else None
-        parts = [line.strip()] if request.no_labels else line.strip().rsplit(tab, 1)
-        if request.no_labels and tab:
-            parts = [line.split("\t")[0]]
+        text = line if tab else line.strip()  # a cell between tabs may be empty
+        parts = [text.split(tab)[0] if tab else text] if request.no_labels else text.rsplit(tab, 1)
         if len(parts) != (1 if request.no_labels else 2):
-            raise request.wrong(f"line {number} holds no label: write a path, a blank, a label")
+            raise request.wrong(
+                f"line {number} holds no label: write a path, a blank, a label (-1 for none)"
+            )
         rows.append((number, parts[0].strip(), "" if request.no_labels else parts[1].strip()))
     return rows
 
 
-def _table(text: str, request: Request) -> list[Row]:
+def _table(text: str, request: Request) -> tuple[list[str], list[Row]]:
     reader = csv.reader(text.splitlines())
-    header = [name.strip().lower() for name in next(reader, [])]
-    path = _column(header, _PATH, request)
-    label = None if request.no_labels else _column(header, _LABEL, request)
+    header = [name.strip() for name in next(reader, [])]
+    path = _column(header, _PATH, "image_column", request)
+    label = None if request.no_labels else _column(header, _LABEL, "label_column", request)
+    if path is None:
+        raise request.wrong(f"its header line has no column {listing(_PATH)}")
     rows = []
     for cells in reader:
         if not cells:
@@ -85,29 +101,23 @@ def _table(text: str, request: Request) -> list[Row]:
             raise request.wrong(f"line {reader.line_num} has {len(cells)} of {len(header)} columns")
         name = "" if label is None else cells[label].strip()
         rows.append((reader.line_num, cells[path], name))
-    return rows
+    return header, rows
 
 
-def _column(header: Sequence[str], known: Sequence[str], request: Request) -> int:
-    found = next((header.index(name) for name in known if name in header), None)
-    if found is None:
-        raise request.wrong(f"its header line has no column {listing(known)}")
-    return found
+def _column(header: list[str], known: Sequence[str], key: str, request: Request) -> int | None:
+    """The place of a column: the one that ``data`` names, else the first that is called as usual.
 
-
-def _labels(rows: Sequence[Row], request: Request) -> tuple[list[str], list[int]]:
-    """Names of the classes, and a number for each row."""
-    if request.no_labels:
-        return [], [-1] * len(rows)
-    if all(text.isdecimal() for _, _, text in rows):
-        labels = [int(text) for _, _, text in rows]
-        return complete(list(request.classes or []), np.array(labels), request), labels
-    classes = list(request.classes or sorted({text for _, _, text in rows}))
-    number = {name: label for label, name in enumerate(classes)}
-    for line, _, text in rows:
-        if text.lstrip("-").isdecimal() or text not in number:
-            raise request.wrong(
-                f"line {line} has label {text!r}: give numbers from 0 everywhere, or names of "
-                f"classes that the training images have"
-            )
-    return classes, [number[text] for _, _, text in rows]
+    Raises:
+        ConfigError: where there is no column of the name that ``data`` gives.
+    """
+    asked = getattr(request, key)
+    if asked is not None and asked not in header:
+        near = did_you_mean(asked, header)
+        raise ConfigError(
+            f"data.{key} is '{asked}': {request.path} has columns {listing(header, 'and')}{near}"
+        )
+    lowered = [name.lower() for name in header]
+    wanted = next((name for name in known if name in lowered), None)
+    if asked is not None:
+        return header.index(asked)
+    return None if wanted is None else lowered.index(wanted)

@@ -2,15 +2,13 @@
 """Parquet files as the Hugging Face hub publishes image data: ``image{bytes, path}``, ``label``.
 
 Opening reads the footers and the labels; images come row group by row group. A split that fits
-into ``CACHE_BYTES`` stays in memory after its first epoch and may be read in any order. A larger
-one is shuffled in windows: row groups in random order, and the rows of as many of them as half
-the cache holds in random order among each other, so that each row group is read once an epoch
-and process.
+into ``CACHE_BYTES`` stays in memory after its first epoch and may be read in any order. Of a larger
+one each process reads row groups of its own, and shuffles as many of them together as half the
+cache holds.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +16,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import listing
 from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
-from mixmask_solo.data.sources.class_names import complete
+from mixmask_solo.data.sources.blocks import Blocks
+from mixmask_solo.data.sources.columns import (
+    class_names,
+    image_column,
+    label_column,
+    label_values,
+    path_in,
+)
+from mixmask_solo.data.sources.labels import UNLABELLED, Where, numbered
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.row_groups import CACHE_BYTES, RowGroups
 from mixmask_solo.data.sources.shards import find_shards
 
 __all__ = ["ParquetSource", "read_parquet"]
-
-_IMAGE = ("image", "img")
-_LABEL = ("label", "labels", "fine_label")
 
 
 class ParquetSource(EncodedSource):
@@ -58,28 +59,13 @@ class ParquetSource(EncodedSource):
         file, number = self.groups.places[group]
         return f"{self.groups.files[file]} row {place} of row group {number}"
 
-    def shuffled(self, generator: torch.Generator) -> Tensor:
-        if self.groups.fit:
-            return super().shuffled(generator)
-        starts = self.groups.starts
-        order = []
-        for window in self._windows(torch.randperm(len(self.groups), generator=generator)):
-            rows = torch.cat([torch.arange(int(starts[g]), int(starts[g + 1])) for g in window])
-            order.append(rows[torch.randperm(len(rows), generator=generator)])
-        return torch.cat(order)
-
-    def _windows(self, groups: Tensor) -> list[list[int]]:
-        """Cuts an order of row groups where half the cache is full: two windows overlap there."""
-        windows: list[list[int]] = [[]]
-        room = self.groups.cache_bytes // 2
-        for group in groups.tolist():
-            weight = self.groups.weights[group]
-            if windows[-1] and weight > room:
-                windows.append([])
-                room = self.groups.cache_bytes // 2
-            windows[-1].append(group)
-            room -= weight
-        return windows
+    def blocks(self) -> Blocks | None:
+        groups = self.groups
+        if groups.fit:
+            return None
+        sizes = torch.from_numpy(np.diff(groups.starts))
+        of = torch.repeat_interleave(torch.arange(len(groups)), sizes)
+        return Blocks(of, groups.weights, groups.cache_bytes // 2)
 
     def warm(self) -> None:
         if self.groups.fit:
@@ -89,9 +75,13 @@ class ParquetSource(EncodedSource):
 
 @dataclass(frozen=True)
 class _Shard:
+    file: Path
+    columns: list[str]
     image: str
+    label: str | None
+    kind: str
     names: list[str]
-    labels: Labels
+    values: Labels | list[str]
     sizes: list[int]
     weights: list[int]
 
@@ -100,13 +90,12 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
     """The images of one split.
 
     Raises:
-        ConfigError: for a path without files, an unreadable file, or one of another layout.
+        ConfigError: for a path without files, an unreadable file, one of another layout, or a
+            label that is none.
     """
     files = find_shards(request)
-    shards = [_open(file, request.no_labels) for file in files]
-    for file, shard in zip(files, shards, strict=True):
-        if shard.image != shards[0].image:
-            raise ConfigError(f"{file}: its image column differs from that of {files[0]}")
+    shards = [_open(file, request) for file in files]
+    _require_alike(shards)
     groups = RowGroups(
         files,
         shards[0].image,
@@ -115,35 +104,81 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
         [(f, g) for f, shard in enumerate(shards) for g in range(len(shard.sizes))],
         cache_bytes=cache_bytes,
     )
-    labels = np.concatenate([shard.labels for shard in shards])
-    if len(labels) == 0:
+    if groups.starts[-1] == 0:
         raise request.wrong("no row in its Parquet files")
-    classes = list(request.classes or shards[0].names)
-    if shards[0].names not in ([], classes):
+    names = next((shard.names for shard in shards if shard.names), [])
+    if request.classes and names not in ([], list(request.classes)):
         raise request.wrong("its classes are not those of the training images, or in another order")
-    return ParquetSource(groups, labels, complete(classes, labels, request))
+    labels, classes = numbered(_joined(shards), _where(shards), request, names)
+    source = ParquetSource(groups, labels, classes)
+    source.columns = tuple(shards[0].columns)
+    return source
 
 
-def _open(file: Path, no_labels: bool) -> _Shard:
+def _open(file: Path, request: Request) -> _Shard:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(file, memory_map=True) as opened:
             schema = opened.schema_arrow
-            image = _image_column(file, schema)
-            label = None if no_labels else _first(_LABEL, schema.names)
-            if label is None:
-                labels = np.full(opened.metadata.num_rows, -1)
-            else:
-                column = opened.read(columns=[label])[label].fill_null(-1)
-                labels = column.to_numpy()
-            sizes, weights = _layout(opened.metadata, image)
-            names = [] if label is None else _class_names(schema, label)
+            image = image_column(file, schema, request)
+            label = label_column(file, schema, image, request)
+            kind: str = ""
+            values: Labels | list[str] = np.full(opened.metadata.num_rows, UNLABELLED)
+            if label is not None:
+                column = opened.read(columns=[label]).column(0)
+                kind, values = label_values(column, lambda row: f"{file} row {row}")
+            path = path_in(schema, image)
+            sizes, weights = _layout(opened.metadata, path)
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise ConfigError(f"{file} is not a readable Parquet file: {reason}") from None
-    return _Shard(image, names, labels.astype(np.int64), sizes, weights)
+    names = class_names(schema, label)
+    return _Shard(file, schema.names, path, label, kind, names, values, sizes, weights)
+
+
+def _require_alike(shards: Sequence[_Shard]) -> None:
+    """Shards of one data set have one layout; one that says nothing of classes fits any."""
+    first = shards[0]
+    said = next((shard for shard in shards if shard.kind), first)
+    named = next((shard for shard in shards if shard.names), first)
+    for shard in shards:
+        if shard.image != first.image:
+            raise ConfigError(f"{shard.file}: its image column differs from that of {first.file}")
+        if shard.label != first.label:
+            raise ConfigError(
+                f"{shard.file}: its label column is {shard.label or 'absent'}, that of "
+                f"{first.file} {first.label or 'absent'}"
+            )
+        if shard.kind not in ("", said.kind):
+            raise ConfigError(
+                f"{shard.file}: its labels are {shard.kind}, those of {said.file} {said.kind}"
+            )
+        if shard.names not in ([], named.names):
+            raise ConfigError(f"{shard.file}: its class names differ from those of {named.file}")
+
+
+def _joined(shards: Sequence[_Shard]) -> Labels | list[str]:
+    """All labels; where some are text, those of a shard that says nothing are empty."""
+    numbers = [shard.values for shard in shards if isinstance(shard.values, np.ndarray)]
+    if len(numbers) == len(shards):
+        return np.concatenate(numbers).astype(np.int64)
+    return [
+        text
+        for shard in shards
+        for text in (shard.values if isinstance(shard.values, list) else [""] * len(shard.values))
+    ]
+
+
+def _where(shards: Sequence[_Shard]) -> Where:
+    ends = np.cumsum([len(shard.values) for shard in shards])
+
+    def where(row: int) -> str:
+        at = int(np.searchsorted(ends, row, side="right"))
+        return f"{shards[at].file} row {row - ends[at] + len(shards[at].values)}"
+
+    return where
 
 
 def _layout(metadata: Any, column: str) -> tuple[list[int], list[int]]:
@@ -155,33 +190,3 @@ def _layout(metadata: Any, column: str) -> tuple[list[int], list[int]]:
         sizes.append(group.num_rows)
         weights.append(sum(p.total_uncompressed_size for p in parts if p.path_in_schema == column))
     return sizes, weights
-
-
-def _image_column(file: Path, schema: Any) -> str:
-    import pyarrow as pa
-
-    name = _first(_IMAGE, schema.names)
-    if name is not None:
-        kind = schema.field(name).type
-        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            return f"{name}.bytes"
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            return name
-    raise ConfigError(
-        f"{file} has columns {listing(schema.names, 'and')}: "
-        "give one named image, a struct with a field bytes or binary itself"
-    )
-
-
-def _class_names(schema: Any, label: str) -> list[str]:
-    """The names that the ``datasets`` library leaves in the schema, if it wrote the file."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        names = features[label]["names"]
-    except (KeyError, TypeError, ValueError):
-        return []
-    return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
-    return next((name for name in wanted if name in names), None)

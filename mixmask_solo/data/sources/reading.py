@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.datasets import info
 from mixmask_solo.data.sources.base import Source
@@ -14,7 +15,7 @@ from mixmask_solo.data.sources.file_list import read_file_list
 from mixmask_solo.data.sources.folder import count_classes, read_folder
 from mixmask_solo.data.sources.parquet import read_parquet
 from mixmask_solo.data.sources.request import Request, Split
-from mixmask_solo.data.sources.storage import storage
+from mixmask_solo.data.sources.storage import has_columns, storage
 from mixmask_solo.data.sources.subset import take_fraction
 from mixmask_solo.data.sources.torchvision_files import read_cifar, read_stl10
 from mixmask_solo.data.sources.webdataset import read_webdataset
@@ -57,6 +58,9 @@ def request(
         root=None if data.get("root") is None else str(data["root"]),
         lenient=(data.get("on_error") or "raise") != "raise",
         classes=classes,
+        num_classes=data.get("num_classes"),
+        image_column=data.get("image_column"),
+        label_column=data.get("label_column"),
     )
 
 
@@ -88,6 +92,8 @@ def read(
     absent = question.path is None and opener is not read_digits
     if split == "val" and (absent or question.no_labels):
         return None
+    if not has_columns(data):
+        _refuse_columns(data)
     found = opener(question)
     known = info(question.dataset).num_classes
     top = int(found.labels.max())
@@ -97,6 +103,15 @@ def read(
     if question.training and fraction is not None:
         return take_fraction(found, float(fraction))
     return found
+
+
+def _refuse_columns(data: dict[str, Any]) -> None:
+    for key in ("image_column", "label_column"):
+        if data.get(key) is not None:
+            raise ConfigError(
+                f"data.{key} is '{data[key]}', but data.train_path is '{data.get('train_path')}': "
+                "only Parquet files and CSV lists have columns"
+            )
 
 
 def source(cfg: Any, split: Split) -> Source | None:

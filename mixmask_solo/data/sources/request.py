@@ -29,6 +29,9 @@ class Request:
         root: folder that the paths of a file list are relative to; None for the list's own.
         lenient: a class folder without images is put up with.
         classes: the training split's classes, which number the labels of ``val``.
+        num_classes: how many there are, as far as ``data.num_classes`` says.
+        image_column: column of a table that holds the images; None finds it.
+        label_column: column that holds the labels; None finds it.
     """
 
     dataset: str
@@ -40,6 +43,9 @@ class Request:
     root: str | None = None
     lenient: bool = False
     classes: Sequence[str] | None = None
+    num_classes: int | None = None
+    image_column: str | None = None
+    label_column: str | None = None
 
     @property
     def training(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mixmask_solo.data.sources.base import Encoded, ImageError
+from mixmask_solo.data.sources.handles import Handles
 
 __all__ = ["CACHE_BYTES", "RowGroups"]
 
@@ -50,8 +51,7 @@ class RowGroups:
         self.weights = list(weights)
         self.places = list(places)
         self.cache_bytes = cache_bytes
-        self._handles: dict[int, Any] = {}
-        self._owner = -1
+        self._handles = Handles(self.files, _opened)
         self._kept: OrderedDict[int, Any] = OrderedDict()
         self._kept_bytes = 0
 
@@ -92,28 +92,23 @@ class RowGroups:
         import pyarrow.compute as pc
 
         file, number = self.places[group]
-        name, *field = self.column.split(".")
-        handle = self._handle(file)
         try:
+            handle = self._handles[file]
             # one thread: this runs in every worker of a loader
             table = handle.read_row_group(number, columns=[self.column], use_threads=False)
         except (pa.ArrowException, OSError) as error:
             place = f"{self.files[file]} row group {number}"
             raise ImageError(f"{place} cannot be read: {str(error).strip()}") from error
-        column = table[name]
-        if field:
-            column = pc.struct_field(column, field)
+        column = table.column(0)
+        if pa.types.is_struct(column.type):
+            column = pc.struct_field(column, "bytes")
         return column.chunk(0) if column.num_chunks == 1 else column
 
-    def _handle(self, file: int) -> Any:
-        import pyarrow.parquet as pq
-
-        if self._owner != os.getpid():
-            self._handles, self._owner = {}, os.getpid()
-        if file not in self._handles:
-            self._handles[file] = pq.ParquetFile(self.files[file], memory_map=True)
-        return self._handles[file]
-
     def __getstate__(self) -> dict[str, Any]:
-        empty = {"_handles": {}, "_owner": -1, "_kept": OrderedDict(), "_kept_bytes": 0}
-        return self.__dict__ | empty
+        return self.__dict__ | {"_kept": OrderedDict(), "_kept_bytes": 0}
+
+
+def _opened(file: str) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(file, memory_map=True)

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import glob
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from mixmask_solo.data.sources.braces import expand
@@ -12,6 +15,7 @@ from mixmask_solo.data.sources.request import Request
 __all__ = ["find_shards"]
 
 # The first prefix that any file has decides: Hugging Face's test splits often have no labels.
+_NUMBERED = re.compile(r"(?P<name>.*-)(?P<number>\d+)-of-(?P<count>\d+)(?P<end>.*)")
 _PREFIXES = {"train": ("train",), "val": ("val", "test")}
 
 
@@ -23,7 +27,8 @@ def find_shards(
     A path may be a file, a glob, a list in braces such as ``{000..009}.tar``, or a folder; a
     folder may keep its files in ``data/`` or in a folder named after the split. In a folder, files
     named ``train*``, ``val*`` and ``test*`` are told apart; files without such a name belong to
-    any split.
+    any split. Of shards that are called ``…-00000-of-00005`` none may be missing there, nor any
+    that a pattern asks for.
 
     Args:
         request: the question.
@@ -31,7 +36,7 @@ def find_shards(
         title: what messages call one of them.
 
     Raises:
-        ConfigError: when there is nothing where the user said.
+        ConfigError: when there is nothing where the user said, or a shard is missing.
     """
     if request.path is None:
         raise request.wrong(f"give a {title}, a folder of them or a pattern such as 'a-*'")
@@ -42,7 +47,34 @@ def find_shards(
     found = _in_folder(given, request, suffix) if folder else _matching(str(given), request)
     if not found:
         raise request.wrong(f"no {title} of the {request.split} split there")
+    _require_all(found, "*" if folder else given.name, request)
     return found
+
+
+def _require_all(files: Sequence[Path], pattern: str, request: Request) -> None:
+    """Refuses a set of numbered shards that lacks one, and two sets of one name."""
+    sets: dict[tuple[Path, str], dict[int, re.Match[str]]] = {}
+    for file in files:
+        match = _NUMBERED.fullmatch(file.name)
+        if match is None:
+            continue
+        there = sets.setdefault((file.parent, match["name"]), {})
+        other = next(iter(there.values()), match)
+        if int(other["count"]) != int(match["count"]):
+            raise request.wrong(f"{other[0]} and {match[0]} belong to two sets: name one of them")
+        there[int(match["number"])] = match
+    for (folder, name), there in sets.items():
+        some = next(iter(there.values()))
+        ends = {match["end"] for match in there.values()}  # of its own, where it is a digest
+        end = ends.pop() if len(ends) == 1 else "*"
+        count = int(some["count"])
+        first = 1 if count in there and 0 not in there else 0
+        for number in range(first, first + count):
+            if number in there:
+                continue
+            shard = f"{name}{number:0{len(some['number'])}d}-of-{some['count']}{end}"
+            if fnmatch(shard, pattern) and not (folder / shard).is_file():
+                raise request.wrong(f"{folder / shard} is not there: fetch it again")
 
 
 def _matching(pattern: str, request: Request) -> list[Path]:

@@ -13,7 +13,7 @@ from mixmask_solo.data.datasets import info
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
 
-__all__ = ["DECODERS", "FORMATS", "STORAGES", "storage"]
+__all__ = ["DECODERS", "FORMATS", "STORAGES", "has_columns", "storage"]
 
 STORAGES = ("image_folder", "parquet", "webdataset", "file_list")
 DECODERS = ("dali", "resident")
@@ -52,6 +52,11 @@ def storage(data: dict[str, Any]) -> str:
         found = _lies_there(data.get("train_path"))
         stored = found or ("parquet" if kind == "parquet" else "image_folder")
     return _reader(stored, kind)
+
+
+def has_columns(data: dict[str, Any]) -> bool:
+    """Whether the images stand in a table, of which ``data`` may name the columns."""
+    return data.get("dataset") is not None and storage(data) in ("parquet", "file_list")
 
 
 def _reader(stored: str, kind: str) -> str:

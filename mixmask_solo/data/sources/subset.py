@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.base import Encoded, Source
+from mixmask_solo.data.sources.blocks import Blocks
 
 __all__ = ["Subset", "take_fraction"]
 
@@ -28,6 +29,7 @@ class Subset(Source):
         self.source = source
         self.indexes = np.asarray(indexes, dtype=np.int64)
         super().__init__(source.labels[self.indexes], source.classes)
+        self.columns = source.columns
 
     def load(self, index: int) -> Image.Image:
         return self.source.load(int(self.indexes[index]))
@@ -44,6 +46,10 @@ class Subset(Source):
         order = place[self.source.shuffled(generator)]
         return order[order >= 0]
 
+    def blocks(self) -> Blocks | None:
+        whole = self.source.blocks()
+        return None if whole is None else whole._replace(of=whole.of[self.indexes])
+
     def warm(self) -> None:
         self.source.warm()
 
@@ -54,7 +60,8 @@ def take_fraction(source: Source, fraction: float) -> Source:
     Args:
         source: the whole.
         fraction: -1 or 1 for everything, else between 0 and 1; stratified by label where
-            there are labels, with scikit-learn's split and random state 42.
+            there are labels, with scikit-learn's split and random state 42. Unlabelled images
+            are drawn among themselves.
 
     Raises:
         ConfigError: for another number, or one too small to hold each class once.
@@ -67,11 +74,16 @@ def take_fraction(source: Source, fraction: float) -> Source:
         )
     from sklearn.model_selection import train_test_split
 
-    labels = source.labels if source.classes else None
+    labelled = np.flatnonzero(source.labels >= 0) if source.classes else np.arange(0)
+    others = np.setdiff1d(np.arange(len(source)), labelled)
+    groups: list[tuple[Any, Any]] = [(labelled, source.labels[labelled])] if len(labelled) else []
+    if not groups or fraction * len(others) >= 1:
+        groups.append((others, None))
     try:
-        chosen, _ = train_test_split(
-            np.arange(len(source)), train_size=fraction, stratify=labels, random_state=42
-        )
+        chosen = [
+            train_test_split(group, train_size=fraction, stratify=labels, random_state=42)[0]
+            for group, labels in groups
+        ]
     except ValueError as error:
         raise ConfigError(f"data.fraction is {fraction}: {error}") from None
-    return Subset(source, chosen)
+    return Subset(source, np.concatenate(chosen))

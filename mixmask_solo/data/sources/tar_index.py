@@ -8,16 +8,15 @@ by blanks, hence a blank within a name is written ``%20``.
 
 from __future__ import annotations
 
-import os
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.sources.side_file import known_index, remember
 
-__all__ = ["Component", "Sample", "beside", "index_of", "is_fresh", "scan", "write_beside"]
+__all__ = ["Component", "Sample", "index_of", "scan"]
 
 _VERSION = "v1.2"
 _BLOCK = 512
@@ -39,20 +38,18 @@ Sample = list[Component]
 def index_of(shard: Path) -> list[Sample]:
     """The samples of a shard: from the index beside it, else by reading the shard's headers.
 
-    An index that is older than its shard, or is none, is made anew; where the folder cannot be
-    written to, it is only kept in memory.
+    An index that is not known to be this shard's (another tool may have made it, or the shard was
+    replaced) is made anew; where the folder cannot be written to, it is only kept in memory.
 
     Raises:
         ConfigError: for a file that is no tar archive, or was cut off.
     """
-    place = beside(shard, ".idx")
-    if is_fresh(place, shard):
-        samples = _read(place, shard.stat().st_size)
-        if samples is not None:
-            return samples
-    samples = scan(shard)
-    lines = [" ".join(_words(part) for part in sample) for sample in samples]
-    write_beside(place, "\n".join([f"{_VERSION} {len(samples)}", *lines, ""]))
+    known = known_index(shard)
+    samples = None if known is None else _parsed(known, shard.stat().st_size)
+    if samples is None:
+        samples = scan(shard)
+        lines = [" ".join(_words(part) for part in sample) for sample in samples]
+        remember(shard, "\n".join([f"{_VERSION} {len(samples)}", *lines, ""]))
     return samples
 
 
@@ -90,34 +87,6 @@ def split_name(path: str) -> tuple[str, str]:
     return (path, "") if dot < 0 else (path[:dot], path[dot + 1 :])
 
 
-def beside(shard: Path, suffix: str) -> Path:
-    """The file of the same name with another ending."""
-    return shard.with_suffix(suffix)
-
-
-def is_fresh(place: Path, shard: Path) -> bool:
-    """Whether ``place`` is there and not older than the shard."""
-    try:
-        return place.stat().st_mtime_ns >= shard.stat().st_mtime_ns
-    except OSError:
-        return False
-
-
-def write_beside(place: Path, text: str) -> None:
-    """Writes a file at once and whole; does nothing where the folder is read-only."""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{place.name}-", dir=place.parent)
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, place)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-
-
 def _require_end(shard: Path, end: int, members: Sequence[tarfile.TarInfo]) -> None:
     """Python's reader stops in silence at a damaged header: what follows has to be zeros."""
     total = shard.stat().st_size
@@ -135,14 +104,13 @@ def _require_end(shard: Path, end: int, members: Sequence[tarfile.TarInfo]) -> N
         )
 
 
-def _read(place: Path, shard_bytes: int) -> list[Sample] | None:
-    """The samples of an index; None for a file that is not understood or does not fit."""
+def _parsed(text: str, shard_bytes: int) -> list[Sample] | None:
+    """The samples of an index; None for a text that is not understood or does not fit."""
     try:
-        text = place.read_text(encoding="utf-8", errors="surrogateescape")
         head, *lines = text.splitlines()
         version, count = head.split()
         samples = [_sample(line.split()) for line in lines]
-    except (OSError, ValueError):
+    except ValueError:
         return None
     fits = all(part.offset + part.size <= shard_bytes for sample in samples for part in sample)
     return samples if version == _VERSION and int(count) == len(samples) and fits else None

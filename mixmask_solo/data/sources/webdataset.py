@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """WebDataset: tar shards in which files of one name up to the first dot make up a sample.
 
-The image is the component with an image's extension; the label is the number in ``.cls``, or
-``label`` in ``.json``. Names of the classes stand in ``classes.txt`` beside the shards, one a line;
-then ``.cls`` may hold a name too. Shards are mapped into memory and read in any order.
+The image is the component with an image's extension. A sample without one, but with several such
+as ``a.v2.jpg`` and ``a.v3.jpg``, holds several images. The label is what ``.cls`` says, or
+``label`` in ``.json``, of the image's own name or else of the sample. Names of the classes may
+stand in ``classes.txt`` beside the shards, one a line.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,25 +18,29 @@ from typing import Any
 import numpy as np
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
-from mixmask_solo.data.sources.class_names import complete, known_names, read_lines
+from mixmask_solo.data.sources.base import (
+    Encoded,
+    EncodedSource,
+    ImageError,
+    Labels,
+    printable,
+)
+from mixmask_solo.data.sources.class_names import known_names, read_lines
+from mixmask_solo.data.sources.handles import Handles
+from mixmask_solo.data.sources.labels import numbered
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES
 from mixmask_solo.data.sources.shards import find_shards
-from mixmask_solo.data.sources.tar_index import (
-    Component,
-    Sample,
-    beside,
-    index_of,
-    is_fresh,
-    write_beside,
-)
+from mixmask_solo.data.sources.side_file import kept_labels, remember
+from mixmask_solo.data.sources.tar_index import Component, Sample, index_of
 
 __all__ = ["CLASSES_FILE", "TarSource", "read_webdataset"]
 
 CLASSES_FILE = "classes.txt"
 _IMAGES = {suffix[1:] for suffix in (*IMAGE_SUFFIXES, ".gif")}
-_UNLABELLED = -1
+_LABELS = ("cls", "json")
+
+Labelled = tuple[Component, list[Component]]
 
 
 class TarSource(EncodedSource):
@@ -62,7 +66,7 @@ class TarSource(EncodedSource):
         self.shards = [os.fspath(shard) for shard in shards]
         self.places = np.asarray(places, dtype=np.int64).reshape(-1, 3)
         self.keys = np.array([os.fsencode(key) for key in keys], dtype=np.bytes_)
-        self._maps: dict[int, mmap.mmap] = {}
+        self._handles = Handles(self.shards, _opened)
 
     def name(self, index: int) -> str:
         return f"{self.shards[self.places[index, 0]]} {os.fsdecode(bytes(self.keys[index]))}"
@@ -70,18 +74,16 @@ class TarSource(EncodedSource):
     def encoded(self, index: int) -> Encoded:
         shard, offset, size = (int(value) for value in self.places[index])
         try:
-            return np.frombuffer(self._map(shard), dtype=np.uint8, count=size, offset=offset)
-        except (OSError, ValueError) as error:
+            content = os.pread(self._handles[shard].fileno(), size, offset)
+        except OSError as error:
             raise ImageError(f"{self.name(index)} cannot be read: {error}") from error
+        if len(content) < size:
+            raise ImageError(f"{self.name(index)} cannot be read: its shard was cut off")
+        return np.frombuffer(content, dtype=np.uint8)
 
-    def _map(self, shard: int) -> mmap.mmap:
-        if shard not in self._maps:
-            with open(self.shards[shard], "rb") as file:
-                self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._maps[shard]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_maps": {}}
+def _opened(shard: str) -> Any:
+    return open(shard, "rb", buffering=0)  # closed when nobody holds it
 
 
 def read_webdataset(request: Request) -> TarSource:
@@ -91,30 +93,41 @@ def read_webdataset(request: Request) -> TarSource:
         ConfigError: for a path without shards, a damaged shard, or a label that is none.
     """
     shards = find_shards(request, ".tar", "tar shard")
-    classes = list(request.classes or _listed(shards[0].parent))
-    number = {name: label for label, name in enumerate(classes)}
+    listed = _listed(shards[0].parent)
     places: list[tuple[int, int, int]] = []
     keys: list[str] = []
-    labels: list[int] = []
+    texts: list[str] = []
+    extensions: set[str] = set()
     for at, shard in enumerate(shards):
-        samples = [sample for sample in index_of(shard) if _image(sample) is not None]
-        for sample in samples:
-            image = _image(sample)
-            assert image is not None
+        images = [pair for sample in index_of(shard) for pair in _images(sample)]
+        for image, labels in images:
             places.append((at, image.offset, image.size))
             keys.append(image.path)
-        if not request.no_labels:
-            labels += _labels(shard, samples, number)
+            extensions |= {image.extension.lower(), *(part.extension.lower() for part in labels)}
+        texts += [""] * len(images) if request.no_labels else _texts(shard, images)
     if not places:
         raise request.wrong("no image in its tar shards")
-    found = np.array(labels or [_UNLABELLED] * len(places), dtype=np.int64)
-    return TarSource(shards, places, keys, found, complete(classes, found, request))
+
+    def where(row: int) -> str:
+        return f"{shards[places[row][0]]}: {printable(keys[row])}"
+
+    found, classes = numbered(texts, where, request, listed)
+    source = TarSource(shards, places, keys, found, classes)
+    source.columns = tuple(sorted(extensions))
+    return source
 
 
-def _image(sample: Sample) -> Component | None:
+def _images(sample: Sample) -> list[Labelled]:
+    """The images of a sample, each with the components that may hold its label, best first."""
+    parts = {part.extension.lower(): part for part in sample}
     exact = [part for part in sample if part.extension.lower() in _IMAGES]
     ending = [part for part in sample if part.extension.lower().rpartition(".")[2] in _IMAGES]
-    return next(iter(exact or ending), None)
+    found = []
+    for image in exact[:1] or ending:
+        middle = image.extension.lower().rpartition(".")[0]
+        names = [f"{middle}.{kind}" for kind in _LABELS if middle] + list(_LABELS)
+        found.append((image, [parts[name] for name in names if name in parts]))
+    return found
 
 
 def _listed(folder: Path) -> list[str]:
@@ -124,55 +137,27 @@ def _listed(folder: Path) -> list[str]:
     return known_names(read_lines(place))
 
 
-def _labels(shard: Path, samples: Sequence[Sample], number: dict[str, int]) -> list[int]:
+def _texts(shard: Path, images: Sequence[Labelled]) -> list[str]:
     """The labels of a shard, kept beside it as well: reading them means reading all over it."""
-    place = beside(shard, ".labels")
-    if is_fresh(place, shard):
-        text = place.read_text(encoding="utf-8", errors="replace")
-        kept = text.splitlines()
-        if len(kept) == len(samples) and "\ufffd" not in text:  # else it was damaged meanwhile
-            return [
-                _number(text, number, shard, sample)
-                for text, sample in zip(kept, samples, strict=True)
-            ]
-    with shard.open("rb") as file:
-        texts = [_label_text(file, sample, shard) for sample in samples]
-    labels = [
-        _number(text, number, shard, sample) for text, sample in zip(texts, samples, strict=True)
-    ]
-    write_beside(place, "".join(f"{text}\n" for text in texts))
-    return labels
+    texts = kept_labels(shard, len(images))
+    if texts is None:
+        with shard.open("rb") as file:
+            texts = [_text(file, labels[0], shard) if labels else "" for _, labels in images]
+        remember(shard, labels=texts)
+    return texts
 
 
-def _label_text(file: Any, sample: Sample, shard: Path) -> str:
-    parts = {part.extension.lower(): part for part in sample}
-    part = parts.get("cls") or parts.get("json")
-    if part is None:
-        return ""
+def _text(file: Any, part: Component, shard: Path) -> str:
     file.seek(part.offset)
     raw = file.read(part.size)
     try:
         text = raw.decode("utf-8")
-        if part.extension.lower() == "json":
+        if part.extension.lower().endswith("json"):
             value = json.loads(text)
-            text = str(value.get("label", "")) if isinstance(value, dict) else ""
+            label = value.get("label") if isinstance(value, dict) else None
+            if not isinstance(label, (str, int, float, type(None))):
+                raise ValueError(f"it is {type(label).__name__}")
+            text = "" if label is None else str(label)
     except ValueError as error:
-        raise ConfigError(f"{shard}: {part.path} holds no label: {error}") from None
+        raise ConfigError(f"{shard}: {printable(part.path)} holds no label: {error}") from None
     return " ".join(text.split())
-
-
-def _number(text: str, number: dict[str, int], shard: Path, sample: Sample) -> int:
-    if not text:
-        return _UNLABELLED
-    if text in number:
-        return number[text]
-    try:
-        label = int(text)
-    except ValueError:
-        label = -2
-    if label < _UNLABELLED:
-        raise ConfigError(
-            f"{shard}: the label of {sample[0].path} is {text!r}: give a number from 0, or a name "
-            f"that {CLASSES_FILE} beside the shards lists"
-        )
-    return label

@@ -109,7 +109,7 @@ def test_images_in_order_with_the_incomplete_last_batch(photos, dali_cfg, place)
     source = data.opened
     view = unaugmented(data.dataset, 16, (0.5,) * 3, (1.0,) * 3)
     feeder = Feeder(source, 0, data.tolerance, training=False)
-    shard = Shard(len(source))
+    shard = Shard(source)
     loader = GpuPlainLoader(feeder, view, shard, 4, Gpu(torch.device(place), 1, 2))
     batches = list(loader)
     assert len(loader) == 3

@@ -79,7 +79,7 @@ def test_without_labels(images):
         ("a.txt", "", "no image in the list"),
         ("a.txt", "plain.png 0\nplain.png\n", "line 2 holds no label"),
         ("a.txt", "plain.png 0\nplain.png x\n", "line 1 has label '0'"),
-        ("a.txt", "plain.png -3\n", "line 1 has label '-3'"),
+        ("a.txt", "plain.png -3\n", "line 1 has label -3, give numbers from 0"),
         ("a.csv", "name,label\nplain.png,0\n", "no column path, file"),
         ("a.csv", "path,label\nplain.png\n", "line 2 has 1 of 2 columns"),
         ("a.txt", "gone.png 0\n", "line 1 names .*gone.png"),

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,26 +12,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data import num_classes, source
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.tar_index import index_of, scan
-
-
-@pytest.fixture
-def png(picture):
-    def make(number):
-        buffer = io.BytesIO()
-        picture(number).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return make
-
-
-def tar(path: Path, members: list[tuple[str, bytes]], fmt: int = tarfile.PAX_FORMAT) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=fmt) as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
+from support.tars import tar
 
 
 def samples(png, names, first=0):
@@ -153,17 +132,24 @@ def test_without_labels(tmp_path, png):
 
 @pytest.mark.parametrize(
     ("label", "message"),
-    [(b"seven", "the label of a.png is 'seven'"), (b"-5", "is '-5'"), (b"\xff\xfe", "no label")],
+    [
+        (b"seven", r"s\.tar: a\.png has label 'seven', which is none of the 2 known classes"),
+        (b"-5", r"s\.tar: a\.png has label -5, give numbers from 0"),
+        (b"\xff\xfe", "no label"),
+    ],
 )
 def test_a_wrong_label_is_named(tmp_path, png, label, message):
     tar(tmp_path / "s.tar", [("a.png", png(0)), ("a.cls", label)])
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
     with pytest.raises(ConfigError, match=message):
         source(cfg(tmp_path), "train")
 
 
 def test_more_classes_than_the_data_set_has(tmp_path, png):
     tar(tmp_path / "s.tar", [("a.png", png(0)), ("a.cls", b"200")])
-    with pytest.raises(ConfigError, match="label 200 in it, but tiny-imagenet has 200 classes"):
+    with pytest.raises(
+        ConfigError, match=r"s\.tar: a\.png has label 200, but tiny-imagenet has 200"
+    ):
         source(cfg(tmp_path, dataset="tiny-imagenet"), "train")
 
 

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""An epoch's order for images that storage hands out in blocks, more of them than memory holds.
+
+Each process, and within it each of a few lanes of batches, gets blocks of its own, so that no
+process reads them all. A lane reads its blocks in random order, and shuffles the images of as many
+as its share of the memory holds at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Blocks"]
+
+# Worker w of W makes the batches w, w + W, ...: with 2 or 4 workers each reads lanes of its own.
+_LANES = 4
+_AT_ONCE = 4  # blocks, at least, that a lane shuffles together
+
+
+class Blocks(NamedTuple):
+    """Which images are read together.
+
+    Attributes:
+        of: (N,) int64, the number of each image's block.
+        weights: bytes of each block.
+        room: bytes of the blocks that a process shuffles together.
+    """
+
+    of: Tensor
+    weights: list[int]
+    room: int
+
+    @property
+    def lanes(self) -> int:
+        """Into how many lanes a process deals its batches in turn."""
+        return max(1, min(_LANES, self.room // (_AT_ONCE * max(1, *self.weights))))
+
+    def order(self, generator: torch.Generator, world: int = 1, batch_size: int = 1) -> Tensor:
+        """A random order of all images, which batches are cut from.
+
+        Args:
+            generator: decides it.
+            world: number of processes.
+            batch_size: images of one batch of one process.
+
+        Returns:
+            (N,) int64: batch after batch, in each the processes' parts one after the other; the
+            images that fill no batch stand at the end.
+        """
+        at_once = batch_size * world
+        batches = len(self.of) // at_once
+        lanes = min(self.lanes, batches) or 1
+        rows = self._rows(torch.randperm(len(self.weights), generator=generator))
+        lengths = [
+            len(range(lane, batches, lanes)) * batch_size
+            for _ in range(world)
+            for lane in range(lanes)
+        ]
+        lengths[-1] += len(rows) - sum(lengths)
+        shuffled = [
+            torch.cat([w[torch.randperm(len(w), generator=generator)] for w in windows])
+            for windows in (self._windows(lane, lanes) for lane in rows.split(lengths))
+        ]
+        dealt = torch.empty(batches, world, batch_size, dtype=torch.int64)
+        for number, lane in enumerate(shuffled):
+            own = dealt[number % lanes :: lanes, number // lanes]
+            own[:] = lane[: own.numel()].view(own.shape)
+        return torch.cat([dealt.flatten(), shuffled[-1][own.numel() :]])
+
+    def _rows(self, blocks: Tensor) -> Tensor:
+        """All images, block after block."""
+        place = torch.empty_like(blocks)
+        place[blocks] = torch.arange(len(blocks))
+        return torch.argsort(place[self.of], stable=True)
+
+    def _windows(self, rows: Tensor, lanes: int) -> Iterator[Tensor]:
+        """Cuts a lane where its share of the room is full: two windows overlap there."""
+        blocks, counts = torch.unique_consecutive(self.of[rows], return_counts=True)
+        lengths = [0]
+        room = self.room // lanes
+        for block, count in zip(blocks.tolist(), counts.tolist(), strict=True):
+            weight = self.weights[block]
+            if lengths[-1] and weight > room:
+                lengths.append(0)
+                room = self.room // lanes
+            lengths[-1] += count
+            room -= weight
+        return iter(rows.split(lengths))
