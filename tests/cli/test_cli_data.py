@@ -77,7 +77,7 @@ def test_names_of_classes_that_are_no_utf8_are_one_line(command, folder, tmp_pat
 
 def test_a_stray_archive_is_told_apart_by_an_option(command, folder, tmp_path):
     (folder / "backup.tar").write_bytes(b"")
-    (folder / "a" / ".hidden.png").write_bytes(b"")
+    (folder / "a" / "._0.png").write_bytes(b"")
     status, _, err = command("check", folder, "--workers", 0)
     assert status == 2
     assert "'backup.tar' beside 'a', which of them is the data set? Set --storage" in err

@@ -37,6 +37,10 @@ def class_folders(root: Path, here: Contents, request: Request) -> dict[str, str
         OSError: for a folder that cannot be listed.
     """
     found = here.folders
+    place = root / CLASSES_FILE
+    lines = place.read_text("utf-8", errors="replace").splitlines() if place.is_file() else []
+    if found and len(lines) == len(found) and set(lines) == set(found):
+        return {name: _class_name(name) for name in lines}
     if IMAGES in found and len(found) > 1 and _left_behind(root):
         found = [name for name in found if name != IMAGES]
     if not found:
@@ -44,10 +48,6 @@ def class_folders(root: Path, here: Contents, request: Request) -> dict[str, str
         raise request.wrong(f"no class folder in it{hint}")
     if request.dataset == "imagenet100" and len(found) > len(IMAGENET100):
         found = _only_the_hundred(found, request)
-    place = root / CLASSES_FILE
-    lines = place.read_text("utf-8", errors="replace").splitlines() if place.is_file() else []
-    if len(lines) == len(found) and set(lines) == set(found):
-        return {name: _class_name(name) for name in lines}
     return {name: name for name in found}
 
 
@@ -59,14 +59,16 @@ def folder_name(name: str) -> str:
     """
     if not name:
         return _EMPTY
+    if name == CLASSES_FILE:
+        return _percent(name[0]) + name[1:]
     name = re.sub("%(?=[0-9A-F]{2}|-$)", "%25", name)
-    return escaped("".join(_percent(c) if _breaks(c) else c for c in name))
+    return escaped("".join(_percent(c) if _breaks(c) else c for c in name), folder=True)
 
 
-def escaped(part: str) -> str:
+def escaped(part: str, *, folder: bool) -> str:
     """Part of a path, such that it is neither hidden nor leads upwards."""
     part = part.replace("\0", _percent("\0"))
-    return _percent(part[0]) + part[1:] if hidden(part) else part
+    return _percent(part[0]) + part[1:] if hidden(part, folder=folder) else part
 
 
 def _breaks(character: str) -> bool:

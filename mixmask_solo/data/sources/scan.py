@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["IMAGE_SUFFIXES", "Contents", "hidden", "images_below", "look", "walk"]
+__all__ = ["IMAGE_SUFFIXES", "Contents", "hidden", "images_below", "is_image", "look", "walk"]
 
 # torchvision's list, and .gif, .jfif and .avif, which it passes over in silence
 IMAGE_SUFFIXES: tuple[str, ...] = (
@@ -37,9 +37,18 @@ class Contents(NamedTuple):
     passed_over: Counter[str]
 
 
-def hidden(name: str) -> bool:
-    """Whether files and folders of this name are never classes, images or shards."""
-    return name.startswith(".") or name.lower() in _LEFT
+def hidden(name: str, *, folder: bool = False) -> bool:
+    """Whether a file of this name is never an image, or a folder never a class.
+
+    A dot hides folders. Of files it hides those alone that are no images by their suffix, and
+    macOS's ``._x.jpg``, which hold what else is known about ``x.jpg``.
+    """
+    return name.lower() in _LEFT or name.startswith("." if folder else "._")
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not hidden(name)
 
 
 def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:
@@ -110,14 +119,16 @@ def _kind(entry: os.DirEntry[str], chain: tuple[str, ...]) -> str:
         is_folder, is_file = entry.is_dir(), entry.is_file()
     except OSError:  # a link to itself
         is_folder = is_file = False
-    if hidden(entry.name):
-        return "hidden folders" if is_folder else "hidden files"
+    if is_folder and hidden(entry.name, folder=True):
+        return "hidden folders"
     if is_folder:
         return _LINK if entry.is_symlink() and _leads_back(entry.path, chain) else "folder"
     if not is_file and (not entry.is_symlink() or os.path.exists(entry.path)):
         return "pipes, sockets, devices"
-    if entry.name.lower().endswith(IMAGE_SUFFIXES):
+    if is_image(entry.name):
         return "image"
+    if hidden(entry.name) or entry.name.startswith("."):
+        return "hidden files"
     return os.path.splitext(entry.name)[1].lower() or "(no suffix)"
 
 

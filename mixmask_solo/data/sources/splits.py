@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from mixmask_solo.data.sources.request import Request
-from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, hidden, look
+from mixmask_solo.data.sources.scan import is_image, look
 
 __all__ = ["SPLITS", "split_folder"]
 
@@ -69,5 +69,4 @@ def _require_alike(root: Path, beside: list[str], request: Request) -> None:
 
 def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as entries:
-        names = (entry.name for entry in entries)
-        return any(name.lower().endswith(IMAGE_SUFFIXES) and not hidden(name) for name in names)
+        return any(is_image(entry.name) for entry in entries)

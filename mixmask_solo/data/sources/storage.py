@@ -12,7 +12,7 @@ from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data.datasets import info
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
-from mixmask_solo.data.sources.scan import hidden, look, walk
+from mixmask_solo.data.sources.scan import look, walk
 
 __all__ = ["DECODERS", "FORMATS", "STORAGES", "storage"]
 
@@ -100,7 +100,7 @@ def _in_folder(given: Path, data: dict[str, Any], kind: str) -> str | None:
 
 def _shard(given: Path, suffix: str) -> Path | None:
     files = (file for place in _PLACES for file in given.glob(place.format(suffix)))
-    return next((file for file in files if not hidden(file.name) and file.is_file()), None)
+    return next((file for file in files if file.name[0] != "." and file.is_file()), None)
 
 
 def _other_images(given: Path, data: dict[str, Any], kind: str) -> Path | None:
