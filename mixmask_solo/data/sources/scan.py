@@ -48,7 +48,7 @@ def hidden(name: str, *, folder: bool = False) -> bool:
 
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not hidden(name)
+    return name.lower().endswith(IMAGE_SUFFIXES) and name.rfind(".") > 0 and not hidden(name)
 
 
 def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:
@@ -116,20 +116,25 @@ def images_below(
 
 def _kind(entry: os.DirEntry[str], chain: tuple[str, ...]) -> str:
     try:
-        is_folder, is_file = entry.is_dir(), entry.is_file()
+        if entry.is_file():
+            return _kind_of_file(entry.name)
+        is_folder = entry.is_dir()
     except OSError:  # a link to itself
-        is_folder = is_file = False
+        is_folder = False
     if is_folder and hidden(entry.name, folder=True):
         return "hidden folders"
     if is_folder:
         return _LINK if entry.is_symlink() and _leads_back(entry.path, chain) else "folder"
-    if not is_file and (not entry.is_symlink() or os.path.exists(entry.path)):
-        return "pipes, sockets, devices"
-    if is_image(entry.name):
+    leads_nowhere = entry.is_symlink() and not os.path.exists(entry.path)
+    return _kind_of_file(entry.name) if leads_nowhere else "pipes, sockets, devices"
+
+
+def _kind_of_file(name: str) -> str:
+    if is_image(name):
         return "image"
-    if hidden(entry.name) or entry.name.startswith("."):
+    if hidden(name) or name.startswith("."):
         return "hidden files"
-    return os.path.splitext(entry.name)[1].lower() or "(no suffix)"
+    return os.path.splitext(name)[1].lower() or "(no suffix)"
 
 
 def _leads_back(link: str, chain: tuple[str, ...]) -> bool:
