@@ -15,6 +15,7 @@ from mixmask_solo.cli.ending import fail, loading, one_line
 __all__ = ["main"]
 
 COMMAND = "mixmask-data"
+_STORAGE = "how it is stored (parquet, ...), where what lies there does not tell"
 EPILOG = """
   mixmask-data check ./imagenet
   mixmask-data convert ./imagenet ./imagenet-parquet --to parquet --shuffle 0
@@ -57,6 +58,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     look.add_argument("paths", nargs="*", metavar="PATH", help="folder, shards, or a list of files")
     look.add_argument("--config-path", metavar="FOLDER", help="instead of PATH: a configuration")
     look.add_argument("--config-name", metavar="FILE")
+    look.add_argument("--storage", default="auto", metavar="NAME", help=_STORAGE)
     look.add_argument("--no-labels", action="store_true", help="folders of images without classes")
     look.add_argument("--workers", type=_count(0), metavar="N", help="default: the cores there are")
     look.add_argument("--json", type=Path, metavar="FILE", help="write everything found there")
@@ -67,6 +69,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     store.add_argument("--to", required=True, metavar="parquet|webdataset|image_folder")
     store.add_argument("--shuffle", type=_count(0), metavar="SEED", help="store in a random order")
     store.add_argument("--max-shard-mb", type=_count(1), default=500, metavar="MB")
+    store.add_argument("--storage", default="auto", metavar="NAME", help=_STORAGE)
     store.add_argument("--no-labels", action="store_true", help="a folder without classes")
     store.set_defaults(run=_convert)
     _add_bench(commands)
@@ -94,7 +97,8 @@ def _check(args: argparse.Namespace) -> int:
     if bool(args.paths) == bool(args.config_name):
         fail(f"{COMMAND} check", "give either PATH or --config-path and --config-name (see --help)")
     if args.paths:
-        sets = {path: open_path(path, no_labels=args.no_labels) for path in args.paths}
+        options = {"no_labels": args.no_labels, "storage": args.storage}
+        sets = {path: open_path(path, **options) for path in args.paths}
     else:
         from mixmask_solo.cli.compose import compose
 
@@ -115,7 +119,7 @@ def _check(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from mixmask_solo.data.tools import convert, open_path
 
-    splits = open_path(args.source, no_labels=args.no_labels)
+    splits = open_path(args.source, no_labels=args.no_labels, storage=args.storage)
     with _bar("writing", sum(len(source) for source in splits.values())) as bar:
         done = convert(
             splits,

@@ -75,6 +75,19 @@ def test_names_of_classes_that_are_no_utf8_are_one_line(command, folder, tmp_pat
     assert err == f"mixmask-data check: {tmp_path / 'out' / 'classes.txt'} {said}\n"
 
 
+def test_a_stray_archive_is_told_apart_by_an_option(command, folder, tmp_path):
+    (folder / "backup.tar").write_bytes(b"")
+    (folder / "a" / "._0.png").write_bytes(b"")
+    status, _, err = command("check", folder, "--workers", 0)
+    assert status == 2
+    assert "'backup.tar' beside 'a', which of them is the data set? Set --storage" in err
+    status, out, _ = command("check", folder, "--workers", 0, "--storage", "image_folder")
+    assert status == 0
+    assert "note: files passed over: .tar 1, hidden files 1" in out
+    to = ("--to", "parquet", "--storage", "image_folder")
+    assert command("convert", folder, tmp_path / "out", *to)[0] == 0
+
+
 def test_bench_says_whether_the_network_waits(command, tmp_path):
     status, out, _ = command(
         *("bench", "--config-path", "scripts/pretrain/digits", "--config-name", "simclr"),

@@ -61,11 +61,21 @@ class Unaugmented:
         return result.div_(255).sub_(mean).div_(std)
 
 
-def axis_weights(edge: int, size: int, kernel: Kernel) -> Matrix:
-    """(size, edge): Pillow's weights of one axis, before they are rounded."""
+def axis_weights(edge: int, size: int, kernel: Kernel, part: slice = slice(None)) -> Matrix:
+    """Pillow's weights of one axis, before they are rounded.
+
+    Args:
+        edge: pixels of the stored image.
+        size: pixels of the result.
+        kernel: of the resize.
+        part: of the result; all of it may be gigabytes where a stripe is enlarged.
+
+    Returns:
+        (size, edge), or those of its rows that are asked for.
+    """
     scale = edge / size
     stretch = max(scale, 1.0)
-    center = (np.arange(size) + 0.5) * scale
+    center = (np.arange(size)[part] + 0.5) * scale
     distance = np.abs((np.arange(edge)[None, :] - center[:, None] + 0.5) / stretch)
     if kernel == "bicubic":
         inner = (1.5 * distance - 2.5) * distance**2 + 1.0
@@ -98,7 +108,7 @@ def whole_image(
     axes = []
     for edge, length in zip((height, width), new, strict=True):
         first = round((length - size) / 2.0)
-        axes.append(axis_weights(edge, length, kernel)[first : first + size])
+        axes.append(axis_weights(edge, length, kernel, slice(first, first + size)))
     return axes[0], axes[1]
 
 

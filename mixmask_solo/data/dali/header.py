@@ -18,7 +18,7 @@ __all__ = ["jpeg_size"]
 
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive; all Huffman-coded
 _TABLES = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})  # tables, APPn, comment
-_SCAN, _END, _FILL = 0xDA, 0xD9, 0xFF
+_SCAN, _END, _FILL, _ADOBE = 0xDA, 0xD9, 0xFF, 0xEE
 _TAIL = 64  # bytes that may follow the end mark
 
 
@@ -29,8 +29,9 @@ def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
         encoded: (bytes,) uint8.
 
     Returns:
-        None for anything that is better left to Pillow: other formats, CMYK, 12 bits, arithmetic
-        coding, files whose markers are not those of one frame from beginning to end.
+        None for anything that is better left to Pillow: other formats, CMYK, colours stored as RGB,
+        which not every decoder notices, 12 bits, arithmetic coding, files whose markers are not
+        those of one frame from beginning to end.
     """
     if encoded[:2].tobytes() != b"\xff\xd8" or b"\xff\xd9" not in encoded[-_TAIL:].tobytes():
         return None
@@ -53,6 +54,9 @@ def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
                 return None
             size = _frame(data, at + 4)
             if size is None:
+                return None
+        elif marker == _ADOBE and data[at + 4 : at + 9] == b"Adobe":
+            if at + 15 > end or data[at + 15] == 0:  # stored as RGB
                 return None
         elif marker != _SCAN and marker not in _TABLES:
             return None
@@ -80,4 +84,5 @@ def _frame(data: memoryview, at: int) -> tuple[int, int] | None:
     bits, components = data[at], data[at + 5]
     height, width = (data[at + 1] << 8) | data[at + 2], (data[at + 3] << 8) | data[at + 4]
     plain = bits == 8 and components in (1, 3) and height > 0 and width > 0
+    plain &= bytes(data[at + 6 : at + 13 : 3]) != b"RGB"  # the numbers of its components
     return (height, width) if plain else None

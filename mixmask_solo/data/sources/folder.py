@@ -6,27 +6,31 @@ The readers of ``imagenet``, ``imagenet100``, ``tiny-imagenet``, ``custom`` and 
 
 from __future__ import annotations
 
+import io
 import logging
 import os
-from collections.abc import Sequence
+import stat
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mixmask_solo.config.nearest import listing
-from mixmask_solo.data.imagenet100 import IMAGENET100
 from mixmask_solo.data.sources.base import Encoded, ImageError, Source, printable
+from mixmask_solo.data.sources.class_folders import ANNOTATIONS, IMAGES, class_folders
 from mixmask_solo.data.sources.class_names import read_lines
 from mixmask_solo.data.sources.request import Request
-from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, class_names, images_below, split_folder
+from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, Contents, images_below, look
+from mixmask_solo.data.sources.splits import split_folder
 
 __all__ = ["FolderSource", "count_classes", "read_folder"]
 
 _log = logging.getLogger(__name__)
 
-ANNOTATIONS = "val_annotations.txt"
 UNLABELLED = -1
+_OUTSIDE = "images outside the class folders"
 
 
 class FolderSource(Source):
@@ -37,12 +41,19 @@ class FolderSource(Source):
         paths: (N,) paths relative to it.
         labels: (N,) integers.
         classes: names in the order of the labels; empty without labels.
+        passed_over: kinds of what else lies below the folder, and how many there are.
     """
 
     def __init__(
-        self, root: Path, paths: Sequence[str], labels: Sequence[int], classes: Sequence[str]
+        self,
+        root: Path,
+        paths: Sequence[str],
+        labels: Sequence[int],
+        classes: Sequence[str],
+        passed_over: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(labels, classes)
+        self.passed_over = dict(passed_over or {})
         self.root = os.fspath(root)
         # one block of bytes: a list of a million strings would be copied into each worker,
         # page by page, as soon as the worker touches its reference counts
@@ -53,29 +64,40 @@ class FolderSource(Source):
 
     def encoded(self, index: int) -> Encoded:
         try:
-            return np.fromfile(self.name(index), dtype=np.uint8)
+            return self._read(index)
         except OSError as error:
             raise ImageError(f"{self.name(index)} cannot be read: {error.strerror}") from error
 
     def load(self, index: int) -> Image.Image:
-        with Image.open(self.name(index)) as image:
-            image.load()
-            return image
+        # from memory, as from other storages: an image of several frames wants its file open
+        return Image.open(io.BytesIO(self._read(index).data))
+
+    def _read(self, index: int) -> Encoded:
+        # a pipe that took a file's place would be waited for
+        with open(self.name(index), "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ImageError(f"{printable(self.name(index))} is no regular file")
+            return np.fromfile(file, dtype=np.uint8)
 
 
 def read_folder(request: Request) -> FolderSource:
     """The images of one split.
 
     Raises:
-        ConfigError: for a folder that is missing, empty or has other classes than training.
+        ConfigError: for a folder that is missing, empty, cannot be listed or has other classes
+            than training.
     """
-    root = _root(request)
-    if request.no_labels:
-        source = _unlabelled(root)
-    elif (root / ANNOTATIONS).is_file():
-        source = _annotated(root, request)
-    else:
-        source = _labelled(root, request)
+    root = split_folder(request)
+    try:
+        here = look(root)
+        if request.no_labels:
+            source = _unlabelled(root)
+        elif _is_annotated(root, here):
+            source = _annotated(root, request)
+        else:
+            source = _labelled(root, here, request)
+    except OSError as error:
+        raise request.unlisted(error) from None
     if len(source) == 0:
         raise request.wrong(f"no image in it ({listing(IMAGE_SUFFIXES)})")
     return source
@@ -87,62 +109,73 @@ def count_classes(request: Request) -> int:
     Raises:
         ConfigError: for a folder that is missing or without class folders.
     """
-    return 1 if request.no_labels else len(_classes(_root(request), request))
+    if request.no_labels:
+        return 1
+    root = split_folder(request)
+    try:
+        here = look(root)
+        if _is_annotated(root, here):
+            return _annotated(root, request).num_classes
+        return len(class_folders(root, here, request))
+    except OSError as error:
+        raise request.unlisted(error) from None
 
 
-def _root(request: Request) -> Path:
-    root = split_folder(request.folder(), training=request.training)
-    if root is None:
-        raise request.wrong(f"no folder of the {request.split} split in it")
-    return root
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unlabelled(root: Path) -> FolderSource:
-    paths = images_below(root)
-    return FolderSource(root, paths, [UNLABELLED] * len(paths), [])
+    passed_over = Counter[str]()
+    paths = images_below(root, passed_over)
+    return FolderSource(root, paths, [UNLABELLED] * len(paths), [], passed_over)
 
 
-def _labelled(root: Path, request: Request) -> FolderSource:
-    found = _classes(root, request)
-    classes = list(request.classes or found)
+def _labelled(root: Path, here: Contents, request: Request) -> FolderSource:
+    passed_over = Counter(here.passed_over)
+    found = class_folders(root, here, request)
+    classes = list(request.classes or found.values())
     number = {name: label for label, name in enumerate(classes)}
     paths: list[str] = []
     labels: list[int] = []
-    for name in found:
+    for folder, name in found.items():
         _require_known(name, number, request)
-        below = [os.path.join(name, path) for path in images_below(root / name)]
-        if not below:
-            problem = f"class folder {printable(name)} holds no image ({listing(IMAGE_SUFFIXES)})"
+        images = images_below(root / folder, passed_over, (os.path.realpath(root),))
+        if not images:
+            where = f"class folder {printable(folder)}"
+            problem = f"{where} holds no image ({listing(IMAGE_SUFFIXES)})"
             if not request.lenient:
                 raise request.wrong(f"{problem}; remove it, or set data.on_error=skip")
             _log.warning("%s is '%s': %s", request.key, request.path, problem)
-        paths += below
-        labels += [number[name]] * len(below)
-    return FolderSource(root, paths, labels, classes)
+        paths += [os.path.join(folder, path) for path in images]
+        labels += [number[name]] * len(images)
+    outside = here.images
+    if IMAGES in here.folders and IMAGES not in found:
+        outside = outside + _sorted_already(root, paths, request)
+    if outside:
+        passed_over[_OUTSIDE] = len(outside)
+    return FolderSource(root, paths, labels, classes, passed_over)
 
 
-def _classes(root: Path, request: Request) -> list[str]:
-    found = class_names(root)
-    if not found:
-        flat = any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in root.iterdir())
-        hint = "; for images without labels set data.no_labels=true" if flat else ""
-        raise request.wrong(f"no class folder in it{hint}")
-    if request.dataset == "imagenet100" and len(found) > len(IMAGENET100):
-        return _only_the_hundred(found, request)
-    return found
-
-
-def _only_the_hundred(found: Sequence[str], request: Request) -> list[str]:
-    absent = sorted(IMAGENET100 - set(found))
-    if absent:
+def _sorted_already(root: Path, paths: Sequence[str], request: Request) -> list[str]:
+    """The images that Tiny-ImageNet's val folder still holds beside its class folders."""
+    left = images_below(root / IMAGES, Counter())
+    there = {os.path.basename(path) for path in paths}
+    lost = next((path for path in left if os.path.basename(path) not in there), None)
+    if lost is not None:
         raise request.wrong(
-            f"{len(absent)} of ImageNet-100's classes are not there, {absent[0]} for one"
+            f"{IMAGES}/{lost} lies in no class folder: sort it too, or remove '{root / IMAGES}'"
         )
-    return [name for name in found if name in IMAGENET100]
+    return left
+
+
+def _is_annotated(root: Path, here: Contents) -> bool:
+    """Whether this is Tiny-ImageNet's val folder as distributed: sorted, it has other folders."""
+    return (root / ANNOTATIONS).is_file() and here.folders in ([], [IMAGES])
 
 
 def _annotated(root: Path, request: Request) -> FolderSource:
-    """Tiny-ImageNet's val folder as distributed: all images in ``images/``, classes in a file."""
+    """All images lie in ``images/``, their classes stand in a file."""
     lines = read_lines(root / ANNOTATIONS)
     rows = [line.split("\t")[:2] for line in lines if line.strip()]
     if any(len(row) != 2 for row in rows):
@@ -151,11 +184,16 @@ def _annotated(root: Path, request: Request) -> FolderSource:
     number = {name: label for label, name in enumerate(classes)}
     for _, wnid in rows:
         _require_known(wnid, number, request)
-    paths = [os.path.join("images", file) for file, _ in rows]
+    paths = [os.path.join(IMAGES, file) for file, _ in rows]
     absent = next((path for path in paths if not (root / path).is_file()), None)
     if absent is not None:
         raise request.wrong(f"{ANNOTATIONS} names {absent}, which is not there")
-    return FolderSource(root, paths, [number[wnid] for _, wnid in rows], classes)
+    passed_over = Counter[str]()
+    others = len(set(images_below(root, passed_over)) - set(paths))
+    if others:
+        passed_over[f"images that {ANNOTATIONS} does not name"] = others
+    passed_over[".txt"] -= 1  # the annotations
+    return FolderSource(root, paths, [number[wnid] for _, wnid in rows], classes, +passed_over)
 
 
 def _require_known(name: str, number: dict[str, int], request: Request) -> None:

@@ -68,3 +68,7 @@ class Request:
     def wrong(self, problem: str) -> ConfigError:
         """An error line about what lies at ``path``."""
         return ConfigError(f"{self.key} is '{self.path}': {problem}")
+
+    def unlisted(self, error: OSError) -> ConfigError:
+        """An error line about a folder below ``path`` that the system does not let us read."""
+        return self.wrong(f"{error.filename} cannot be read: {error.strerror}")

@@ -1,47 +1,142 @@
 # SPDX-License-Identifier: MIT
-"""Which image files a folder holds."""
+"""What lies in a folder: sub-folders, image files, and what is taken for neither."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["IMAGE_SUFFIXES", "class_names", "images_below", "split_folder"]
+__all__ = ["IMAGE_SUFFIXES", "Contents", "hidden", "images_below", "is_image", "look", "walk"]
 
-# torchvision's list, and .gif, which it passes over in silence
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+# torchvision's list, and .gif, .jfif and .avif, which it passes over in silence
+IMAGE_SUFFIXES: tuple[str, ...] = (
+    *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif", ".jfif"),
+    *((".avif",) if find_spec("PIL._avif") else ()),
+)
 
-_SPLITS = {"train": ("train",), "val": ("val", "validation", "valid", "test")}
+# what systems and programs leave in folders without being asked
+_LEFT = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found")
+_LINK = "links to a folder above them"
 
 
-def class_names(folder: Path) -> list[str]:
-    """Names of the sub-folders, sorted: the label of a class is its place here."""
+class Contents(NamedTuple):
+    """What lies directly in a folder.
+
+    Attributes:
+        folders: names, sorted.
+        images: names, sorted; links that lead nowhere are among them, as damaged images.
+        passed_over: kinds of what is neither, and how many there are.
+    """
+
+    folders: list[str]
+    images: list[str]
+    passed_over: Counter[str]
+
+
+def hidden(name: str, *, folder: bool = False) -> bool:
+    """Whether a file of this name is never an image, or a folder never a class.
+
+    A dot hides folders. Of files it hides those alone that are no images by their suffix, and
+    macOS's ``._x.jpg``, which hold what else is known about ``x.jpg``.
+    """
+    return name.lower() in _LEFT or name.startswith("." if folder else "._")
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and name.rfind(".") > 0 and not hidden(name)
+
+
+def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:
+    """Lists one folder; nothing in it is opened.
+
+    Args:
+        folder: the folder.
+        above: real paths of the folders on the way to it. Links back to them are passed over.
+
+    Raises:
+        OSError: for a folder that cannot be listed.
+    """
+    found = Contents([], [], Counter())
+    chain = (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
-
-
-def images_below(folder: Path) -> list[str]:
-    """Paths of all images at any depth, relative to ``folder``, in torchvision's order."""
-    found = []
-    for parent, _, files in sorted(os.walk(folder, followlinks=True)):
-        below = os.path.relpath(parent, folder)
-        for file in sorted(files):
-            if file.lower().endswith(IMAGE_SUFFIXES):
-                found.append(os.path.normpath(os.path.join(below, file)))
+        for entry in entries:
+            kind = _kind(entry, chain)
+            if kind == "folder":
+                found.folders.append(entry.name)
+            elif kind == "image":
+                found.images.append(entry.name)
+            else:
+                found.passed_over[kind] += 1
+    found.folders.sort()
+    found.images.sort()
     return found
 
 
-def split_folder(root: Path, *, training: bool) -> Path | None:
-    """The sub-folder of one split where ``root`` holds the splits side by side.
+def walk(folder: str | Path, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Contents]]:
+    """All folders at any depth, by their path relative to ``folder``, which is ``""`` itself.
+
+    Raises:
+        OSError: for a folder that cannot be listed.
+    """
+    rest = [("", above)]
+    while rest:
+        below, above = rest.pop()
+        place = os.path.join(folder, below)
+        here = look(place, above)
+        yield below, here
+        if here.folders:
+            above = (*above, os.path.realpath(place))
+            rest += [(os.path.join(below, name), above) for name in here.folders]
+
+
+def images_below(
+    folder: str | Path, passed_over: Counter[str], above: tuple[str, ...] = ()
+) -> list[str]:
+    """Paths of all images at any depth, relative to ``folder``, in torchvision's order.
 
     Args:
-        root: a folder of classes, or one with ``train`` and perhaps ``val`` or ``test`` in it.
-        training: which split.
+        folder: where to begin.
+        passed_over: to which everything else is added.
+        above: as ``look`` takes it.
 
-    Returns:
-        ``root`` itself where it holds no ``train`` folder; None where only this split is absent.
+    Raises:
+        OSError: for a folder that cannot be listed.
     """
-    if not (root / "train").is_dir():
-        return root
-    names = _SPLITS["train" if training else "val"]
-    return next((root / name for name in names if (root / name).is_dir()), None)
+    found = []
+    for below, here in sorted(walk(folder, above), key=lambda pair: pair[0]):
+        found += [os.path.join(below, file) for file in here.images]
+        passed_over.update(here.passed_over)
+    return found
+
+
+def _kind(entry: os.DirEntry[str], chain: tuple[str, ...]) -> str:
+    try:
+        if entry.is_file():
+            return _kind_of_file(entry.name)
+        is_folder = entry.is_dir()
+    except OSError:  # a link to itself
+        is_folder = False
+    if is_folder and hidden(entry.name, folder=True):
+        return "hidden folders"
+    if is_folder:
+        return _LINK if entry.is_symlink() and _leads_back(entry.path, chain) else "folder"
+    leads_nowhere = entry.is_symlink() and not os.path.exists(entry.path)
+    return _kind_of_file(entry.name) if leads_nowhere else "pipes, sockets, devices"
+
+
+def _kind_of_file(name: str) -> str:
+    if is_image(name):
+        return "image"
+    if hidden(name) or name.startswith("."):
+        return "hidden files"
+    return os.path.splitext(name)[1].lower() or "(no suffix)"
+
+
+def _leads_back(link: str, chain: tuple[str, ...]) -> bool:
+    target = os.path.realpath(link)
+    return any(place == target or place.startswith(target.rstrip("/") + "/") for place in chain)

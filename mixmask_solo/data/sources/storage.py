@@ -12,6 +12,7 @@ from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data.datasets import info
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
+from mixmask_solo.data.sources.scan import look, walk
 
 __all__ = ["DECODERS", "FORMATS", "STORAGES", "has_columns", "storage"]
 
@@ -23,6 +24,7 @@ _SUFFIXES = {".parquet": "parquet", ".tar": "webdataset"} | dict.fromkeys(
     LIST_SUFFIXES, "file_list"
 )
 _PLACES = ("*{}", "data/*{}", "train*/*{}")
+_OWN = ("cifar-10-batches-py", "cifar-100-python", "stl10_binary")  # torchvision's folders
 
 
 def storage(data: dict[str, Any]) -> str:
@@ -49,7 +51,7 @@ def storage(data: dict[str, Any]) -> str:
             )
         return _reader(form, kind)
     if stored == "auto":
-        found = _lies_there(data.get("train_path"))
+        found = _lies_there(data, kind)
         stored = found or ("parquet" if kind == "parquet" else "image_folder")
     return _reader(stored, kind)
 
@@ -70,16 +72,52 @@ def _require(value: Any, known: tuple[str, ...], key: str) -> None:
         raise ConfigError(f"{key} is {value!r}: choose {listing(known)}{near}")
 
 
-def _lies_there(path: Any) -> str | None:
+def _lies_there(data: dict[str, Any], kind: str) -> str | None:
     """What the names at a path tell; None for folders of images and for nothing at all."""
+    path = data.get("train_path")
     if path is None:
         return None
     given = Path(str(path)).expanduser()
     if given.is_dir():
-        for suffix in (".parquet", ".tar"):
-            if any(next(given.glob(place.format(suffix)), None) for place in _PLACES):
-                return _SUFFIXES[suffix]
-        return None
+        return _in_folder(given, data, kind)
     first = expand(str(given))[0]
     names = [first, *glob.glob(first)[:1]]
     return next((_SUFFIXES[s] for n in names if (s := Path(n).suffix.lower()) in _SUFFIXES), None)
+
+
+def _in_folder(given: Path, data: dict[str, Any], kind: str) -> str | None:
+    found = {
+        _SUFFIXES[suffix]: shard
+        for suffix in (".parquet", ".tar")
+        if (shard := _shard(given, suffix)) is not None
+    }
+    beside = _other_images(given, data, kind) if found else None
+    if beside is not None:
+        found["image_folder"] = beside
+    if len(found) > 1:
+        files = " beside ".join(f"'{place.relative_to(given)}'" for place in found.values())
+        raise ConfigError(
+            f"data.train_path is '{given}': {files}, which of them is the data set? "
+            f"Set data.storage to {listing(found)}, or give the path of one alone"
+        )
+    return next(iter(found), None)
+
+
+def _shard(given: Path, suffix: str) -> Path | None:
+    files = (file for place in _PLACES for file in given.glob(place.format(suffix)))
+    return next((file for file in files if file.name[0] != "." and file.is_file()), None)
+
+
+def _other_images(given: Path, data: dict[str, Any], kind: str) -> Path | None:
+    """A folder that holds images, or is torchvision's; without labels any image."""
+    try:
+        here = look(given)
+        for name in here.folders:
+            own = name in _OWN and kind in ("cifar", "stl10")
+            if own or any(below.images for _, below in walk(given / name)):
+                return given / name
+    except OSError as error:
+        raise ConfigError(
+            f"data.train_path is '{given}': {error.filename} cannot be read: {error.strerror}"
+        ) from None
+    return given / here.images[0] if here.images and data.get("no_labels") else None

@@ -14,7 +14,6 @@ from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.base import printable
 from mixmask_solo.data.tolerance import Damaged
 from mixmask_solo.data.tools.examine import Examination
-from mixmask_solo.data.tools.passed_over import passed_over
 from mixmask_solo.data.workers import Loader
 
 __all__ = ["Report", "SplitReport", "check"]
@@ -41,7 +40,7 @@ class SplitReport:
         formats: file formats likewise.
         odd: per oddity the number of images and the first of their names.
         repeated: images whose bytes another image of this split has too.
-        passed_over: suffixes of files that are no images by name, and their number.
+        passed_over: in folders, kinds of what is taken for no image, and how many there are.
     """
 
     images: int = 0
@@ -109,7 +108,9 @@ def check(
 
 
 def _split(source: Source, workers: int, advance: Advance) -> tuple[SplitReport, dict[bytes, int]]:
-    report = SplitReport(images=len(source), passed_over=passed_over(source))
+    report = SplitReport(images=len(source))
+    passed_over: dict[str, int] = getattr(source, "passed_over", {})
+    report.passed_over = dict(sorted(passed_over.items(), key=lambda kind: (-kind[1], kind[0])))
     sizes = np.zeros((len(source), 2), dtype=np.int64)
     modes, formats = Counter[str](), Counter[str]()
     digests: dict[bytes, int] = {}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
+from mixmask_solo.data.sources.class_folders import IMAGES
 from mixmask_solo.data.sources.webdataset import CLASSES_FILE
 from mixmask_solo.data.tools.naming import Names
 from mixmask_solo.data.tools.plan import Indexes, Record, cut, stored_sizes
@@ -23,6 +25,7 @@ TARGETS = ("parquet", "webdataset", "image_folder")
 _SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
 _WRITERS = {"parquet": write_parquet, "webdataset": write_tar}
 _MEGABYTE = 1_000_000
+_LONGEST = 255  # bytes of a folder's name
 
 Advance = Callable[[int], None]
 
@@ -68,6 +71,9 @@ def convert(
         )
     if target == "webdataset":
         _require_lines(next(iter(splits.values())).classes)
+    if target == "image_folder":
+        for name, source in splits.items():
+            _require_folders(name, source)
     sizes = {name: stored_sizes(source) for name, source in splits.items()}
     facts: dict[str, Any] = {
         "to": target,
@@ -89,7 +95,7 @@ def convert(
                 part = _to_shards(source, name, shards, target, record, advance)
             done = Converted(*(a + b for a, b in zip(astuple(done), astuple(part), strict=True)))
         if target == "webdataset":
-            _write_classes(folder, next(iter(splits.values())).classes)
+            _write_lines(folder / CLASSES_FILE, next(iter(splits.values())).classes)
     return done
 
 
@@ -120,8 +126,12 @@ def _to_shards(
 def _to_folder(source: Source, folder: Path, sizes: Indexes, advance: Advance) -> Converted:
     names = Names(source)
     kept = files = 0
-    for name in source.classes:
-        (folder / name.replace("/", "_")).mkdir(parents=True, exist_ok=True)
+    if (source.labels >= 0).any():
+        for name in names.folders:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        plain = sorted(names.folders) == names.folders == source.classes
+        if not plain or IMAGES in names.folders:  # else labels and names would not come back
+            _write_lines(folder / CLASSES_FILE, names.folders)
     for i in range(len(source)):
         file = folder / names.path(i)
         if file.is_file() and file.stat().st_size == sizes[i]:
@@ -138,15 +148,28 @@ def _to_folder(source: Source, folder: Path, sizes: Indexes, advance: Advance) -
 
 def _require_lines(classes: list[str]) -> None:
     for name in classes:
-        if name != name.strip() or not name.isprintable():
+        if not name or name != name.strip() or not name.isprintable():
             raise ConfigError(
                 f"class {name!r} cannot stand in {CLASSES_FILE}, one a line: choose --to parquet"
             )
 
 
-def _write_classes(folder: Path, classes: list[str]) -> None:
-    if classes:
-        temporary = folder / f".{CLASSES_FILE}.partial"
-        text = "".join(f"{name}\n" for name in classes)
+def _require_folders(split: str, source: Source) -> None:
+    unlabelled = int((source.labels < 0).sum())
+    if 0 < unlabelled < len(source):
+        have = "has" if unlabelled == 1 else "have"
+        raise ConfigError(
+            f"{unlabelled:,} of the {len(source):,} {split} images {have} no label, and folders of "
+            "classes no place for them: choose --to parquet or webdataset"
+        )
+    for name, folder in zip(source.classes, Names(source).folders, strict=True):
+        if len(os.fsencode(folder)) > _LONGEST:
+            raise ConfigError(f"class {name!r} is too long for a folder: choose --to parquet")
+
+
+def _write_lines(file: Path, lines: list[str]) -> None:
+    if lines:
+        temporary = file.with_name(f".{file.name}.partial")
+        text = "".join(f"{line}\n" for line in lines)
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
-        temporary.replace(folder / CLASSES_FILE)
+        temporary.replace(file)

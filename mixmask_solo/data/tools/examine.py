@@ -50,10 +50,10 @@ def examine(source: Source, index: int) -> Facts:
             digest = _digest(source, index)
             image = source.load(index)
             image.convert("RGB")
-            odd = _oddities(image)
         except Exception as error:  # as in Source.image
             damage = damage_of(source, index, error).reason
             return Facts(index, None, "", "", b"", (), damage)
+        odd = _oddities(image)
     remarks = {" ".join(str(one.message).split()) for one in said}
     kind = getattr(image, "format", None) or ""
     return Facts(index, image.size, image.mode, kind, digest, (*odd, *sorted(remarks)), "")
@@ -91,8 +91,11 @@ def _oddities(image: Image.Image) -> list[str]:
         odd.append("more than 8 bits a channel: values above 255 become white")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         odd.append("transparent: alpha is dropped")
-    if getattr(image, "n_frames", 1) > 1:
-        odd.append("several frames: only the first is used")
-    if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
-        odd.append("turned by its EXIF orientation, which is ignored")
+    try:
+        if getattr(image, "n_frames", 1) > 1:
+            odd.append("several frames: only the first is used")
+        if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+            odd.append("turned by its EXIF orientation, which is ignored")
+    except Exception:  # training looks at neither, so it is no damage
+        odd.append("later frames or EXIF cannot be read, which training does not need")
     return odd

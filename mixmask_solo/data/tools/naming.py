@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from pathlib import PurePosixPath
+from collections.abc import Sequence
 
 from mixmask_solo.data.sources import Source
+from mixmask_solo.data.sources.class_folders import escaped, folder_name
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.parquet import ParquetSource
-from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES
+from mixmask_solo.data.sources.scan import is_image
+from mixmask_solo.data.sources.splits import SPLITS
 from mixmask_solo.data.sources.webdataset import TarSource
 
 __all__ = ["Names", "tar_name", "untar_name"]
 
+_LONGEST, _LONGEST_PART = 1000, 230  # a part of a path has at most 255 bytes, numbers included
 _MAGIC = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG": ".png",
@@ -36,25 +40,51 @@ class Names:
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.folders = _folders(source.classes)
         self._column: tuple[int, list[str | None]] = (-1, [])
-        self._used: dict[str, int] = {}
+        self._files: dict[str, int] = {}
+        self._parents = set(self.folders)
 
     def path(self, index: int) -> str:
-        """A relative path, made of slashes, that no other image of the source has."""
-        stored = PurePosixPath(self._stored(index) or f"{index:08d}{self._suffix(index)}")
-        parts = [part for part in stored.parts if part not in ("/", "..")]
-        label = self.source.label(index)
-        if label >= 0 and self.source.classes:
-            name = self.source.classes[label].replace("/", "_")
-            below = parts[parts.index(name) + 1 :] if name in parts[:-1] else parts[-1:]
-            parts = [name, *below]
-        path = "/".join(parts)
-        if not path.lower().endswith(IMAGE_SUFFIXES):
-            path += self._suffix(index)
-        if self._used.setdefault(path, index) != index:
-            head, _, file = path.rpartition("/")
-            path = f"{head}/{index:08d}_{file}" if head else f"{index:08d}_{file}"
+        """A relative path, made of slashes, that no other image of the source has.
+
+        It leads neither upwards nor to a hidden place, and no file stands where another image
+        wants a folder.
+        """
+        top, below = self._parts(index)
+        *folders, file = below
+        choices = itertools.chain(
+            [[*top, *folders, file], [*top, *folders, f"{index:08d}_{file}"]],
+            ([*top, f"{index:08d}_{attempt}_{file}"] for attempt in itertools.count()),
+        )
+        for parts in choices:
+            path = "/".join(parts)
+            above = list(itertools.accumulate(parts[:-1], "{}/{}".format))
+            taken = self._files.get(path, index) != index or path in self._parents
+            if not taken and not any(folder in self._files for folder in above):
+                break
+        self._files[path] = index
+        self._parents.update(above)
         return path
+
+    def _parts(self, index: int) -> tuple[list[str], list[str]]:
+        """The folder of the class, if there is one, and what stands below it."""
+        stored = (self._stored(index) or "").split("/")
+        below = [part for part in stored if part not in ("", ".", "..")]
+        label, top = self.source.label(index), []
+        if label >= 0 and self.source.classes:
+            top = [self.folders[label]]
+            below = below[below.index(top[0]) + 1 :] if top[0] in below[:-1] else below[-1:]
+        below = [escaped(part, folder=part is not below[-1]) for part in below]
+        # too long for a file system, or folders that would make a class or a file a split
+        if (top or below)[:1] in ([name] for name in SPLITS) or len("/".join(below)) > _LONGEST:
+            below = below[-1:]
+        suffix = "" if below and is_image(below[-1]) else self._suffix(index)
+        if not below or any(len(os.fsencode(part)) > _LONGEST_PART for part in below):
+            below = [f"{index:08d}{suffix or os.path.splitext(below[-1])[1]}"]
+        elif suffix:
+            below[-1] += suffix
+        return top, below
 
     def _stored(self, index: int) -> str | None:
         if isinstance(self.source, FolderSource):
@@ -83,8 +113,17 @@ class Names:
 
     def _suffix(self, index: int) -> str:
         stored = self.source.encoded(index)
-        head = b"" if stored is None else stored[:8].tobytes()
+        head = b"" if stored is None else stored[:12].tobytes()
+        if head[4:] in (b"ftypavif", b"ftypavis"):
+            return ".avif"
         return next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), ".jpg")
+
+
+def _folders(classes: Sequence[str]) -> list[str]:
+    """The folder of each class. Were they all named as splits, they would be taken for splits."""
+    if SPLITS.issuperset(classes):
+        return [f"%{ord(name[0]):02X}{name[1:]}" for name in classes]
+    return [folder_name(name) for name in classes]
 
 
 def tar_name(path: str) -> str:

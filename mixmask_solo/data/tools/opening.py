@@ -15,13 +15,16 @@ __all__ = ["open_config", "open_path"]
 _VAL = ("val", "test")
 
 
-def open_path(path: str | Path, *, no_labels: bool = False) -> dict[str, Source]:
+def open_path(
+    path: str | Path, *, no_labels: bool = False, storage: str = "auto"
+) -> dict[str, Source]:
     """The splits that lie at a path, however they are stored.
 
     Args:
         path: a folder of classes, of splits, of Parquet files or of tar shards, one such file, a
             pattern of them, or a list of files.
         no_labels: a folder of images without classes.
+        storage: how it is stored, where what lies there does not tell.
 
     Returns:
         ``train``, and ``val`` where the path holds both.
@@ -31,7 +34,8 @@ def open_path(path: str | Path, *, no_labels: bool = False) -> dict[str, Source]
     """
     block = {
         "dataset": "custom",
-        "format": "dali",  # leaves it to what lies there
+        "format": "dali",  # leaves it to ``storage``
+        "storage": storage,
         "train_path": str(path),
         "val_path": str(path),
         "on_error": "skip",
@@ -40,7 +44,9 @@ def open_path(path: str | Path, *, no_labels: bool = False) -> dict[str, Source]
     try:
         splits = _open(block, _names_validation(Path(path).expanduser()))
     except ConfigError as error:
-        raise ConfigError(str(error).replace("data.train_path is", "the path is", 1)) from None
+        said = str(error).replace("data.train_path is", "the path is", 1)
+        said = said.replace("Set data.storage", "Set --storage (data.storage of a run)")
+        raise ConfigError(said) from None
     if "val" in splits and splits["val"].name(0) == splits["train"].name(0):
         del splits["val"]
     return splits

@@ -64,7 +64,7 @@ def write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> Non
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
         for i in indexes.tolist():
             key, _, suffix = tar_name(names.path(i)).rpartition(".")
-            if key in used:  # a.jpg beside a.png: one key would make them one sample
+            while key in used:  # a.jpg beside a.png: one key would make them one sample
                 key = f"{key}_{i:08d}"
             used.add(key)
             _add(archive, f"{key}.{suffix}", stored_bytes(source, i))

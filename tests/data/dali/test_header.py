@@ -28,6 +28,17 @@ def test_what_pillow_has_to_decide(jpeg, photo):
         assert size(encoded) is None
 
 
+def test_colours_that_are_stored_as_rgb_are_left_to_pillow(jpeg):
+    kept = jpeg(0, keep_rgb=True)
+    assert size(kept) is None
+    frame = kept.index(b"\xff\xee")
+    assert size(kept[:frame] + kept[frame + 16 :]) is None  # told by its components' names alone
+    usual = jpeg(0)
+    for transform, found in ((1, (48, 60)), (0, None)):
+        marker = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform])
+        assert size(usual[:20] + marker + usual[20:]) == found
+
+
 def test_one_frame_from_beginning_to_end(jpeg):
     """Files spliced from two go to Pillow: DALI's decoder has crashed on some of them."""
     one, other = jpeg(0, size=(60, 48)), jpeg(1, size=(90, 70))

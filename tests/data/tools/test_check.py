@@ -58,6 +58,31 @@ def test_what_is_wrong_and_what_is_odd(folder, workers):
     assert json.loads(json.dumps(report.as_dict()))["ok"] is False
 
 
+@pytest.mark.parametrize("name", ["x.gif", "x.tiff", "x.webp", "x.png"])
+def test_several_frames_are_odd_and_not_damaged(tmp_path, picture, name):
+    (tmp_path / "a").mkdir()
+    frames = [picture(i).convert("P") for i in range(3)]
+    frames[0].save(tmp_path / "a" / name, save_all=True, append_images=frames[1:])
+    [train] = check(open_path(tmp_path)).splits.values()
+    assert not train.damaged
+    assert [count for count, _ in train.odd.values()] == [1]
+    assert "several frames: only the first is used" in train.odd
+
+
+def test_a_damaged_second_page_is_no_damage_as_training_does_not_read_it(tmp_path, picture):
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "a" / "x.tiff"
+    picture(0).save(file, save_all=True, append_images=[picture(1)])
+    whole = file.read_bytes()
+    second = int.from_bytes(whole[4:8], "little")  # the first page's table of tags
+    tags = int.from_bytes(whole[second : second + 2], "little")
+    at = second + 2 + 12 * tags
+    file.write_bytes(whole[:at] + (len(whole) + 999).to_bytes(4, "little") + whole[at + 4 :])
+    [train] = check(open_path(tmp_path)).splits.values()
+    assert not train.damaged
+    assert any("later frames" in remark for remark in train.odd)
+
+
 @pytest.mark.parametrize("target", ["parquet", "webdataset"])
 def test_shards_tell_the_same_as_the_folder(folder, tmp_path, target):
     (folder / "train" / "empty").rmdir()

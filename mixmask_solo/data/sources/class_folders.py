@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Which of a folder's sub-folders are classes, in which order, and what the classes are called."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixmask_solo.data.imagenet100 import IMAGENET100
+from mixmask_solo.data.sources.request import Request
+from mixmask_solo.data.sources.scan import Contents, hidden, walk
+from mixmask_solo.data.sources.webdataset import CLASSES_FILE
+
+__all__ = ["ANNOTATIONS", "IMAGES", "class_folders", "escaped", "folder_name"]
+
+ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's; its images all lie in ...
+IMAGES = "images"
+
+_EMPTY = "%-"  # the folder of the class whose name is empty
+_ESCAPES = re.compile("(?:%[0-9A-F]{2})+")
+
+
+def class_folders(root: Path, here: Contents, request: Request) -> dict[str, str]:
+    """The class of each sub-folder that is one, in the order of the labels.
+
+    That is the folders' sorted order, unless ``classes.txt`` lists these very folders in another.
+
+    Args:
+        root: the folder.
+        here: what lies in it.
+        request: the question.
+
+    Raises:
+        ConfigError: for a folder without sub-folders, or without one of ImageNet-100's classes.
+        OSError: for a folder that cannot be listed.
+    """
+    found = here.folders
+    place = root / CLASSES_FILE
+    lines = place.read_text("utf-8", errors="replace").splitlines() if place.is_file() else []
+    if found and len(lines) == len(found) and set(lines) == set(found):
+        return {name: _class_name(name) for name in lines}
+    if IMAGES in found and len(found) > 1 and _left_behind(root):
+        found = [name for name in found if name != IMAGES]
+    if not found:
+        hint = "; for images without labels set data.no_labels=true" if here.images else ""
+        raise request.wrong(f"no class folder in it{hint}")
+    if request.dataset == "imagenet100" and len(found) > len(IMAGENET100):
+        found = _only_the_hundred(found, request)
+    return {name: name for name in found}
+
+
+def folder_name(name: str) -> str:
+    """The folder of a class; different classes have different ones.
+
+    Its name, with ``%2F`` for a slash, and likewise for what no folder can be called or no line of
+    ``classes.txt`` can hold.
+    """
+    if not name:
+        return _EMPTY
+    if name == CLASSES_FILE:
+        return _percent(name[0]) + name[1:]
+    name = re.sub("%(?=[0-9A-F]{2}|-$)", "%25", name)
+    return escaped("".join(_percent(c) if _breaks(c) else c for c in name), folder=True)
+
+
+def escaped(part: str, *, folder: bool) -> str:
+    """Part of a path, such that it is neither hidden nor leads upwards."""
+    part = part.replace("\0", _percent("\0"))
+    return _percent(part[0]) + part[1:] if hidden(part, folder=folder) else part
+
+
+def _breaks(character: str) -> bool:
+    outside = character in "/\ufeff" or "\ud800" <= character <= "\udfff"
+    return outside or len(f"a{character}a".splitlines()) > 1
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in os.fsencode(character))
+
+
+def _class_name(folder: str) -> str:
+    """The class that ``folder_name`` was given."""
+    if folder == _EMPTY:
+        return ""
+    return _ESCAPES.sub(lambda run: os.fsdecode(bytes.fromhex(run[0].replace("%", ""))), folder)
+
+
+def _left_behind(root: Path) -> bool:
+    """Whether ``images`` is what remained when Tiny-ImageNet's val images were sorted."""
+    if (root / ANNOTATIONS).is_file():
+        return True
+    return not any(here.images for _, here in walk(root / IMAGES))
+
+
+def _only_the_hundred(found: Sequence[str], request: Request) -> list[str]:
+    absent = sorted(IMAGENET100 - set(found))
+    if absent:
+        raise request.wrong(
+            f"{len(absent)} of ImageNet-100's classes are not there, {absent[0]} for one"
+        )
+    return [name for name in found if name in IMAGENET100]
