@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.request import Request
+from mixmask_solo.data.sources.scan import hidden
 
 __all__ = ["find_shards"]
 
@@ -91,7 +92,7 @@ def _matching(pattern: str, request: Request) -> list[Path]:
 def _in_folder(folder: Path, request: Request, suffix: str) -> list[Path]:
     prefixes = _PREFIXES["train" if request.training else "val"]
     for place in (folder, folder / "data"):
-        files = sorted(place.glob(f"*{suffix}"))
+        files = _files(place, suffix)
         for prefix in prefixes:
             named = [file for file in files if file.name.startswith(prefix)]
             if named:
@@ -100,4 +101,10 @@ def _in_folder(folder: Path, request: Request, suffix: str) -> list[Path]:
         if others:
             return others
     named_folders = [d for prefix in prefixes for d in sorted(folder.glob(f"{prefix}*/"))]
-    return next((files for d in named_folders if (files := sorted(d.glob(f"*{suffix}")))), [])
+    return next((files for d in named_folders if (files := _files(d, suffix))), [])
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Neither hidden nor a pipe, sorted."""
+    found = sorted(folder.glob(f"*{suffix}"))
+    return [file for file in found if file.is_file() and not hidden(file.name)]

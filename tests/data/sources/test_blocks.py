@@ -35,8 +35,8 @@ def large(tmp_path_factory):
     return read_parquet(request, cache_bytes=40 * weight)
 
 
-def batches(source, world, rank, pad=False):
-    return EpochBatches(source, BATCH, seed=3, rank=rank, world=world, pad=pad)
+def batches(source, world, rank, last="drop"):
+    return EpochBatches(source, BATCH, seed=3, rank=rank, world=world, last=last)
 
 
 def reads(source, batches):
@@ -97,7 +97,7 @@ def test_batches_are_mixed_and_a_part_is_read_alike(large):
 
 def test_a_padded_epoch_shows_every_image(large):
     part = Subset(large, range(len(large) - 7))
-    drawn = [[i for b in batches(part, 2, rank, pad=True) for _, i in b] for rank in range(2)]
+    drawn = [[i for b in batches(part, 2, rank, last="pad") for _, i in b] for rank in range(2)]
     assert len(drawn[0]) == len(drawn[1])
     assert {i for own in drawn for i in own} == set(range(len(part)))
 

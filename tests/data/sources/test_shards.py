@@ -87,3 +87,16 @@ def test_labels_of_images_with_dots_in_their_names(tmp_path, png):
     found = source(cfg(tar(tmp_path / "s.tar", members), "webdataset"), "train")
     assert found.labels.tolist() == [1, 0, 1]
     assert [bytes(found.encoded(i)) for i in range(3)] == [png(0), png(1), png(2)]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "tar"])
+def test_hidden_files_and_pipes_are_no_shards(tmp_path, ending, png):
+    if ending == "parquet":
+        made = pa.table({"image": [png(0)], "label": [0]})
+        pq.write_table(made, tmp_path / "a.parquet")
+    else:
+        tar(tmp_path / "a.tar", [("a.png", png(0)), ("a.cls", b"0")])
+    (tmp_path / f"._a.{ending}").write_bytes(b"what macOS knows of it")
+    os.mkfifo(tmp_path / f"b.{ending}")
+    form = "parquet" if ending == "parquet" else "webdataset"
+    assert len(source(cfg(tmp_path, form), "train")) == 1
