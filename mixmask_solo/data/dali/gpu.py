@@ -136,15 +136,15 @@ class GpuPlainLoader:
     ) -> None:
         self.feeder = feeder
         self.view = view
-        self.indexes = list(indexes)
+        self.dataset = list(indexes)  # a DataLoader's name for what has as many items as images
         self.batch_size = batch_size
         self.gpu = gpu
 
     def __len__(self) -> int:
-        return -(-len(self.indexes) // self.batch_size)
+        return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
         decoding = Decoding(self.feeder, [self.view], 0, self.batch_size, self.gpu)
-        starts = range(0, len(self.indexes), self.batch_size)
-        keys = ([(0, i) for i in self.indexes[s : s + self.batch_size]] for s in starts)
+        starts = range(0, len(self.dataset), self.batch_size)
+        keys = ([(0, i) for i in self.dataset[s : s + self.batch_size]] for s in starts)
         yield from _Stream(decoding, labelled=True)(keys)

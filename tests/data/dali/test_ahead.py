@@ -14,6 +14,7 @@ from mixmask_solo.data.dali.feeder import Feeder
 from mixmask_solo.data.dali.gpu import GpuEpochLoader, GpuPlainLoader
 from mixmask_solo.data.dali.views import augmented, unaugmented
 from mixmask_solo.data.sampler import Shard
+from mixmask_solo.evaluation.features import extract
 
 STILL = {
     "color_jitter": {"prob": 0.0},
@@ -114,6 +115,9 @@ def test_images_in_order_with_the_incomplete_last_batch(photos, dali_cfg, place)
     batches = list(loader)
     assert len(loader) == 3
     assert [len(x) for x, _ in batches] == [3, 4, 1]
+    features, labels = extract(torch.nn.Flatten(), loader, "cpu")  # k-NN and cached probes
+    assert features["backbone"].equal(torch.cat([x for x, _ in batches]).flatten(1).cpu())
+    assert labels.equal(torch.cat([y for _, y in batches]).cpu())
     data.pipelines[0] = data.pipelines[0].__class__(
         **{**vars(data.pipelines[0]), "mean": (0.5,) * 3, "std": (1.0,) * 3}
     )
