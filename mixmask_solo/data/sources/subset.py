@@ -28,6 +28,7 @@ class Subset(Source):
         self.source = source
         self.indexes = np.asarray(indexes, dtype=np.int64)
         super().__init__(source.labels[self.indexes], source.classes)
+        self.columns = source.columns
 
     def load(self, index: int) -> Image.Image:
         return self.source.load(int(self.indexes[index]))

@@ -56,7 +56,7 @@ class MoCoStep(_Host):
             "train_acc1": out["acc1"],
             "train_acc5": out["acc5"],
         }
-        self.log_dict(metrics, on_epoch=True, sync_dist=True)
+        self.log_labelled(metrics, targets)
         if self.knn_eval:
             feed_knn(self, out["feats"], targets)
         return out
