@@ -27,7 +27,7 @@ def data(golden):
 def test_parity(data, distance, k, infix, piece, monkeypatch):
     monkeypatch.setattr(module, "_PIECE", piece)  # with 1, pieces of k rows of the bank
     monkeypatch.setattr(module, "_MATRIX", 7 * piece)
-    train, labels, test, targets = (data[key] for key in KEYS)
+    train, labels, test, _ = (data[key] for key in KEYS)
     near, index = nearest(test, [train], k, distance)
     votes = (near / T).exp() if distance == "cosine" else 1 / (1e-5 - near)
     scores = votes.new_zeros(len(test), 10).scatter_add_(1, labels[index], votes)

@@ -48,8 +48,8 @@ def accuracy_at_k(
     """
     best = logits.topk(min(max(top_k), logits.shape[1]), dim=1).indices
     hits = best == targets.unsqueeze(1)
-    share = 100.0 / (targets != UNLABELLED).sum().clamp_min(1)
-    return tuple(hits[:, :k].sum() * share for k in top_k)
+    count = (targets != UNLABELLED).sum().clamp_min(1)
+    return tuple(hits[:, :k].sum() * 100.0 / count for k in top_k)
 
 
 def over_processes(sums: Tensor) -> Tensor:
