@@ -34,14 +34,15 @@ class OurKeys(LabelledMeans):
     """``backbone.stem``, ``.stem_padding``, ``scheduler.name: cosine | warmup_step``, ``.gamma``,
     ``scheduler.lr_decay_steps`` counted from the end, and the keys of ``knn_eval``.
 
-    Images without a label count as in the built-in host, and so do several processes' validation
-    images. One process with labels for all images logs what solo-learn logs.
+    Images of our data modules that have no label count as in the built-in host, and so do the
+    validation images of several processes. All else is what solo-learn logs.
 
     Raises:
         ValueError: for a backbone, its arguments, a stem or schedule that does not exist here.
     """
 
     _BACKBONES: dict[str, Any]  # solo-learn's
+    labels_of_others = "all"
 
     def __init__(self, cfg: DictConfig) -> None:
         _check_backbone(cfg, self._BACKBONES)

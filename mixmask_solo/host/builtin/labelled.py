@@ -25,18 +25,19 @@ class LabelledMeans(_Module):
 
     knn: Any
     knn_eval = False
+    labels_of_others = "some"  # of data modules that do not tell
     validation_step_outputs: list[dict[str, Any]]
 
     @property
     def train_labels(self) -> str:
         """Whether ``all``, ``some`` or ``none`` of the training images have a label.
 
-        The data module tells; ``some`` where it does not. Without a trainer nothing is logged.
+        The data module tells. Without a trainer nothing is logged.
         """
         if self._trainer is None:
             return "all"
         data = getattr(self.trainer, "datamodule", None)
-        return str(getattr(data, "train_labels", "some"))
+        return str(getattr(data, "train_labels", self.labels_of_others))
 
     def log_labelled(self, metrics: dict[str, Tensor], targets: Tensor) -> None:
         """Logs a training step's means over its labelled images.
