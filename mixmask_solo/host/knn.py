@@ -100,7 +100,7 @@ def accuracies(
         settings: what to count, k at most that of the search.
     """
     # numbered anew: scores have a column for each class that there is, not for each number
-    names, number = torch.cat([labels, targets]).unique(return_inverse=True)
+    names, number = torch.cat([labels.to(targets.device), targets]).unique(return_inverse=True)
     labels, targets = number[: len(labels)], number[len(labels) :]
     hits = torch.zeros(len(settings), 2, dtype=torch.int64, device=targets.device)
     rows = min(_QUERIES, max(1, _MATRIX // len(names)))

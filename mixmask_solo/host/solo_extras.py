@@ -48,14 +48,18 @@ class OurKeys(LabelledMeans):
         _check_backbone(cfg, self._BACKBONES)
         module: Any = self
         _complete_in_place(cfg, module.add_and_assert_specific_cfg(cfg))
+        asked = cfg.knn_eval.enabled
+        cfg.knn_eval.enabled = False  # theirs wants an older torchmetrics
         try:
             super().__init__(cfg)
         except TypeError as error:  # any other is not about a name of an argument
             named = any(f"'{key}'" in str(error) for key in cfg.backbone.get("kwargs") or ())
             raise (wrong_kwargs(cfg, error) if named else None) or error from None
+        finally:
+            cfg.knn_eval.enabled = asked
         self._replace_stems(cfg)
-        if self.knn_eval:
-            del self.knn  # a module's child makes room for no other object
+        self.knn_eval = asked
+        if asked:
             self.knn = WeightedKNN.of(cfg.knn_eval)
         self.lr_gamma: float = OmegaConf.select(cfg, "scheduler.gamma", default=0.1)
         steps = module.lr_decay_steps

@@ -37,7 +37,7 @@ class OnlineKNN(_Host):
         features = OmegaConf.select(self.cfg, _KEY, default=FEATURES[0])
         if features not in FEATURES:
             raise ValueError(f"{_KEY} is {features!r}: choose {' or '.join(FEATURES)}")
-        self._knn_on_z = self.knn_eval and features == "projector"
+        self._knn_on_z = features == "projector"
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """The host's, and features of the large crops for the k-NN."""
@@ -54,13 +54,14 @@ class OnlineKNN(_Host):
     def base_validation_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
         """The host's; ``feats`` is what its k-NN compares."""
         out = super().base_validation_step(X, targets)
-        return {**out, "feats": out["z"]} if self._knn_on_z else out
+        return {**out, "feats": out["z"]} if self._knn_on_z and self.knn_eval else out
 
 
 def feed_knn(method: Any, features: Sequence[Tensor], targets: Tensor) -> None:
     """Gives the online k-NN training features, one ``(N, D)`` a view; -1 marks no label."""
     found, labels = torch.cat(list(features)), targets.repeat(len(features))
-    if method.train_labels != "all":  # looking for labels waits for the device
+    told = method._trainer is not None and getattr(method, "train_labels", "some") == "all"
+    if not told:  # to look for labels waits for the device
         keep = labels != -1
         found, labels = found[keep], labels[keep]
     method.knn.update(train_features=found, train_targets=labels)
