@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -112,3 +114,12 @@ def test_labels_may_be_any_numbers_and_missing(data):
 def test_unknown_options(options, message):
     with pytest.raises(ValueError, match=message):
         WeightedKNN(**options)
+
+
+def test_the_benchmark_compares_equals():
+    path = Path(__file__).parents[2] / "benchmarks" / "knn.py"
+    spec = importlib.util.spec_from_file_location("benchmark_knn", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    data = benchmark.features(700, 40)
+    assert benchmark.in_rows(data) == benchmark.in_pieces(data)
