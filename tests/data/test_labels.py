@@ -13,6 +13,8 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_classification, build_pretrain
+from mixmask_solo.data.labels import refusal
+from mixmask_solo.data.sources import read
 
 DECODERS = ["parquet", "resident", "dali"]
 
@@ -64,3 +66,13 @@ def test_a_process_without_images_joins_in_with_one_that_counts_nowhere(
         trainer: Any = SimpleNamespace(global_rank=rank, world_size=4, num_devices=4)
         data.trainer = trainer
         assert targets(data.val_dataloader()) == expected
+
+
+def test_the_refusal_names_the_columns(tmp_path: Path, shard: Any) -> None:
+    block = {"dataset": "parquet", "train_path": str(shard(tmp_path / "a.parquet", [-1, -1]))}
+    found = read(block, "train")
+    assert found is not None
+    found.columns = ("image", "caption")
+    told = str(refusal(found, "data.train_path", "a.parquet"))
+    assert "data.train_path is 'a.parquet': none of its 2 images has a label" in told
+    assert "its columns are image and caption" in told
