@@ -75,6 +75,8 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
             evaluate=args.evaluate,
             batch_size=args.batch_size,
             device=args.device,
+            bank_dtype=args.bank_dtype,
+            bank_device=args.bank_device,
             watch=_watch,
         )
     except ConfigError as error:
@@ -110,6 +112,18 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--num_workers", type=int)
     parser.add_argument("--backbone", metavar="NAME", help="for files of mere weights")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument(
+        "--bank_dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="of the training images' features; half precision takes half the memory",
+    )
+    parser.add_argument(
+        "--bank_device",
+        choices=("device", "cpu"),
+        default="device",
+        help="where they lie: with the network, or in the memory of the host",
+    )
     parser.add_argument(
         "--baselines", action="store_true", help="also the untrained network, and raw pixels"
     )

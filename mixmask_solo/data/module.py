@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block, get
 from mixmask_solo.data.datasets import info
+from mixmask_solo.data.labels import labelled, refusal, share, tell, uncounted
 from mixmask_solo.data.loading import EpochLoader, plain_loader, worker_count
 from mixmask_solo.data.position import position
 from mixmask_solo.data.sampler import EpochBatches, Shard
@@ -50,21 +51,43 @@ class ImageData(LightningDataModule):
         self.tolerance = tolerance(self.block, self.dataset)
         self.train_source: Source | None = None
         self.val_source: Source | None = None
+        self.train_labels = "all"  # or some, or none, of the training images have one
+        self._uncounted: Source | None = None
         worker_count(self.block.get("num_workers"))
 
     def setup(self, stage: str | None = None) -> None:
         """Opens both splits, once.
 
+        Images without a label are left out wherever there is nothing to do with them: of the
+        validation images, and of a probe's and k-NN's training images.
+
         Raises:
-            ConfigError: when images are missing, or too few for one batch.
+            ConfigError: when images are missing, or no image of a probe or k-NN has a label.
         """
         if self.train_source is not None:
             return
         train = read(self.block, self.split)
         assert train is not None, "only a val split may be absent"
-        self._require_a_batch(train)
-        self.val_source = read(self.block, "val", classes=train.classes or None)
+        if self.split == "pretrain":
+            tell(train, "data.train_path")
+            self.train_labels = share(train)
+        else:
+            train = self._required(train, "train_path")
+        if self.train_labels != "none":  # else there is no class to recognise
+            val = read(self.block, "val", classes=train.classes or None)
+            if val is not None and self.split == "pretrain":
+                val = labelled(val, "data.val_path")
+            elif val is not None:
+                val = self._required(val, "val_path")
+            self.val_source = val
         self.train_source = train
+
+    def _required(self, source: Source, key: str) -> Source:
+        if share(source) == "none":
+            raise refusal(source, f"data.{key}", self.block.get(key))
+        found = labelled(source, f"data.{key}")
+        assert found is not None
+        return found
 
     def teardown(self, stage: str) -> None:
         """Shares among all training processes which images could not be read."""
@@ -127,7 +150,13 @@ class ImageData(LightningDataModule):
     def val_dataloader(self) -> Any:
         """This process' share of the validation images; an empty list where there are none."""
         self.setup()
-        return [] if self.val_source is None else self.in_order(self.val_source, shard=True)
+        if self.val_source is None:
+            return []
+        if self.place[0] < len(self.val_source):
+            return self.in_order(self.val_source, shard=True)
+        # the others wait for this process where sums are made, so it has to take part
+        self._uncounted = self._uncounted or uncounted(self.val_source)
+        return self.in_order(self._uncounted, shard=False)
 
     def features_dataloaders(self) -> tuple[Any, Any]:
         """All training and all validation images, un-augmented, for k-NN.

@@ -24,7 +24,7 @@ class BestEpoch(Callback):
         acc1 = trainer.callback_metrics.get("val_acc1")
         if trainer.sanity_checking or acc1 is None:
             return
-        if float(acc1) > self.best.get("best_val_acc1", -1.0):
+        if not self.best or float(acc1) > self.best["best_val_acc1"]:
             self.best = {
                 "best_epoch": trainer.current_epoch,
                 "best_val_acc1": float(acc1),

@@ -31,6 +31,8 @@ class CachedFeatures(LightningDataModule):
         seed: of the order.
     """
 
+    train_labels = "all"
+
     def __init__(self, train: Labelled, val: Labelled, batch_size: int, seed: int) -> None:
         super().__init__()
         self.train, self.val = train, val

@@ -25,6 +25,8 @@ def extract(
     *,
     kinds: Sequence[str] = ("backbone",),
     dtype: torch.dtype = torch.float32,
+    keep: torch.dtype = torch.float32,
+    home: torch.device | str | None = None,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Runs every image through the network once, in eval mode.
@@ -32,14 +34,16 @@ def extract(
     Args:
         model: a method, or for ``backbone`` and ``pixels`` a mere backbone.
         loader: batches ``(x (n, C, H, W), targets (n,))`` of a data set with a length.
-        device: where the network runs and the features stay.
+        device: where the network runs.
         kinds: ``backbone`` (before the projector), ``projector`` (its output ``z``), ``pixels``
             (the flattened input). One forward pass serves them all.
         dtype: other than float32, the network runs in autocast to it.
+        keep: floating type of the features that are kept.
+        home: where they are kept; None for ``device``.
         watch: wraps the loader, for a progress bar.
 
     Returns:
-        Per kind ``(N, D)`` float32, and the labels ``(N,)`` int64, both in the loader's order.
+        Per kind ``(N, D)``, and on ``device`` the labels ``(N,)`` int64, in the loader's order.
 
     Raises:
         ValueError: for an unknown kind, or a loader without images.
@@ -58,9 +62,10 @@ def extract(
             # One copy with the layout change in it: cuDNN and oneDNN both prefer channels last.
             x = x.to(device, memory_format=torch.channels_last, non_blocking=True)
             end = start + len(x)
-            for kind, rows in _read(model, x, kinds).items():
+            for kind, found in _read(model, x, kinds).items():
+                rows = found.to(keep)
                 if kind not in stores:
-                    stores[kind] = _store(total, rows)
+                    stores[kind] = _store(total, rows.shape[1], keep, home or device)
                     lost[kind] = torch.zeros((), dtype=torch.int64, device=rows.device)
                 stores[kind][start:end] = rows
                 lost[kind] += (~rows.isfinite()).any(1).sum()
@@ -100,9 +105,9 @@ def _read(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, Tensor
     return {kind: found[kind] for kind in kinds}
 
 
-def _store(total: int, rows: Tensor) -> Tensor:
+def _store(total: int, width: int, keep: torch.dtype, home: torch.device | str) -> Tensor:
     with torch.inference_mode(False):  # so that a probe may train on the features
-        return torch.empty(total, rows.shape[1], device=rows.device)
+        return torch.empty(total, width, dtype=keep, device=home)
 
 
 def _autocast(device: torch.device, dtype: torch.dtype) -> Any:

@@ -27,7 +27,7 @@ def evaluation_data(
     Args:
         pretrained: its configuration's ``data`` and first view are the defaults.
         given: keys of ``data``. Another ``dataset`` than the stored one forgets the stored paths,
-            size and statistics.
+            size and statistics. Images at a given path have labels, whatever the pretraining's had.
         batch_size: for the loaders.
 
     Raises:
@@ -47,6 +47,11 @@ def evaluation_data(
         raise ConfigError(
             f"data.dataset is missing: checkpoint '{pretrained.path}' does not say what it was "
             "trained on, and there is no args.json beside it"
+        )
+    if stored.pop("no_labels", False) and "train_path" not in wanted:
+        raise ConfigError(
+            f"data.train_path is missing: checkpoint '{pretrained.path}' was pretrained with "
+            "data.no_labels, and k-NN needs labelled images"
         )
     values = {**stored, **wanted}
     block = filled(values, check(values, LinearData, "data"))

@@ -16,9 +16,9 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ClassificationData
 from mixmask_solo.evaluation.features import extract
 from mixmask_solo.evaluation.images import evaluation_data
-from mixmask_solo.evaluation.knn import knn
 from mixmask_solo.evaluation.method import has_projector, load_network
 from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
+from mixmask_solo.host.knn import knn
 from mixmask_solo.records.damage import damage
 from mixmask_solo.records.result import versions
 
@@ -65,6 +65,8 @@ def evaluate_knn(
     evaluate: str = "online",
     batch_size: int = 256,
     device: str = "auto",
+    bank_dtype: str = "float32",
+    bank_device: str = "device",
     watch: Watch = iter,
 ) -> dict[str, Any]:
     """Classifies validation images by their nearest training images, none of them augmented.
@@ -78,6 +80,8 @@ def evaluate_knn(
         evaluate: whose features, the ``online`` or the ``momentum`` network's.
         batch_size: images of one forward pass.
         device: ``auto``, ``cpu``, ``cuda``, ...
+        bank_dtype: of the training images' features: ``float32``, ``float16`` or ``bfloat16``.
+        bank_device: where they lie: ``device``, that of the network, or ``cpu``.
         watch: wraps each loader, for a progress bar.
 
     Returns:
@@ -107,7 +111,11 @@ def evaluate_knn(
             dataset=images.block["dataset"],
         )
         wanted = [*kinds, "pixels"] if trained and baselines else kinds
-        return _Sets(*(extract(network, x, where, kinds=wanted, watch=watch) for x in loaders))
+        train, test = loaders
+        home = where if bank_device == "device" else "cpu"
+        keep = getattr(torch, bank_dtype)
+        bank = extract(network, train, where, kinds=wanted, keep=keep, home=home, watch=watch)
+        return _Sets(bank, extract(network, test, where, kinds=wanted, watch=watch))
 
     sets = features(trained=True)
     rows = _rows("trained", sets, protocols)

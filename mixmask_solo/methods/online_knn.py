@@ -25,8 +25,8 @@ class OnlineKNN(_Host):
     """``knn_eval.features: projector`` on either host; stands under the strategies (build.py).
 
     Both hosts hand ``feats`` to their k-NN: of the large crops in their training step, and of
-    what ``base_validation_step`` returns. With ``backbone`` nothing changes. With ``projector``
-    the training step runs as if there was no k-NN, which is then given ``z`` instead.
+    what ``base_validation_step`` returns. Here the training step runs as if there was no k-NN,
+    which is then given ``feats`` or, with ``projector``, ``z``.
 
     Raises:
         ValueError: for another value.
@@ -37,28 +37,31 @@ class OnlineKNN(_Host):
         features = OmegaConf.select(self.cfg, _KEY, default=FEATURES[0])
         if features not in FEATURES:
             raise ValueError(f"{_KEY} is {features!r}: choose {' or '.join(FEATURES)}")
-        self._knn_on_z = self.knn_eval and features == "projector"
+        self._knn_on_z = features == "projector"
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """The host's, and ``z`` of the large crops for the k-NN."""
-        if not self._knn_on_z:
+        """The host's, and features of the large crops for the k-NN."""
+        if not self.knn_eval:
             return super().training_step(batch, batch_idx)
         self.knn_eval = False
         try:
             out: Any = super().training_step(batch, batch_idx)
         finally:
             self.knn_eval = True
-        feed_knn(self, out["z"][: self.num_large_crops], batch[2])
+        feed_knn(self, out["z" if self._knn_on_z else "feats"][: self.num_large_crops], batch[2])
         return out
 
     def base_validation_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
         """The host's; ``feats`` is what its k-NN compares."""
         out = super().base_validation_step(X, targets)
-        return {**out, "feats": out["z"]} if self._knn_on_z else out
+        return {**out, "feats": out["z"]} if self._knn_on_z and self.knn_eval else out
 
 
 def feed_knn(method: Any, features: Sequence[Tensor], targets: Tensor) -> None:
     """Gives the online k-NN training features, one ``(N, D)`` a view; -1 marks no label."""
-    labels = targets.repeat(len(features))
-    keep = labels != -1  # solo-learn's k-NN would take -1 for a class
-    method.knn.update(train_features=torch.cat(list(features))[keep], train_targets=labels[keep])
+    found, labels = torch.cat(list(features)), targets.repeat(len(features))
+    told = method._trainer is not None and getattr(method, "train_labels", "some") == "all"
+    if not told:  # to look for labels waits for the device
+        keep = labels != -1
+        found, labels = found[keep], labels[keep]
+    method.knn.update(train_features=found, train_targets=labels)

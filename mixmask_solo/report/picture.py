@@ -88,7 +88,7 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
             "add e.g. +method_kwargs.mixmask.grid_size=4"
         )
     data = build_pretrain(cfg)
-    data.setup("fit")
+    data.batch_size = min(data.batch_size, len(data.opened))  # a picture needs no full batch
     _, views, _ = next(iter(data.train_dataloader()))
     x = views[0]  # all of it: partners are drawn from the whole batch
     drawn = panels(strategies, x, int(cfg.seed))

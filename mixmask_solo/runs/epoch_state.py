@@ -88,10 +88,16 @@ class EpochState(Callback):
         self._bank = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Empties the k-NN: features of an epoch that was not validated are another network's."""
+        """Empties the k-NN, and lets it collect where the epoch will be validated.
+
+        Features of an epoch that was not are another network's.
+        """
         knn: Any = getattr(pl_module, "knn", None)
-        if knn is not None and not self._restored:
+        if knn is None:
+            return
+        if not self._restored:
             knn.reset()
+        setattr(pl_module, _SWITCH, _validates(trainer) and not self._incomplete)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -135,6 +141,15 @@ class EpochState(Callback):
         if self._incomplete:
             setattr(pl_module, _SWITCH, True)
             self._incomplete = False
+
+
+def _validates(trainer: Trainer) -> bool:
+    """Whether the current epoch is validated, at its end or on the way."""
+    data: Any = getattr(trainer, "datamodule", None)
+    if not trainer.enable_validation or getattr(data, "val_source", True) is None:
+        return False
+    every = trainer.check_val_every_n_epoch
+    return every is None or (trainer.current_epoch + 1) % every == 0
 
 
 def _sums(trainer: Trainer) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
 from mixmask_solo.runs.embedding import EmbeddingStd
 from mixmask_solo.runs.initialise import beginning, initialise
+from mixmask_solo.runs.knn_bank import judge_bank
 from mixmask_solo.runs.lifecycle import Lifecycle
 from mixmask_solo.runs.trainer import trainer_keys
 from mixmask_solo.strategies import BLOCKS, build_strategies, fill_blocks
@@ -75,6 +76,7 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
             return life.earlier_result()
         seed_everything(int(cfg.seed), workers=True)
         model = _model(cfg)
+        judge_bank(model, cfg, data, life.trainer.world_size)
         if cfg.get("init_from") and life.run.checkpoint is None:
             initialise(model, cfg.init_from)
         if not cfg.performance.disable_channel_last:

@@ -78,6 +78,7 @@ def make_step(cfg: DictConfig, device: torch.device) -> Step:
     """
     cfg = cfg.copy()
     cfg.data.num_classes = int(cfg.data.get("num_classes") or 1000)
+    cfg.knn_eval.enabled = False  # it would keep the features of every step
     cfg.scheduler.name = "none"  # one would ask the trainer for the number of steps
     try:
         model: Any = get_methods("builtin")[cfg.method](cfg)

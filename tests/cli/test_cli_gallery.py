@@ -11,6 +11,7 @@ import pytest
 from mixmask_solo.cli import gallery
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.dali import module
+from support.images import write_parquet
 
 Command = Callable[..., None]
 DIGITS = ("--config-path", "scripts/pretrain/digits", "--config-name")
@@ -46,3 +47,11 @@ def test_decoders_that_cannot_run_are_named(command, capsys, tmp_path, monkeypat
         command(*DIGITS, "simclr", "--out", tmp_path / "none.png", "--decoder", "dali")
     assert stop.value.code == 2
     assert capsys.readouterr().err == "mixmask-gallery: DALI cannot be imported\n"
+
+
+def test_a_picture_needs_no_full_batch(command, capsys, tmp_path) -> None:
+    images = write_parquet(tmp_path / "few.parquet", 6)
+    out = tmp_path / "mixed.png"
+    overrides = ["data.dataset=parquet", f"data.train_path={images}", "data.num_workers=0"]
+    command(*DIGITS, "simclr_mixmask", "--out", out, *overrides, "optimizer.batch_size=64")
+    assert capsys.readouterr().out == f"wrote {out}\n"

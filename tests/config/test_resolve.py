@@ -69,6 +69,8 @@ def test_defaults_are_solo_learns() -> None:
             "k": 20,
             "distance_func": "euclidean",
             "features": "backbone",
+            "bank_dtype": "float32",
+            "bank_device": "device",
         },
         "performance": {"disable_channel_last": False},
         "momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False},

@@ -115,7 +115,7 @@ def test_two_processes_share_an_epoch_and_the_validation(views_cfg, as_rank):
 def test_too_large_a_batch_for_all_processes_together(views_cfg, as_rank):
     data = as_rank(build_pretrain(views_cfg(DIGITS, 1000)), 0)
     with pytest.raises(ConfigError, match=r"1000 in each of 2 processes.*give at most 721"):
-        data.setup()
+        data.train_dataloader()
 
 
 def test_loading_leaves_the_global_generators_alone(views_cfg):
@@ -222,7 +222,7 @@ def test_a_damaged_image_is_named(tmp_path, class_folders, views_cfg, workers):
 def test_more_images_in_a_batch_than_there_are(views_cfg):
     data = build_pretrain(views_cfg(DIGITS, 2000))
     with pytest.raises(ConfigError, match=r"batch_size is 2000.* only 1442 training images"):
-        data.setup()
+        data.train_dataloader()
 
 
 @pytest.mark.parametrize("batch_size", [None, 0, "many", 1.5])

@@ -41,13 +41,19 @@ class KNNEval:
     """Weighted k-NN on features of the network after each validation.
 
     Args:
+        enabled: ``auto`` leaves it off where the features of an epoch would take more than 2 GiB
+            in each process (ours).
         features: the ``backbone``'s, or the ``projector``'s output z (ours).
+        bank_dtype: of the training images' features (ours).
+        bank_device: where they lie: with the network, or in the memory of the host (ours).
     """
 
-    enabled: bool = False
+    enabled: bool | Literal["auto"] = False
     k: int = option(20, low=1)
     distance_func: Literal["euclidean", "cosine"] = "euclidean"
     features: Literal["backbone", "projector"] = "backbone"
+    bank_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    bank_device: Literal["device", "cpu"] = "device"
 
 
 @dataclass

@@ -7,9 +7,9 @@ from mixmask_solo.host.builtin.backbones import build_backbone, features_dim
 from mixmask_solo.host.builtin.base import BaseMethod
 from mixmask_solo.host.builtin.base_momentum import BaseMomentumMethod
 from mixmask_solo.host.builtin.byol import BYOL
-from mixmask_solo.host.builtin.knn import WeightedKNN, knn_accuracy, knn_scores
 from mixmask_solo.host.builtin.linear import LinearModel
 from mixmask_solo.host.builtin.mocov2plus import MoCoV2Plus
+from mixmask_solo.host.builtin.online_knn import WeightedKNN
 from mixmask_solo.host.builtin.simclr import SimCLR
 from mixmask_solo.host.builtin.simsiam import SimSiam
 
@@ -25,8 +25,6 @@ __all__ = [
     "WeightedKNN",
     "build_backbone",
     "features_dim",
-    "knn_accuracy",
-    "knn_scores",
 ]
 
 METHODS: dict[str, type[BaseMethod]] = {

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import build_backbone, features_dim
 from mixmask_solo.host.builtin.defaults import METHOD, complete, require
-from mixmask_solo.host.builtin.knn import WeightedKNN
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss, weighted_mean
+from mixmask_solo.host.builtin.labelled import LabelledMeans
+from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss
+from mixmask_solo.host.builtin.online_knn import WeightedKNN
+from mixmask_solo.host.knn import UNLABELLED
 
 __all__ = ["BaseMethod"]
 
@@ -26,7 +28,7 @@ Out = dict[str, Any]
 REQUIRED = ("max_epochs", "backbone.name", "data.dataset", "data.num_classes", "optimizer.name")
 
 
-class BaseMethod(LightningModule):
+class BaseMethod(LabelledMeans, LightningModule):
     """Forwards views, trains the online classifier, validates; subclasses add their loss.
 
     Args:
@@ -56,7 +58,7 @@ class BaseMethod(LightningModule):
 
         self.knn_eval: bool = cfg.knn_eval.enabled
         if self.knn_eval:
-            self.knn = WeightedKNN(cfg.knn_eval.k, distance=cfg.knn_eval.distance_func)
+            self.knn = WeightedKNN.of(cfg.knn_eval)
         self.no_channel_last: bool = cfg.performance.disable_channel_last
         self.validation_step_outputs: list[Out] = []
 
@@ -147,7 +149,7 @@ class BaseMethod(LightningModule):
             "train_acc1": out["acc1"],
             "train_acc5": out["acc5"],
         }
-        self.log_dict(metrics, on_epoch=True, sync_dist=True, batch_size=len(targets))
+        self.log_labelled(metrics, targets)
         if self.knn_eval:
             feats = torch.cat(out["feats"][: self.num_large_crops])
             self.knn.update(
@@ -168,7 +170,7 @@ class BaseMethod(LightningModule):
         if self.knn_eval and not self._sanity_checking:
             self.knn.update(test_features=out["feats"], test_targets=targets)
         metrics = {
-            "batch_size": len(targets),
+            "batch_size": (targets != UNLABELLED).sum(),
             "val_loss": out["loss"],
             "val_acc1": out["acc1"],
             "val_acc5": out["acc5"],
@@ -179,14 +181,7 @@ class BaseMethod(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs means over all validation samples and the k-NN's accuracy."""
-        outputs = self.validation_step_outputs
-        names = [n for n in (outputs[0] if outputs else ()) if n != "batch_size"]
-        log: dict[str, Any] = {n: weighted_mean(outputs, n, "batch_size") for n in names}
-        if self.knn_eval and not self._sanity_checking and self.knn.ready:
-            log["val_knn_acc1"], log["val_knn_acc5"] = self.knn.compute()
-            self.knn.reset()
-        self.log_dict(log, sync_dist=True)
-        self.validation_step_outputs.clear()
+        self.log_validation()
 
     def _base_shared_step(self, X: Tensor, targets: Tensor) -> Out:
         out: Out = self(X)
@@ -195,10 +190,6 @@ class BaseMethod(LightningModule):
 
     def _as_fast_layout(self, X: Tensor) -> Tensor:
         return X if self.no_channel_last else X.to(memory_format=torch.channels_last)
-
-    @property
-    def _sanity_checking(self) -> bool:
-        return self._trainer is not None and bool(self._trainer.sanity_checking)
 
 
 def _by_key(outputs: list[Out]) -> Out:

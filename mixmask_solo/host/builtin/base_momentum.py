@@ -82,7 +82,7 @@ class BaseMomentumMethod(BaseMethod):
             for key, name in names.items():
                 out[f"momentum_{key}"] = torch.stack(out[f"momentum_{key}"]).mean()
                 metrics[f"train_momentum_{name}"] = out[f"momentum_{key}"]
-            self.log_dict(metrics, on_epoch=True, sync_dist=True, batch_size=len(targets))
+            self.log_labelled(metrics, targets)
             out["loss"] = out["loss"] + out["momentum_loss"]
         return out
 

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import features_dim
 from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss, weighted_mean
+from mixmask_solo.host.builtin.labelled import LabelledMeans
+from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss
+from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
 
 __all__ = ["LinearModel"]
 
 
-class LinearModel(LightningModule):
+class LinearModel(LabelledMeans, LightningModule):
     """solo-learn's probe. A frozen backbone stays in eval mode, its BatchNorm untouched.
 
     Args:
@@ -110,7 +112,10 @@ class LinearModel(LightningModule):
         return {"logits": self.classifier(feats), "feats": feats}
 
     def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Loss and accuracy of ``batch = (X, targets)``; no accuracy for mixed targets."""
+        """Loss and accuracy of ``batch = (X, targets)``; no accuracy for mixed targets.
+
+        An image without a label, target -1, has no part in them; there must be none to mix.
+        """
         X, targets = batch
         if self.training and self.mixup_func is not None:
             X, targets = self.mixup_func(X, targets)
@@ -119,15 +124,14 @@ class LinearModel(LightningModule):
             return {"batch_size": len(X), "loss": loss}
         logits = self(X)["logits"]
         acc1, acc5 = accuracy_at_k(logits, targets)
-        loss = class_loss(logits, targets)
-        return {"batch_size": len(X), "loss": loss, "acc1": acc1, "acc5": acc5}
+        loss, count = class_loss(logits, targets), (targets != UNLABELLED).sum()
+        return {"batch_size": count, "loss": loss, "acc1": acc1, "acc5": acc5}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss; logs it with the accuracies."""
         out = self.shared_step(batch, batch_idx)
-        size = out.pop("batch_size")
-        log = {f"train_{key}": value for key, value in out.items()}
-        self.log_dict(log, on_epoch=True, sync_dist=True, batch_size=size)
+        del out["batch_size"]
+        self.log_labelled({f"train_{key}": value for key, value in out.items()}, batch[1])
         loss: Tensor = out["loss"]
         return loss
 
@@ -140,8 +144,4 @@ class LinearModel(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs means over all validation samples."""
-        outputs = self.validation_step_outputs
-        names = ("val_loss", "val_acc1", "val_acc5")
-        log = {name: weighted_mean(outputs, name, "batch_size") for name in names}
-        self.log_dict(log, sync_dist=True)
-        self.validation_step_outputs.clear()
+        self.log_validation()

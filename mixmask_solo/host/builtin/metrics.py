@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
 
-__all__ = ["accuracy_at_k", "class_loss", "weighted_mean"]
-
-UNLABELLED = -1
+__all__ = ["accuracy_at_k", "class_loss", "labelled_means", "over_processes"]
 
 
 @full_precision
@@ -36,23 +36,49 @@ def class_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def accuracy_at_k(
     logits: Tensor, targets: Tensor, top_k: Sequence[int] = (1, 5)
 ) -> tuple[Tensor, ...]:
-    """Percentage of samples whose class is among the k best, for each k.
+    """Percentage of labelled samples whose class is among the k best, for each k.
 
     Args:
         logits: ``(N, C)``; a k above C means C.
-        targets: ``(N,)`` int64; those without label count as misses, as in solo-learn.
+        targets: ``(N,)`` int64, -1 without label.
         top_k: the k's.
 
     Returns:
-        One scalar tensor per k; nothing waits for the device.
+        One scalar tensor per k, 0 without any label; nothing waits for the device.
     """
     best = logits.topk(min(max(top_k), logits.shape[1]), dim=1).indices
     hits = best == targets.unsqueeze(1)
-    return tuple(hits[:, :k].any(1).float().mean() * 100.0 for k in top_k)
+    count = (targets != UNLABELLED).sum().clamp_min(1)
+    return tuple(hits[:, :k].sum() * 100.0 / count for k in top_k)
 
 
-def weighted_mean(outputs: Sequence[Mapping[str, Any]], key: str, weight: str) -> Tensor:
-    """Mean of ``key`` over batches of unequal size ``weight``."""
-    values = torch.stack([torch.as_tensor(o[key]) for o in outputs])
-    weights = torch.tensor([o[weight] for o in outputs], dtype=values.dtype, device=values.device)
-    return (values * weights).sum() / weights.sum()
+def over_processes(sums: Tensor) -> Tensor:
+    """The sum over all training processes, which all call this; in place."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(sums)
+    return sums
+
+
+def labelled_means(
+    outputs: Sequence[Mapping[str, Any]], names: Sequence[str], device: torch.device
+) -> dict[str, Tensor]:
+    """Means over the labelled images of all batches and processes.
+
+    Args:
+        outputs: of each batch of this process ``batch_size``, its labelled images, and under each
+            name their mean; may be empty.
+        names: what to average.
+        device: of the results.
+
+    Returns:
+        By name; empty where no image of any process has a label.
+    """
+    kind = torch.float32 if device.type == "mps" else torch.float64
+    sums = torch.zeros(len(names) + 1, dtype=kind, device=device)
+    for out in outputs:
+        row = [torch.as_tensor(v, device=device).reshape(()) for v in (*map(out.get, names), 1)]
+        sums += torch.stack([value.to(kind) for value in row]) * out["batch_size"]
+    over_processes(sums)
+    if not sums[-1]:
+        return {}
+    return dict(zip(names, (sums[:-1] / sums[-1]).to(torch.get_default_dtype()), strict=True))

@@ -56,7 +56,10 @@ class MoCoStep(_Host):
             "train_acc1": out["acc1"],
             "train_acc5": out["acc5"],
         }
-        self.log_dict(metrics, on_epoch=True, sync_dist=True)
+        if hasattr(self, "log_labelled"):
+            self.log_labelled(metrics, targets)
+        else:  # solo-learn's own base
+            self.log_dict(metrics, on_epoch=True, sync_dist=True)
         if self.knn_eval:
             feed_knn(self, out["feats"], targets)
         return out

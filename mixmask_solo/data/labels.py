@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Images without a label: which part of a split can be measured, and what is said of the rest."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import listing
+from mixmask_solo.data.sources.base import Source
+from mixmask_solo.data.sources.subset import Subset
+
+__all__ = ["labelled", "refusal", "share", "uncounted"]
+
+log = logging.getLogger(__name__)
+UNLABELLED = -1
+
+
+def share(source: Source) -> str:
+    """Whether ``all``, ``some`` or ``none`` of the images have a label."""
+    missing = _missing(source)
+    return "all" if missing == 0 else "none" if missing == len(source) else "some"
+
+
+def labelled(source: Source, key: str) -> Source | None:
+    """The images that have a label; None where none has. One line tells of the others."""
+    tell(source, key)
+    found = share(source)
+    if found == "some":
+        return Subset(source, np.flatnonzero(source.labels != UNLABELLED))
+    return source if found == "all" else None
+
+
+def tell(source: Source, key: str) -> None:
+    """Says how many images have no label."""
+    missing, everyone = _missing(source), len(source)
+    if missing == everyone:
+        log.warning("%s: none of %d images has a label: no accuracy is measured", key, everyone)
+    elif missing:
+        what = "left out of every accuracy"
+        log.warning("%s: %d of %d images have no label: %s", key, missing, everyone, what)
+
+
+def refusal(source: Source, key: str, path: Any) -> ConfigError:
+    """What to raise where labels are needed and none is there."""
+    columns = f"; its columns are {listing(source.columns, 'and')}" if source.columns else ""
+    return ConfigError(
+        f"{key} is {str(path)!r}: none of its {len(source)} images has a label{columns}; a probe "
+        "and k-NN need labelled images"
+    )
+
+
+def uncounted(source: Source) -> Source:
+    """The first image without its label: for a process that has none of its own to validate."""
+    found = Subset(source, [0])
+    found.labels[:] = UNLABELLED
+    return found
+
+
+def _missing(source: Source) -> int:
+    return int((source.labels == UNLABELLED).sum())

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""More processes than validation images: the run ends, and its accuracies are of those images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.images import write_parquet
+
+DIGITS = ["--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"]
+
+
+@pytest.mark.slow
+def test_one_validation_image_for_two_processes(command: Any, tmp_path: Path) -> None:
+    train = write_parquet(tmp_path / "train" / "a.parquet", [0, 1, 2, None] * 8)
+    val = write_parquet(tmp_path / "val" / "a.parquet", [1])
+    done = command(
+        "pretrain",
+        *DIGITS,
+        "data.dataset=parquet",
+        *(f"data.train_path={train}", f"++data.val_path={val}", "data.num_workers=0"),
+        *("max_epochs=2", "scheduler.warmup_epochs=0", "optimizer.batch_size=8"),
+        *("accelerator=cpu", "devices=2", "strategy=ddp", f"checkpoint.dir={tmp_path}"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    [folder] = (tmp_path / "simclr").iterdir()
+    metrics = json.loads((folder / "result.json").read_text())["metrics"]
+    for name in ("val_acc1", "val_acc5", "val_knn_acc1"):
+        assert metrics[name] in (0.0, 100.0), name
+    assert 0 < metrics["val_loss"] < 20
+    told = "8 of 32 images have no label: left out of every accuracy"
+    assert done.stderr.count(told) == 1
