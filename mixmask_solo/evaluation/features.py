@@ -56,11 +56,11 @@ def extract(
     stores: dict[str, Tensor] = {}
     lost: dict[str, Tensor] = {}
     labels = torch.empty(total, dtype=torch.int64, device=device)
-    start = 0
+    start, ahead = 0, device.type == "cuda"  # what goes to the CPU is read there at once
     with evaluating(model, device), _autocast(device, dtype), torch.inference_mode():
         for x, targets in watch(loader):
             # One copy with the layout change in it: cuDNN and oneDNN both prefer channels last.
-            x = x.to(device, memory_format=torch.channels_last, non_blocking=True)
+            x = x.to(device, memory_format=torch.channels_last, non_blocking=ahead)
             end = start + len(x)
             for kind, found in _read(model, x, kinds).items():
                 rows = found.to(keep)
@@ -69,7 +69,7 @@ def extract(
                     lost[kind] = torch.zeros((), dtype=torch.int64, device=rows.device)
                 stores[kind][start:end] = rows
                 lost[kind] += (~rows.isfinite()).any(1).sum()
-            labels[start:end] = targets.to(device, non_blocking=True)
+            labels[start:end] = targets.to(device, non_blocking=ahead)
             start = end
     if start == 0:
         raise ValueError("there is no image to take features of")
