@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The recipes' resolved values against those of the papers and code bases they follow.
 
-What differs from a source is known to ``support.sources`` and stands in the recipe's head: a
-value that differs unannounced fails here, and so does an announcement that is not there or no
-longer true.
+What differs from a source is known to ``support.sources`` and stands in the recipe's head: any
+value but the source's, or the one that is announced in its place, fails here, and so does an
+announcement that is not there or no longer true.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from mixmask_solo.cli import knn
 from mixmask_solo.data.datasets import info
+from mixmask_solo.host.builtin.online_knn import _TEMPERATURE
 from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.heads import JointHead
 from mixmask_solo.strategies import build_strategies
@@ -107,6 +111,7 @@ def ours(cfg: DictConfig, at: list[Run], source: Source) -> dict[str, Any]:
     known = {**cfg.method_kwargs, "precision": cfg.precision, "sync_batchnorm": cfg.sync_batchnorm}
     options, zero = cfg.optimizer.kwargs, "zero_init_residual"
     stem = (cfg.backbone.stem, cfg.backbone.stem_padding)
+    nearest = cfg.knn_eval
     return {
         "optimizer": (cfg.optimizer.name, {k: v for k, v in options.items() if v is not None}),
         "weight_decay": cfg.optimizer.weight_decay,
@@ -119,29 +124,35 @@ def ours(cfg: DictConfig, at: list[Run], source: Source) -> dict[str, Any]:
         "kwargs": {key: known.get(key) for key in source.kwargs},
         "predictor": predictor + " fixed rate" * fixed,
         "tau": taus(model, at),
+        "knn": source.knn
+        and (nearest.get("features", "backbone"), nearest.distance_func, nearest.k, _TEMPERATURE),
     }
 
 
-def alike(field: str, mine: Any, published: Any) -> bool:
-    if field not in ("rate", "tau") or None in (mine, published):
-        return bool(mine == published)
-    error = 1.2e-3 * max(published) if field == "rate" else 1e-9  # one warm-up step is 1e-3
-    return bool(mine == pytest.approx(published, rel=0, abs=error))
+def values(source: Source, at: list[Run]) -> dict[str, Any]:
+    """The fields of ``Source``, functions of time at those moments."""
+    tau = source.tau and [source.tau(r) for r in at]
+    return {**vars(source), "rate": [source.rate(r) for r in at], "tau": tau}
+
+
+def alike(field: str, mine: Any, expected: Any) -> bool:
+    if field not in ("rate", "tau") or None in (mine, expected):
+        return bool(mine == expected)
+    return bool(mine == pytest.approx(expected, rel=1e-8, abs=1e-12))
 
 
 @pytest.mark.parametrize(("dataset", "method"), SOURCES)
 def test_a_recipe_is_its_source_but_for_what_its_head_says(
     dataset: str, method: str, recipe: Any
 ) -> None:
-    source, at = SOURCES[dataset, method], moments(SOURCES[dataset, method], IMAGES[dataset])
-    published: dict[str, Any] = {
-        **vars(source),
-        "rate": [source.rate(r) for r in at],
-        "tau": source.tau and [source.tau(r) for r in at],
-    }
-    mine = ours(recipe(dataset, method), at, source)
-    unequal = {k: (v, published[k]) for k, v in mine.items() if not alike(k, v, published[k])}
-    assert unequal.keys() == source.differs.keys() & mine.keys(), unequal
+    source = SOURCES[dataset, method]
+    wanted = replace(source, **source.ours)
+    at = moments(wanted, IMAGES[dataset])
+    mine, expected = ours(recipe(dataset, method), at, source), values(wanted, at)
+    assert not {k: (v, expected[k]) for k, v in mine.items() if not alike(k, v, expected[k])}
+    published = values(source, at)
+    unequal = {k for k, v in mine.items() if not alike(k, v, published[k])}
+    assert unequal == source.differs.keys() & mine.keys()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -174,8 +185,12 @@ def test_htdts_decays_follow_the_length_of_training(dataset: str, method: str, r
     assert recipe(dataset, method, "max_epochs=200").scheduler.lr_decay_steps == [150, 175]
 
 
-@pytest.mark.parametrize("dataset", ["cifar", "tiny-imagenet"])
-def test_moco_on_small_images_is_measured_on_its_heads_output(dataset: str, recipe: Any) -> None:
-    knn = recipe(dataset, "mocov2").knn_eval
-    shown = (knn.enabled, knn.k, knn.features, knn.distance_func)
-    assert shown == (True, 200, "projector", "cosine")
+@pytest.mark.parametrize("source", [s for s in SOURCES.values() if s.knn], ids=lambda s: s.tag)
+def test_the_sources_k_nn_is_the_command_that_the_head_names(source: Source) -> None:
+    (options,) = re.findall(r"mixmask-knn ((?:--\w+ [\w.]*\w ?)+)", source.differs["knn"])
+    (found,) = (
+        knn._protocols(knn._parse(["--pretrained_checkpoint_dir", "RUN", *options.split()])) or []
+    )
+    features, distance, k, temperature = source.knn or ()
+    assert found[:3] == (features, distance, (k,))
+    assert temperature in (None, *found.temperature)

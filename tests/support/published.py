@@ -57,7 +57,8 @@ class Source:
     """A recipe as published; rates are those in use, after any scaling by the batch.
 
     ``differs`` holds what ours does otherwise: a field of this class, or anything for what no
-    field shows, with the words in which the head of the recipe has to say it.
+    field shows, with the words in which the head of the recipe has to say it. ``ours`` holds the
+    value that each such field has instead. A source without ``knn`` has none after an epoch.
     """
 
     tag: str
@@ -73,7 +74,9 @@ class Source:
     kwargs: dict[str, Any] = field(default_factory=dict)
     predictor: str = ""
     tau: Callable[[Run], float] | None = None
+    knn: tuple[str, str, int, float | None] | None = None  # features, distance, k, temperature
     differs: Mapping[str, str] = field(default_factory=dict)
+    ours: Mapping[str, Any] = field(default_factory=dict)
 
 
 def half_cosine(share: float) -> float:

@@ -9,11 +9,31 @@ paper and google-research/simclr. SL: solo-learn 1.0.6. SG: saliency-guided mask
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from support.parts import (
+    C10,
+    C100_HT,
+    C100_SL,
+    MOMENTUM,
+    NEAREST,
+    PAPERS_LARS,
+    POOLED,
+    SIMSIAM_HEAD,
+    SIMSIAM_PREDICTOR,
+    SMALL,
+    SOLO_KNN,
+    SOLOS_LARS,
+    STRONG,
+    TINY,
+    UNEQUAL,
+    WEAK,
+    htdt_views,
+    mlp,
+    moco_views,
+    solo_views,
+)
 from support.published import (
     Source,
-    View,
     by_epoch,
     constant,
     google_rate,
@@ -25,44 +45,6 @@ from support.published import (
 
 __all__ = ["SOURCES"]
 
-WEAK, MILD, STRONG = (0.4, 0.4, 0.4, 0.1), (0.4, 0.4, 0.2, 0.1), (0.8, 0.8, 0.8, 0.2)
-C10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}
-C100_HT = {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)}
-C100_SL = {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)}
-TINY = {"mean": (0.480, 0.448, 0.398), "std": (0.277, 0.269, 0.282)}
-
-SMALL = ("resnet18", "cifar", 1, False)
-POOLED = ("resnet18", "cifar_pool", 1, False)
-MOMENTUM = {"momentum": 0.9}
-LARS = {"momentum": 0.9, "exclude_bias_n_norm": True}
-PAPERS_LARS = {**LARS, "eta": 0.001, "clip_lr": False}
-SOLOS_LARS = {**LARS, "eta": 0.02, "clip_lr": True}
-
-
-def mlp(*sizes: int) -> str:
-    """Linear, BN, ReLU, Linear."""
-    a, b, c = sizes
-    return f"Linear({a},{b}) BN ReLU Linear({b},{c})"
-
-
-def moco_views(size: int, scale: float, blur: float, **statistics: Any) -> tuple[View, View]:
-    view = View(scale, "bilinear", WEAK, 0.2, blur, size, **statistics)
-    return view, view
-
-
-def solo_views(size: int, jitter: tuple[float, ...], **statistics: Any) -> tuple[View, View]:
-    view = View(0.08, "bicubic", jitter, 0.2, 0.5, size, **statistics)
-    return view, view
-
-
-def htdt_views(size: int, **statistics: Any) -> tuple[View, View]:
-    view = View(0.2, "bicubic", WEAK, 0.1, 0.0, size, order="colour_first", **statistics)
-    return view, view
-
-
-first_view = View(0.08, "bicubic", MILD, 0.2, 1.0, 224)
-UNEQUAL = (first_view, replace(first_view, blur=0.1, solarise=0.2))
-
 DALI = {"other": "DALI decodes and crops instead of Pillow"}
 DEMO = Source(
     *("MM, UM", ("sgd", MOMENTUM), 5e-4, 512, 1000, 0, by_epoch(0.06, first=1)),
@@ -70,7 +52,12 @@ DEMO = Source(
     kwargs={"temperature": 0.1, "queue_size": 4096, "symmetric": True, "shuffle": True}
     | {"bn_splits": 8},
     tau=constant(0.99),
-    differs={"other": "temperature 0.07 (0.1 there"},
+    knn=("projector", "cosine", 200, 0.1),
+    differs={
+        "knn": f"{NEAREST}votes at T 0.07; the demo's, un-augmented: mixmask-knn"
+        " --feature_type projector --k 200 --temperature 0.1"
+    },
+    ours={"knn": ("projector", "cosine", 200, 0.07)},
 )
 MOCO = Source(
     *("MM, MO", ("sgd", MOMENTUM), 1e-4, 256, 200, 0, by_epoch(0.03)),
@@ -89,12 +76,22 @@ PLUS = Source(
     | {"sync_batchnorm": True},
     tau=rising(0.99, 0.999),
     differs={"kwargs": "no synchronised BatchNorm"},
+    ours={
+        "kwargs": {"temperature": 0.2, "queue_size": 32_768, "precision": "16-mixed"}
+        | {"sync_batchnorm": False}
+    },
 )
 HTDT = Source(
     *("MM, HT", ("adam", {}), 1e-6, 512, 1000, 500, htdt_rate(3e-3), SMALL),
     *(f"joint {mlp(512, 1024, 64)} BN", htdt_views(32, **C100_HT)),
     kwargs={"temperature": 0.5},
-    differs={"views": "solo-learn's statistics"},
+    knn=("backbone", "euclidean", 5, None),
+    differs={
+        "views": "solo-learn's statistics",
+        "knn": f"{NEAREST}cosine, k 20, T 0.07; htdt's, un-augmented: mixmask-knn"
+        " --distance_function euclidean --k 5, whose votes weigh 1 / distance (there all the same)",
+    },
+    ours={"views": htdt_views(32, **C100_SL), "knn": SOLO_KNN},
 )
 HTDT_BYOL = replace(
     HTDT,
@@ -103,21 +100,27 @@ HTDT_BYOL = replace(
     kwargs={},
     tau=lambda r: 1 - 0.01 * half_cosine(r.epoch / r.epochs),
     differs={**HTDT.differs, "tau": "tau moves every step instead of every epoch"},
+    ours={**HTDT.ours, "tau": rising(0.99, 1.0)},
 )
 HUA = Source(
     *("MM, PH", ("sgd", MOMENTUM), 5e-4, 512, 1000, 10 * 97, warm_cosine(0.06, 10, lag=1), SMALL),
     *(f"{mlp(512, 2048, 2048)} BN", moco_views(32, 0.2, 0.0)),
     predictor=f"{mlp(2048, 512, 2048)} fixed rate",
+    knn=("backbone", "cosine", 200, 0.1),
     differs={
-        "rate": "the very first step runs at the warm-up's rate 0",
+        "rate": "every rate is used one step earlier than there, where it is set after each step:"
+        " the very first step, the predictor's too, runs at the warm-up's rate 0 (there at the full"
+        " one)",
         "predictor": "the predictor's first layer has no bias",
-        "other": "not enlarged to 36 pixels",
+        "knn": f"{NEAREST}cosine, k 20, T 0.07; PatrickHua's, un-augmented: mixmask-knn --k 200"
+        " --temperature 0.1, which does not enlarge images by 8/7 and crop them",
+    },
+    ours={
+        "rate": warm_cosine(0.06, 10),
+        "predictor": "Linear(2048,512)- BN ReLU Linear(512,2048) fixed rate",
+        "knn": SOLO_KNN,
     },
 )
-SIMSIAM_HEAD = (
-    "Linear(2048,2048)- BN ReLU Linear(2048,2048)- BN ReLU Linear(2048,2048) BN(no affine)"
-)
-SIMSIAM_PREDICTOR = "Linear(2048,512)- BN ReLU Linear(512,2048) fixed rate"
 SOLO = {"sync_batchnorm": True, "precision": "16-mixed"}
 R18, R50 = ("resnet18", "auto", 2, False), ("resnet50", "imagenet", 2, False)
 ZERO = ("resnet50", "imagenet", 2, True)
@@ -138,6 +141,7 @@ SOURCES: dict[tuple[str, str], Source] = {
         warmup=10 * 390,
         views=solo_views(64, WEAK, **TINY),
         differs={**PLUS.differs, "backbone": "3x3 stem, padding 1 and pooling"},
+        ours={**PLUS.ours, "backbone": POOLED},
     ),
     ("tiny-imagenet", "simclr"): replace(
         HTDT,
@@ -145,7 +149,8 @@ SOURCES: dict[tuple[str, str], Source] = {
         backbone=POOLED,
         head=f"joint {mlp(512, 1024, 128)} BN",
         views=htdt_views(64, **TINY),
-        differs={},
+        differs={"knn": HTDT.differs["knn"]},
+        ours={"knn": SOLO_KNN},
     ),
     ("tiny-imagenet", "byol"): replace(
         HTDT_BYOL,
@@ -154,15 +159,15 @@ SOURCES: dict[tuple[str, str], Source] = {
         head=mlp(512, 1024, 128),
         predictor=mlp(128, 1024, 128),
         views=htdt_views(64, **TINY),
-        differs={"tau": HTDT_BYOL.differs["tau"]},
+        differs={k: HTDT_BYOL.differs[k] for k in ("tau", "knn")},
+        ours={k: HTDT_BYOL.ours[k] for k in ("tau", "knn")},
     ),
     ("tiny-imagenet", "simsiam"): replace(
         HUA,
         warmup=10 * 195,
         backbone=POOLED,
         views=moco_views(64, 0.2, 0.5),
-        differs={k: HUA.differs[k] for k in ("rate", "predictor")}
-        | {"other": "the paper has no such run", "blur": "Pillow's blur"},
+        differs={**HUA.differs, "other": "the paper has no such run", "blur": "Pillow's blur"},
     ),
     ("imagenet", "mocov2"): MOCO,
     ("imagenet", "mocov2plus"): replace(
@@ -177,6 +182,7 @@ SOURCES: dict[tuple[str, str], Source] = {
         views=solo_views(224, WEAK),
         kwargs={"temperature": 0.2, "queue_size": 65_536, **SOLO},
         differs={},
+        ours={},
     ),
     ("imagenet", "simclr"): Source(
         *("GS", ("lars", PAPERS_LARS), 1e-6, 4096, 100, 10 * 312, google_rate(4.8, 10), ZERO),
@@ -188,9 +194,10 @@ SOURCES: dict[tuple[str, str], Source] = {
             "backbone's norms": "BatchNorm sees the views one by one",
             "sum": "the loss is the mean of both directions",
             "start": "PyTorch's initialisation",
-            "warm-up": "full rate one step earlier",
+            "rate": "full rate one step earlier",
             "decoder": "DALI decodes and crops instead of TensorFlow; Pillow's blur",
         },
+        ours={"views": solo_views(224, STRONG), "rate": warm_cosine(4.8, 10)},
     ),
     ("imagenet", "byol"): Source(
         *("SL", ("lars", PAPERS_LARS), 1e-6, 2048, 100, 10 * 625),
@@ -199,6 +206,7 @@ SOURCES: dict[tuple[str, str], Source] = {
         predictor=mlp(256, 4096, 256),
         tau=rising(0.99, 1.0),
         differs={"batch": "4096 images and rate 7.2", "rate": "4096 images and rate 7.2"},
+        ours={"batch": 4096, "warmup": 10 * 312, "rate": warm_cosine(7.2, 10, 16 * 3e-5)},
     ),
     ("imagenet", "simsiam"): Source(
         *("FS", ("sgd", MOMENTUM), 1e-4, 512, 100, 0, by_epoch(0.1), ZERO, SIMSIAM_HEAD),
@@ -216,6 +224,7 @@ SOURCES: dict[tuple[str, str], Source] = {
         views=solo_views(224, WEAK),
         kwargs={"temperature": 0.2, "queue_size": 65_536, **SOLO},
         differs={},
+        ours={},
     ),
     ("imagenet-100", "simclr"): Source(
         *("SL", ("lars", SOLOS_LARS), 1e-4, 256, 400, WARM, warm_cosine(0.3, 10, 3e-5), R18),
