@@ -96,6 +96,14 @@ def test_a_variant_is_the_method_plus_its_blocks(dataset: str, name: str, recipe
     assert blocks == {key: published[key] for key in blocks}
 
 
+@pytest.mark.parametrize("file", [f for f in VARIED if "mixmask" in f.stem], ids=_id)
+def test_block_masks_of_our_generator_are_named_so_in_the_head(file: Path, recipe: Any) -> None:
+    mask = recipe(file.parent.name, file.stem).method_kwargs.mixmask
+    said = " ".join(head_of(file).get("Choices", "").split())
+    ours = mask.mask_type == "block" and mask.grid_size < 4
+    assert ("block masks of 2x2 cells by a generator of ours" in said) is ours
+
+
 @pytest.mark.parametrize("file", LINEAR, ids=_id)
 def test_a_probe_composes_and_validates(file: Path) -> None:
     cfg = _linear(file)

@@ -22,12 +22,13 @@ SECTIONS = re.split(r"^### (Table \d).*$", (SCRIPTS / "README.md").read_text(), 
 
 
 class Cell(NamedTuple):
-    """One figure of the paper and the two commands behind it."""
+    """One figure of the paper and the two commands behind it; † marks block masks of ours."""
 
     table: str
     column: str
     row: str
     value: float
+    marked: bool
     train: list[str]
     measure: list[str]
 
@@ -54,7 +55,8 @@ def _cells(table: str, text: str) -> list[Cell]:
         for column, value in zip(head[2:], values, strict=True):
             if value != "–":
                 lines = [shlex.split(line.replace("ROW", row)) for line in commands[column]]
-                cells.append(Cell(table, column, label, float(value.strip("*")), *lines))
+                figure = float(value.strip("*† "))
+                cells.append(Cell(table, column, label, figure, "†" in value, *lines))
     return cells
 
 
@@ -100,6 +102,9 @@ def test_the_training_command_validates_and_its_overrides_land(cell: Cell, recip
     for override in overrides:
         key, _, value = override.partition("=")
         assert OmegaConf.select(cfg, key) == yaml.safe_load(value)
+    mask = cfg.method_kwargs.get("mixmask")
+    ours = mask is not None and mask.mask_type == "block" and mask.grid_size < 4
+    assert cell.marked is ours
     column = {"C-100": "cifar100", "CIFAR-100": "cifar100", "ImageNet-1K": "imagenet"}
     assert cfg.data.dataset == column.get(cell.column.split()[0], "tiny-imagenet")
     framework = cell.column.split()[-1] if " " in cell.column else "MoCo"
