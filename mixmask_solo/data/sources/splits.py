@@ -100,8 +100,8 @@ def _require_classes(root: Path, named: list[str], others: bool, request: Reques
     if others:
         named = [name for name in whole or named if not _as_class(root / name)]
     if named:
-        beside = " and hold no images themselves, others stand beside" if others else ""
-        what = f"of its folders {', '.join(named)} are named as splits{beside}"
+        beside = "beside others, without images of their own, " if others else ""
+        what = f"{beside}folders named as splits ({', '.join(named)})"
         raise _give(root, named, what, request)
 
 
