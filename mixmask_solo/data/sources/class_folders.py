@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixmask_solo.data.imagenet100 import IMAGENET100
+from mixmask_solo.data.sources.class_names import known_names, read_lines
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import Contents, hidden, walk
 from mixmask_solo.data.sources.webdataset import CLASSES_FILE
 
-__all__ = ["ANNOTATIONS", "IMAGES", "class_folders", "escaped", "folder_name"]
+__all__ = [
+    *("ANNOTATIONS", "CLASSES_FILE", "IMAGES", "class_folders", "escaped", "folder_name"),
+    "listed_folders",
+]
 
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's; its images all lie in ...
 IMAGES = "images"
@@ -37,10 +41,8 @@ def class_folders(root: Path, here: Contents, request: Request) -> dict[str, str
         OSError: for a folder that cannot be listed.
     """
     found = here.folders
-    place = root / CLASSES_FILE
-    lines = place.read_text("utf-8", errors="replace").splitlines() if place.is_file() else []
-    if found and len(lines) == len(found) and set(lines) == set(found):
-        return {name: _class_name(name) for name in lines}
+    if listed := listed_folders(root, found):
+        return {name: _class_name(name) for name in listed}
     if IMAGES in found and len(found) > 1 and _left_behind(root):
         found = [name for name in found if name != IMAGES]
     if not found:
@@ -49,6 +51,20 @@ def class_folders(root: Path, here: Contents, request: Request) -> dict[str, str
     if request.dataset == "imagenet100" and len(found) > len(IMAGENET100):
         found = _only_the_hundred(found, request)
     return {name: name for name in found}
+
+
+def listed_folders(root: Path, folders: Sequence[str]) -> list[str]:
+    """The folders in the order of the ``classes.txt`` that names exactly them; else none.
+
+    Raises:
+        ConfigError: for a list that is no UTF-8 text.
+    """
+    place = root / CLASSES_FILE
+    if not folders or not place.is_file():
+        return []
+    lines = read_lines(place)
+    both = (lines, known_names(lines))  # a folder's name may begin or end with a blank
+    return next((names for names in both if sorted(names) == sorted(folders)), [])
 
 
 def folder_name(name: str) -> str:

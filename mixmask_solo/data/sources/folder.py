@@ -19,11 +19,16 @@ from PIL import Image
 
 from mixmask_solo.config.nearest import listing
 from mixmask_solo.data.sources.base import Encoded, ImageError, Source, printable
-from mixmask_solo.data.sources.class_folders import ANNOTATIONS, IMAGES, class_folders
+from mixmask_solo.data.sources.class_folders import (
+    ANNOTATIONS,
+    IMAGES,
+    class_folders,
+    listed_folders,
+)
 from mixmask_solo.data.sources.class_names import read_lines
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, Contents, images_below, look
-from mixmask_solo.data.sources.splits import split_folder
+from mixmask_solo.data.sources.splits import require_no_splits, split_folder
 
 __all__ = ["FolderSource", "count_classes", "read_folder"]
 
@@ -138,23 +143,30 @@ def _labelled(root: Path, here: Contents, request: Request) -> FolderSource:
     number = {name: label for label, name in enumerate(classes)}
     paths: list[str] = []
     labels: list[int] = []
+    empty: list[str] = []
     for folder, name in found.items():
         _require_known(name, number, request)
         images = images_below(root / folder, passed_over, (os.path.realpath(root),))
         if not images:
-            where = f"class folder {printable(folder)}"
-            problem = f"{where} holds no image ({listing(IMAGE_SUFFIXES)})"
-            if not request.lenient:
-                raise request.wrong(f"{problem}; remove it, or set data.on_error=skip")
-            _log.warning("%s is '%s': %s", request.key, request.path, problem)
+            empty.append(folder)
         paths += [os.path.join(folder, path) for path in images]
         labels += [number[name]] * len(images)
+    if listed_folders(root, here.folders):
+        passed_over[".txt"] -= 1
+    else:
+        require_no_splits(root, paths, empty, request)
+    for folder in empty:
+        where = f"class folder {printable(folder)}"
+        problem = f"{where} holds no image ({listing(IMAGE_SUFFIXES)})"
+        if not request.lenient:
+            raise request.wrong(f"{problem}; remove it, or set data.on_error=skip")
+        _log.warning("%s is '%s': %s", request.key, request.path, problem)
     outside = here.images
     if IMAGES in here.folders and IMAGES not in found:
         outside = outside + _sorted_already(root, paths, request)
     if outside:
         passed_over[_OUTSIDE] = len(outside)
-    return FolderSource(root, paths, labels, classes, passed_over)
+    return FolderSource(root, paths, labels, classes, +passed_over)
 
 
 def _sorted_already(root: Path, paths: Sequence[str], request: Request) -> list[str]:
@@ -180,11 +192,15 @@ def _annotated(root: Path, request: Request) -> FolderSource:
     rows = [line.split("\t")[:2] for line in lines if line.strip()]
     if any(len(row) != 2 for row in rows):
         raise request.wrong(f"{ANNOTATIONS} is damaged: each line is a file name, a tab, a class")
-    classes = list(request.classes or sorted({wnid for _, wnid in rows}))
+    named: dict[str, str] = {}
+    for file, wnid in rows:
+        if named.setdefault(file, wnid) != wnid:
+            raise request.wrong(f"{ANNOTATIONS} gives {file} the classes {named[file]} and {wnid}")
+    classes = list(request.classes or sorted(set(named.values())))
     number = {name: label for label, name in enumerate(classes)}
-    for _, wnid in rows:
+    for wnid in named.values():
         _require_known(wnid, number, request)
-    paths = [os.path.join(IMAGES, file) for file, _ in rows]
+    paths = [os.path.join(IMAGES, file) for file in named]
     absent = next((path for path in paths if not (root / path).is_file()), None)
     if absent is not None:
         raise request.wrong(f"{ANNOTATIONS} names {absent}, which is not there")
@@ -193,7 +209,8 @@ def _annotated(root: Path, request: Request) -> FolderSource:
     if others:
         passed_over[f"images that {ANNOTATIONS} does not name"] = others
     passed_over[".txt"] -= 1  # the annotations
-    return FolderSource(root, paths, [number[wnid] for _, wnid in rows], classes, +passed_over)
+    labels = [number[wnid] for wnid in named.values()]
+    return FolderSource(root, paths, labels, classes, +passed_over)
 
 
 def _require_known(name: str, number: dict[str, int], request: Request) -> None:

@@ -10,7 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["IMAGE_SUFFIXES", "Contents", "hidden", "images_below", "is_image", "look", "walk"]
+__all__ = [
+    *("IMAGE_SUFFIXES", "Contents", "hidden", "holds_images", "images_below", "is_image", "look"),
+    "walk",
+]
 
 # torchvision's list, and .gif, .jfif and .avif, which it passes over in silence
 IMAGE_SUFFIXES: tuple[str, ...] = (
@@ -49,6 +52,16 @@ def hidden(name: str, *, folder: bool = False) -> bool:
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image."""
     return name.lower().endswith(IMAGE_SUFFIXES) and name.rfind(".") > 0 and not hidden(name)
+
+
+def holds_images(folder: str | Path) -> bool:
+    """Whether an image lies directly in a folder.
+
+    Raises:
+        OSError: for a folder that cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        return any(_kind(entry, ()) == "image" for entry in entries)
 
 
 def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
-from mixmask_solo.data.sources.class_folders import IMAGES
 from mixmask_solo.data.sources.webdataset import CLASSES_FILE
 from mixmask_solo.data.tools.naming import Names
 from mixmask_solo.data.tools.plan import Indexes, Record, cut, stored_sizes
@@ -129,9 +129,8 @@ def _to_folder(source: Source, folder: Path, sizes: Indexes, advance: Advance) -
     if (source.labels >= 0).any():
         for name in names.folders:
             (folder / name).mkdir(parents=True, exist_ok=True)
-        plain = sorted(names.folders) == names.folders == source.classes
-        if not plain or IMAGES in names.folders:  # else labels and names would not come back
-            _write_lines(folder / CLASSES_FILE, names.folders)
+        # with it labels and names come back, whatever the classes are called and hold
+        _write_lines(folder / CLASSES_FILE, names.folders)
     for i in range(len(source)):
         file = folder / names.path(i)
         if file.is_file() and file.stat().st_size == sizes[i]:
@@ -161,6 +160,11 @@ def _require_folders(split: str, source: Source) -> None:
         raise ConfigError(
             f"{unlabelled:,} of the {len(source):,} {split} images {have} no label, and folders of "
             "classes no place for them: choose --to parquet or webdataset"
+        )
+    twice = next((name for name, n in Counter(source.classes).items() if n > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"several classes are called {twice!r}, and would share a folder: choose --to parquet"
         )
     for name, folder in zip(source.classes, Names(source).folders, strict=True):
         if len(os.fsencode(folder)) > _LONGEST:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
 
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import escaped, folder_name
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.parquet import ParquetSource
 from mixmask_solo.data.sources.scan import is_image
-from mixmask_solo.data.sources.splits import SPLITS
+from mixmask_solo.data.sources.split_words import split_word
 from mixmask_solo.data.sources.webdataset import TarSource
 
 __all__ = ["Names", "tar_name", "untar_name"]
@@ -40,7 +39,7 @@ class Names:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.folders = _folders(source.classes)
+        self.folders = [folder_name(name) for name in source.classes]
         self._column: tuple[int, list[str | None]] = (-1, [])
         self._files: dict[str, int] = {}
         self._parents = set(self.folders)
@@ -76,8 +75,8 @@ class Names:
             top = [self.folders[label]]
             below = below[below.index(top[0]) + 1 :] if top[0] in below[:-1] else below[-1:]
         below = [escaped(part, folder=part is not below[-1]) for part in below]
-        # too long for a file system, or folders that would make a class or a file a split
-        if (top or below)[:1] in ([name] for name in SPLITS) or len("/".join(below)) > _LONGEST:
+        # too long for a file system, or a folder that would be a split beside the list of none
+        if (not top and split_word("".join(below[:1]))) or len("/".join(below)) > _LONGEST:
             below = below[-1:]
         suffix = "" if below and is_image(below[-1]) else self._suffix(index)
         if not below or any(len(os.fsencode(part)) > _LONGEST_PART for part in below):
@@ -117,13 +116,6 @@ class Names:
         if head[4:] in (b"ftypavif", b"ftypavis"):
             return ".avif"
         return next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), ".jpg")
-
-
-def _folders(classes: Sequence[str]) -> list[str]:
-    """The folder of each class. Were they all named as splits, they would be taken for splits."""
-    if SPLITS.issuperset(classes):
-        return [f"%{ord(name[0]):02X}{name[1:]}" for name in classes]
-    return [folder_name(name) for name in classes]
 
 
 def tar_name(path: str) -> str:

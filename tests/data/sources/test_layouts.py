@@ -83,6 +83,11 @@ def clutter(put):
     return root
 
 
+def listed(root, *lines):
+    (root / "classes.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
 # layout -> (what makes it, its training classes, (file, label) of training, labels of validation)
 LAYOUTS = {
     "class folders": (
@@ -103,11 +108,11 @@ LAYOUTS = {
         [("apple/0.png", 0), ("test/1.png", 1), ("train/2.png", 2), ("zebra/3.png", 3)],
         [0, 1, 2, 3],
     ),
-    "no class but train and val": (
-        lambda put: put("train/0.png", "val/1.png", "val/2.png"),
-        ["train", "val"],
-        [("train/0.png", 0), ("val/1.png", 1), ("val/2.png", 1)],
-        [0, 1, 1],
+    "no class but train and val, listed": (
+        lambda put: listed(put("train/0.png", "val/1.png", "val/2.png"), "val", "train"),
+        ["val", "train"],
+        [("train/0.png", 1), ("val/1.png", 0), ("val/2.png", 0)],
+        [0, 0, 1],
     ),
     "every class with a folder below, one is named train": (
         lambda put: put("apple/images/0.png", "train/images/1.png"),
@@ -184,12 +189,6 @@ def stray(name):
     return make
 
 
-def devkit(put):
-    root = put("train/a/0.png", "train/b/1.png", "val/a/2.png")
-    (root / "devkit").mkdir()
-    return root
-
-
 def leftover_tar(put):
     root = put("train/n1/0.png", "train/n2/1.png", "val/n1/2.png")
     (root / "train" / "n1.tar").write_bytes(b"")
@@ -232,12 +231,6 @@ def test_a_stray_tar_is_not_cifar(tmp_path):
         source({"data": block(tmp_path, "resident", dataset="cifar10")}, "train")
 
 
-def test_classes_named_as_splits_are_told(put, caplog):
-    with caplog.at_level("WARNING"):
-        source({"data": block(put("train/0.png", "val/1.png"))}, "train")
-    assert "so they are classes; for images without labels set data.no_labels=true" in caplog.text
-
-
 def test_named_it_is_read(put):
     root = stray("backup.tar")(put)
     assert len(source({"data": block(root, "resident", storage="image_folder")}, "train")) == 2
@@ -250,16 +243,9 @@ def test_a_hidden_archive_is_none(put):
     assert len(source({"data": block(root, "resident")}, "train")) == 2
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (half_sorted, r"images/val_7\.png .*val/images"),
-        (devkit, r"'devkit' stands beside the folder train.*give '.*/train'"),
-    ],
-)
-def test_what_cannot_be_told_is_refused_in_one_line(put, make, message):
-    data = block(make(put))
-    with pytest.raises(ConfigError, match=message) as caught:
+def test_a_half_sorted_folder_is_refused_in_one_line(put):
+    data = block(half_sorted(put))
+    with pytest.raises(ConfigError, match=r"images/val_7\.png .*val/images") as caught:
         read(data, "val", classes=read(data, "train").classes)
     assert "\n" not in str(caught.value)
 

@@ -63,6 +63,9 @@ def red(source, index):
 @example(classes=["val", "train"], rows=[(0, "x/y.png"), (1, "x/y.png")])
 @example(classes=["val", "train"], rows=[(0, "x/y.png")])
 @example(classes=["train", "b"], rows=[(0, "x/y.png"), (1, "x.png")])
+@example(classes=["Train", "seg_test"], rows=[(0, "x/y.png"), (1, "x.png")])
+@example(classes=["a"], rows=[(0, "train/x.png"), (0, "test/x.png")])
+@example(classes=["train", "b.png"], rows=[(0, "x/y.png"), (1, "x.png")])
 @example(classes=["b", "images"], rows=[(0, "x")])
 @example(classes=["classes.txt", ""], rows=[(0, "x"), (1, "//"), (1, "//x.png")])
 @example(classes=["2", "10", "1"], rows=[(0, "/abs/x"), (1, None), (2, None)])
@@ -90,6 +93,7 @@ def test_folders_of_any_classes_and_keys(classes, rows):
 @given(rows=DATA["rows"])
 @example(rows=[(0, "train/x.png"), (0, "val/x.png"), (0, "train/deep/y.png")])
 @example(rows=[(0, "train/a/x.png"), (0, "b/x.png")])
+@example(rows=[(0, "seg_train/a/x.png"), (0, "seg_test/x.png")])
 def test_folders_without_labels(rows):
     with tempfile.TemporaryDirectory() as place:
         parquet(Path(place) / "in.parquet", [], rows)
@@ -142,6 +146,10 @@ def test_what_has_no_place_is_refused(tmp_path):
     parquet(tmp_path / "two.parquet", ["a", ""], [(0, None), (1, None)])
     with pytest.raises(ConfigError, match=r"class '' cannot stand in classes\.txt"):
         convert(open_path(tmp_path / "two.parquet"), tmp_path / "tars", "webdataset")
+    parquet(tmp_path / "twice.parquet", ["a", "a", "b"], [(i, None) for i in range(3)])
+    with pytest.raises(ConfigError, match=r"classes are called 'a'.*choose --to parquet"):
+        convert(open_path(tmp_path / "twice.parquet"), tmp_path / "merged", "image_folder")
+    assert not (tmp_path / "merged").exists()
     source = open_path(tmp_path / "two.parquet")["train"]
     source.labels = source.labels.copy()
     source.labels[1] = -1
