@@ -14,6 +14,7 @@ import lightning
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+from omegaconf import OmegaConf
 from torch import Tensor
 
 __all__ = ["EpochState"]
@@ -37,6 +38,7 @@ class EpochState(Callback):
     def __init__(self) -> None:
         self._sums: dict[str, dict[str, Any]] = {}
         self._bank: dict[str, Tensor] | None = None
+        self._kind: Any = None  # what the epoch's first part collected, where it says so
         self._incomplete = False
         self._loaded = False
         self._restored = False  # the k-NN's features, of an epoch that goes on
@@ -70,6 +72,7 @@ class EpochState(Callback):
         state = states[trainer.global_rank] if trainer.global_rank < len(states) else {}
         self._sums = dict(state.get("sums") or {})
         self._bank = state.get("bank")
+        self._kind = state.get("knn")
         self._incomplete = bool(state.get("incomplete"))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,14 +81,19 @@ class EpochState(Callback):
         if self._loaded and progress.completed == 0 and _VALIDATES_FIRST:
             trainer.fit_loop.epoch_loop.restarting = False
         knn: Any = getattr(pl_module, "knn", None)
-        if self._bank is not None and knn is not None:
+        searches = bool(getattr(pl_module, _SWITCH, False)) and _validates(trainer)
+        other = self._kind is not None and self._kind != _kind(pl_module)
+        self._incomplete = searches and (self._incomplete or other)
+        if self._incomplete:
+            log.warning(
+                "the online k-NN of this epoch is left out: its first part saved no features, or "
+                "others than are compared now"
+            )
+            setattr(pl_module, _SWITCH, False)
+        elif self._bank is not None and knn is not None:
             knn.update(**{name: self._bank[name].to(pl_module.device) for name in _BANK})
             self._restored = True
-        self._incomplete = self._incomplete and bool(getattr(pl_module, _SWITCH, False))
-        if self._incomplete:
-            log.warning("the online k-NN of this epoch is left out: its features were not saved")
-            setattr(pl_module, _SWITCH, False)
-        self._bank = None
+        self._bank = self._kind = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Empties the k-NN, and lets it collect where the epoch will be validated.
@@ -178,10 +186,19 @@ def _add(metric: Any, saved: dict[str, Any]) -> None:
     metric.cumulated_batch_size = metric.cumulated_batch_size + count
 
 
+def _kind(pl_module: LightningModule) -> list[Any]:
+    """The keys that decide what a bank holds; empty where none is filled."""
+    if not getattr(pl_module, _SWITCH, False) or getattr(pl_module, "knn", None) is None:
+        return []
+    block = OmegaConf.select(pl_module.cfg, "knn_eval")  # type: ignore[arg-type]
+    return [block.get(key) for key in ("features", "distance_func", "bank_dtype")]
+
+
 def _features(pl_module: LightningModule) -> dict[str, Any]:
-    knn = getattr(pl_module, "knn", None)
-    if not getattr(pl_module, _SWITCH, False) or knn is None or not knn.train_features:
-        return {}
+    knn: Any = getattr(pl_module, "knn", None)
+    found: dict[str, Any] = {"knn": _kind(pl_module)}
+    if not found["knn"] or not knn.train_features:
+        return found
     if sum(t.numel() * t.element_size() for t in knn.train_features) > _LIMIT:
         return {"incomplete": True}
-    return {"bank": {name: torch.cat(list(getattr(knn, name))).cpu() for name in _BANK}}
+    return found | {"bank": {name: torch.cat(getattr(knn, name)).cpu() for name in _BANK}}
