@@ -96,8 +96,13 @@ def test_the_index_is_what_dalis_tool_writes(tmp_path, png):
 
 
 def test_labels_from_json_and_names_from_a_list(tmp_path, png):
-    members = [("a.jpg.txt", b"no image"), ("a.png", png(0)), ("a.json", b'{"label": 1}')]
-    members += [("b.JPG", png(1)), ("b.cls", b"dog\n"), ("c.image.png", png(2)), ("c.cls", b" 0 ")]
+    members = [("a.jpg.txt", b"no image"), ("a.png", png(0)), ("a.json", b'{"label": "dog"}')]
+    members += [
+        ("b.JPG", png(1)),
+        ("b.cls", b"dog\n"),
+        ("c.image.png", png(2)),
+        ("c.cls", b" cat "),
+    ]
     tar(tmp_path / "s.tar", members)
     (tmp_path / "classes.txt").write_text("cat\ndog\nübér\n", encoding="utf-8")
     for _ in range(2):  # read from the shard, then from what is kept beside it
