@@ -9,10 +9,9 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import Source, read
+from mixmask_solo.data.sources.split_words import split_words
 
 __all__ = ["open_config", "open_path"]
-
-_VAL = ("val", "test")
 
 
 def open_path(
@@ -71,6 +70,5 @@ def _open(block: dict[str, Any], validation: bool) -> dict[str, Source]:
 
 def _names_validation(path: Path) -> bool:
     places = [place for place in (path, path / "data") if place.is_dir()]
-    names = [entry.name.lower() for place in places for entry in place.iterdir()]
-    both = any(name.startswith("train") for name in names)
-    return both and any(name.startswith(_VAL) for name in names)
+    named = [split_words(entry.name) for place in places for entry in place.iterdir()]
+    return any("train" in words for words in named) and any(words - {"train"} for words in named)
