@@ -26,6 +26,7 @@ Exit status: 0 fine, 1 damaged images found (check) or failed, 2 wrong input, 13
 """
 
 Advance = Callable[[int], None]
+_HOW = ("no_labels", "storage", "image_column", "label_column")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,6 +60,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     look.add_argument("--config-path", metavar="FOLDER", help="instead of PATH: a configuration")
     look.add_argument("--config-name", metavar="FILE")
     look.add_argument("--storage", default="auto", metavar="NAME", help=_STORAGE)
+    _add_columns(look)
     look.add_argument("--no-labels", action="store_true", help="folders of images without classes")
     look.add_argument("--workers", type=_count(0), metavar="N", help="default: the cores there are")
     look.add_argument("--json", type=Path, metavar="FILE", help="write everything found there")
@@ -70,10 +72,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     store.add_argument("--shuffle", type=_count(0), metavar="SEED", help="store in a random order")
     store.add_argument("--max-shard-mb", type=_count(1), default=500, metavar="MB")
     store.add_argument("--storage", default="auto", metavar="NAME", help=_STORAGE)
+    _add_columns(store)
     store.add_argument("--no-labels", action="store_true", help="a folder without classes")
     store.set_defaults(run=_convert)
     _add_bench(commands)
     return parser.parse_args(arguments)
+
+
+def _add_columns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image-column", metavar="NAME", help="of a Parquet file or CSV list")
+    parser.add_argument("--label-column", metavar="NAME", help="likewise")
+
+
+def _opening(args: argparse.Namespace) -> dict[str, Any]:
+    """What ``open_path`` takes beside the path."""
+    return {key: getattr(args, key) for key in _HOW}
 
 
 def _add_bench(commands: Any) -> None:
@@ -97,8 +110,7 @@ def _check(args: argparse.Namespace) -> int:
     if bool(args.paths) == bool(args.config_name):
         fail(f"{COMMAND} check", "give either PATH or --config-path and --config-name (see --help)")
     if args.paths:
-        options = {"no_labels": args.no_labels, "storage": args.storage}
-        sets = {path: open_path(path, **options) for path in args.paths}
+        sets = {path: open_path(path, **_opening(args)) for path in args.paths}
     else:
         from mixmask_solo.cli.compose import compose
 
@@ -119,7 +131,7 @@ def _check(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from mixmask_solo.data.tools import convert, open_path
 
-    splits = open_path(args.source, no_labels=args.no_labels, storage=args.storage)
+    splits = open_path(args.source, **_opening(args))
     with _bar("writing", sum(len(source) for source in splits.values())) as bar:
         done = convert(
             splits,

@@ -31,6 +31,8 @@ _OPTIONS = {
     "data.train_path": "--train_data_path",
     "data.val_path": "--val_data_path",
     "data.format": "--data_format",
+    "data.image_column": "--image_column",
+    "data.label_column": "--label_column",
     "data.num_workers": "--num_workers",
     "backbone.name": "--backbone",
     "feature_type is": "--feature_type is",
@@ -108,6 +110,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--train_data_path", metavar="DIR")
     parser.add_argument("--val_data_path", metavar="DIR")
     parser.add_argument("--data_format", metavar="NAME", help="as data.format")
+    parser.add_argument("--image_column", metavar="NAME", help="of a Parquet file or CSV list")
+    parser.add_argument("--label_column", metavar="NAME", help="likewise")
     parser.add_argument("--batch_size", type=_count, default=256)
     parser.add_argument("--num_workers", type=int)
     parser.add_argument("--backbone", metavar="NAME", help="for files of mere weights")
@@ -178,6 +182,8 @@ def _data(args: argparse.Namespace) -> dict[str, Any]:
         "train_path": args.train_data_path,
         "val_path": args.val_data_path,
         "format": args.data_format,
+        "image_column": args.image_column,
+        "label_column": args.label_column,
         "num_workers": args.num_workers,
     }
 

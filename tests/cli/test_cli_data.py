@@ -7,6 +7,8 @@ import json
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -117,3 +119,29 @@ def test_one_line_says_what_is_wrong(command, arguments, message):
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("first", [("check",), ("convert", "--to", "parquet")])
+def test_columns_that_nobody_can_choose_can_be_named_here(command, shard_of, tmp_path, first):
+    end = ("out",) if first[0] == "convert" else ()
+    verb, *options = first
+    status, _, err = command(verb, shard_of, *end, *options)
+    assert status == 2
+    assert "say which with --label-column, or set --no-labels if none does" in err
+    status, _, err = command(verb, shard_of, *end, *options, "--label-column", "hue")
+    assert status == 2
+    assert "--label-column is 'hue': " in err
+    end = (tmp_path / "out",) if end else ()
+    status, out, _ = command(verb, shard_of, *end, *options, "--label-column", "colour")
+    assert status == 0
+    if end:
+        status, out, _ = command("check", *end)
+    assert "3 images of 2 classes" in out
+
+
+@pytest.fixture
+def shard_of(folder, tmp_path):
+    images = [(folder / "a" / f"{i}.png").read_bytes() for i in range(3)]
+    columns = {"image": images, "shape": [0, 0, 1], "colour": [1, 0, 1]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    return tmp_path / "a.parquet"

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import timm
 import torch
+from PIL import Image
 
 from mixmask_solo.cli import knn as command
 
@@ -149,3 +153,32 @@ def test_wrong_input_is_one_line_and_status_2(
     assert line.startswith("mixmask-knn: ")
     assert message in line
     assert not printed.out
+
+
+def test_the_columns_of_a_table_can_be_named(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, colours in (("train", [0, 1, 0, 1, 2]), ("val", [2, 1, 0, 0, 1])):
+        images = []
+        for shade in colours:
+            buffer = io.BytesIO()
+            Image.new("RGB", (16, 16), (120 * shade, 0, 90)).save(buffer, "PNG")
+            images.append(buffer.getvalue())
+        columns = {"a": images, "b": [b"no image"] * 5, "shape": [0, 0, 1, 1, 1], "colour": colours}
+        pq.write_table(pa.table(columns), tmp_path / f"{split}.parquet")
+    paths = [f"--{split}_data_path={tmp_path / split}.parquet" for split in ("train", "val")]
+    flags = "--dataset parquet --num_workers 0 --batch_size 5 --k 1 --device cpu"
+    shared = [f"--pretrained_checkpoint_dir={run}", *flags.split(), *paths]
+    for given, message in (
+        ([], "each of which may hold the images: say which with --image_column"),
+        (["--image_column", "a"], "may hold the labels: say which with --label_column"),
+        (["--image_column", "a", "--label_column", "hue"], "--label_column is 'hue'"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            call(monkeypatch, *shared, *given)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+    out = tmp_path / "knn.json"
+    columns_named = ["--image_column", "a", "--label_column", "colour"]
+    call(monkeypatch, *shared, *columns_named, "--out", str(out))
+    assert json.loads(out.read_text())["trained"] == 100.0

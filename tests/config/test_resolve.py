@@ -131,8 +131,9 @@ def test_rates_grow_with_the_global_batch(
     assert probe.optimizer.lr == pytest.approx(2.0 * factor)
 
 
-def test_without_validation_the_classifier_keeps_its_rate() -> None:
-    cfg = config(data={"dataset": "custom", "train_path": "x", "no_labels": True})
+@pytest.mark.parametrize("dataset", ["custom", "parquet"])
+def test_without_validation_the_classifier_keeps_its_rate(dataset: str) -> None:
+    cfg = config(data={"dataset": dataset, "train_path": "x", "no_labels": True})
     assert resolve_pretrain(cfg).optimizer.classifier_lr == 0.2
 
 

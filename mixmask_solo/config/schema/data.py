@@ -37,7 +37,7 @@ class Data:
         resident_on: where ``format: resident`` keeps the images: in the memory of the training
             device or of the host; ``auto`` is the device if there is room (ours).
         num_workers: loader processes of each training process; ``auto`` goes by the cores (ours).
-        no_labels: a flat folder of images without classes.
+        no_labels: images without classes: a flat folder, or a table whose columns hold none.
         fraction: share of the training set to use; -1 for all.
         download: lets torchvision fetch what is missing (ours).
         num_classes: for folder data sets; counted from the files when left out (ours).
@@ -90,9 +90,9 @@ class Data:
         self.num_classes = facts.classes or self.num_classes
 
     def _validate_kind(self, prefix: str, kind: str) -> None:
-        for key, fits in (("no_labels", "folder"), ("download", "torchvision")):
-            if getattr(self, key) and kind != fits:
-                names = listing(name for name, facts in DATASETS.items() if facts.kind == fits)
+        for key, fits in (("no_labels", ("folder", "parquet")), ("download", ("torchvision",))):
+            if getattr(self, key) and kind not in fits:
+                names = listing(name for name, facts in DATASETS.items() if facts.kind in fits)
                 raise ConfigError(f"{prefix}.{key} is true for {self.dataset}: only {names} can")
 
 

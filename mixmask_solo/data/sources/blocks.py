@@ -36,8 +36,12 @@ class Blocks(NamedTuple):
 
     @property
     def lanes(self) -> int:
-        """Into how many lanes a process deals its batches in turn."""
-        return max(1, min(_LANES, self.room // (_AT_ONCE * max(1, *self.weights))))
+        """Into how many lanes a process deals its batches in turn: 4, 2 or 1.
+
+        Of three lanes, two or four workers would each read all.
+        """
+        fit = max(1, min(_LANES, self.room // (_AT_ONCE * max(1, *self.weights))))
+        return 1 << (fit.bit_length() - 1)
 
     def order(self, generator: torch.Generator, world: int = 1, batch_size: int = 1) -> Tensor:
         """A random order of all images, which batches are cut from.

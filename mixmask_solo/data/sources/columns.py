@@ -8,7 +8,7 @@ an image or a class, then the only one of a fitting type.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ from mixmask_solo.data.sources.base import Labels
 from mixmask_solo.data.sources.labels import UNLABELLED, Where, refused, whole
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["class_names", "image_column", "label_column", "label_values", "path_in"]
+__all__ = [
+    *("IMAGE", "LABEL", "class_names", "image_column", "label_column", "label_values"),
+    *("maybe_labels", "path_in"),
+]
 
 IMAGE = ("image", "img")
 LABEL = ("label", "labels", "fine_label", "class", "target")
-# whole numbers that say something else of an image
-_NOT_LABELS = ("id", "idx", "index", "image_id", "img_id", "width", "height")
+# whole numbers that say something else of an image, as whole names or at their ends
+_NOT_LABELS = ("id", "idx", "index", "image_id", "img_id")
+_SIZES = ("width", "height")
 _SAFE = 2**62  # beyond any number of images, within 64 bits
 
 
@@ -57,8 +61,17 @@ def path_in(schema: Any, name: str) -> str:
     return f"{name}.bytes" if pa.types.is_struct(schema.field(name).type) else name
 
 
-def label_column(file: Path, schema: Any, image: str, request: Request) -> str | None:
+def label_column(
+    file: Path, schema: Any, image: str, request: Request, ids: Collection[str] = ()
+) -> str | None:
     """The name of the column that holds the labels; None where there is none.
+
+    Args:
+        file: for messages.
+        schema: the table's.
+        image: the column of the images.
+        request: may name the column.
+        ids: columns whose numbers are the rows' own, hence no labels.
 
     Raises:
         ConfigError: where several may be meant, or the one that is asked for is not there.
@@ -71,14 +84,20 @@ def label_column(file: Path, schema: Any, image: str, request: Request) -> str |
     declared = [name for name in names if _feature(schema, name).get("_type") == "ClassLabel"]
     if {"fine_label", "coarse_label"} <= set(declared):
         declared.remove("coarse_label")  # CIFAR-100's twenty groups of classes
-    fitting = [
+    fitting = [name for name in maybe_labels(schema) if name != image and name not in ids]
+    return _only(file, "label", LABEL, names, declared, fitting)
+
+
+def maybe_labels(schema: Any) -> list[str]:
+    """Columns that may hold labels by their types, and are not called something else."""
+    return [
         name
-        for name in names
+        for name in schema.names
         if _is(schema.field(name).type, "integer", "boolean")
         and name.lower() not in _NOT_LABELS
+        and not name.lower().endswith(_SIZES)
         and not name.startswith("__")
     ]
-    return _only(file, "label", LABEL, names, declared, fitting)
 
 
 def class_names(schema: Any, label: str | None) -> list[str]:
@@ -162,9 +181,10 @@ def _only(
     called = next((lowered[name] for name in usual if name in lowered), None)
     candidates = next((tier for tier in tiers if tier), [])
     if called is None and len(candidates) > 1:
+        none = ", or set data.no_labels=true if none does" if what == "label" else ""
         raise ConfigError(
             f"{file} has columns {listing(candidates, 'and')}, each of which may hold the {what}s: "
-            f"say which with data.{what}_column"
+            f"say which with data.{what}_column{none}"
         )
     return called or next(iter(candidates), None)
 

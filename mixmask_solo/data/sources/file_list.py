@@ -4,7 +4,7 @@
 ``path label`` (the label is the last word, so that paths may hold blanks), the same with a tab
 (``.tsv``), or ``.csv`` with a header line whose columns are found by name. Paths are relative to
 ``data.root``, else to the list's folder. Labels are numbers from 0, or names, which are numbered
-in their sorted order; an empty cell, or no such column, is no label.
+in their sorted order; an empty cell is no label.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.data.sources.columns import IMAGE, LABEL
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.labels import numbered
 from mixmask_solo.data.sources.request import Request
@@ -22,8 +23,8 @@ from mixmask_solo.data.sources.request import Request
 __all__ = ["LIST_SUFFIXES", "read_file_list"]
 
 LIST_SUFFIXES = (".txt", ".tsv", ".csv", ".lst")
-_PATH = ("path", "file", "filename", "file_name", "image")
-_LABEL = ("label", "class", "target", "labels")
+_FILE = ("path", "file", "filename", "file_name", "filepath", "file_path")
+_PATH = (*_FILE, *IMAGE, "image_path", "img_path")
 
 Row = tuple[int, str, str]
 
@@ -90,9 +91,7 @@ def _table(text: str, request: Request) -> tuple[list[str], list[Row]]:
     reader = csv.reader(text.splitlines())
     header = [name.strip() for name in next(reader, [])]
     path = _column(header, _PATH, "image_column", request)
-    label = None if request.no_labels else _column(header, _LABEL, "label_column", request)
-    if path is None:
-        raise request.wrong(f"its header line has no column {listing(_PATH)}")
+    label = None if request.no_labels else _column(header, LABEL, "label_column", request)
     rows = []
     for cells in reader:
         if not cells:
@@ -104,20 +103,29 @@ def _table(text: str, request: Request) -> tuple[list[str], list[Row]]:
     return header, rows
 
 
-def _column(header: list[str], known: Sequence[str], key: str, request: Request) -> int | None:
+def _column(header: list[str], known: Sequence[str], key: str, request: Request) -> int:
     """The place of a column: the one that ``data`` names, else the first that is called as usual.
 
     Raises:
-        ConfigError: where there is no column of the name that ``data`` gives.
+        ConfigError: where there is no such column, or there are two of its name.
     """
     asked = getattr(request, key)
-    if asked is not None and asked not in header:
-        near = did_you_mean(asked, header)
-        raise ConfigError(
-            f"data.{key} is '{asked}': {request.path} has columns {listing(header, 'and')}{near}"
-        )
-    lowered = [name.lower() for name in header]
-    wanted = next((name for name in known if name in lowered), None)
+    columns = f"columns {listing(header, 'and')}"
     if asked is not None:
-        return header.index(asked)
-    return None if wanted is None else lowered.index(wanted)
+        if asked not in header:
+            near = did_you_mean(asked, header)
+            raise ConfigError(f"data.{key} is '{asked}': {request.path} has {columns}{near}")
+        name = asked
+    else:
+        lowered = {name.lower(): name for name in reversed(header)}
+        called = next((lowered[name] for name in known if name in lowered), None)
+        if called is None:
+            none = "" if key == "image_column" else ", or set data.no_labels=true"
+            raise request.wrong(
+                f"its header line has no column {listing(known)}, but {columns}: say which with "
+                f"data.{key}{none}"
+            )
+        name = called
+    if header.count(name) > 1:
+        raise request.wrong(f"its header line has {header.count(name)} columns {name!r}")
+    return header.index(name)

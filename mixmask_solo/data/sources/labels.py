@@ -2,8 +2,9 @@
 """From what a table, a list or a shard says of its images to numbers of classes: one rule for all.
 
 Whole numbers are the classes' own; -1, null, NaN and empty text say that an image has none. Text
-is numbered by the sorted names, or by those of the classes that are known; text that is a number
-in every row is one. False is 0 and True is 1.
+that is a number in every row is one, even where a class has that very number for a name; other
+text is numbered by the sorted names, or by those of the classes that are known. False is 0 and
+True is 1.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ __all__ = ["UNLABELLED", "Where", "numbered", "refused", "whole"]
 UNLABELLED = -1
 Where = Callable[[int], str]
 
-_NONE = ("", "-1")
 _BOOLEANS = ["False", "True"]
 
 
@@ -49,10 +49,11 @@ def numbered(
     known = list(request.classes or names)
     if isinstance(found, np.ndarray):
         labels = found
+        _require_same(names, request)
         _require_low(labels, where)
         _require_fit(labels, where, *_bound(known, len(found), request))
     else:
-        labels, known = _from_texts(found, where, request, known)
+        labels, known = _from_texts(found, where, request, known, names)
     return labels, known or [str(label) for label in range(int(labels.max(initial=-1)) + 1)]
 
 
@@ -96,28 +97,42 @@ def _require_fit(labels: Labels, where: Where, bound: int, problem: str) -> None
         raise refused(where(row), labels[row], problem)
 
 
+def _require_same(names: Sequence[str], request: Request) -> None:
+    """Numbers mean the classes that stand beside them."""
+    if request.classes and names and list(names) != list(request.classes):
+        raise request.wrong("its classes are not those of the training images, or in another order")
+
+
 def _from_texts(
-    texts: Sequence[str], where: Where, request: Request, known: list[str]
+    texts: Sequence[str], where: Where, request: Request, known: list[str], names: Sequence[str]
 ) -> tuple[Labels, list[str]]:
-    distinct = [text for text in dict.fromkeys(texts) if text not in _NONE]
+    none = {text for text in set(texts) if not text or _is_none(_number(text))}
+    distinct = [text for text in dict.fromkeys(texts) if text not in none]
+    numbers = [text for text in distinct if _number(text) is not None]
     boolean = {text.lower() for text in distinct} <= {"false", "true"}
-    if not known and distinct:
-        if boolean:
-            known = _BOOLEANS
-        elif any(_number(text) is None for text in distinct):
-            known = sorted(distinct)
-            _require_names(texts, distinct, where)
-    if boolean and known == _BOOLEANS:
+    if distinct and boolean and known in ([], _BOOLEANS):
+        known = _BOOLEANS
         label = {text: int(text.lower() == "true") for text in distinct}
+    elif len(numbers) < len(distinct):
+        if numbers:  # would be names themselves, which nobody means
+            problem = "but others are names: give numbers from 0 everywhere, or names"
+            raise refused(where(texts.index(numbers[0])), repr(numbers[0]), problem)
+        known = known or sorted(distinct)
+        label = _places(texts, distinct, known, where)
     else:
-        number = {name: place for place, name in enumerate(known)}
-        label = {t: number[t] if t in number else _whole(t, texts, where, known) for t in distinct}
+        if distinct:
+            _require_same(names, request)
+        label = {text: _whole(text, where(texts.index(text))) for text in distinct}
     bound, problem = _bound(known, len(texts), request)
     for text in distinct:  # before they become numbers of 64 bits, which hold no more
         if label[text] >= bound:
             raise refused(where(texts.index(text)), text, problem)
-    label |= dict.fromkeys(_NONE, UNLABELLED)
+    label |= dict.fromkeys(none, UNLABELLED)
     return np.array([label[text] for text in texts], dtype=np.int64), known
+
+
+def _is_none(number: float | None) -> bool:
+    return number is not None and whole(number) == UNLABELLED
 
 
 def _number(text: str) -> float | None:
@@ -128,24 +143,21 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _whole(text: str, texts: Sequence[str], where: Where, known: Sequence[str]) -> int:
-    number = _number(text)
-    row = where(texts.index(text))
-    if number is None:
-        near = did_you_mean(text, known)
-        problem = f"which is none of the {len(known)} known classes{near}"
-        raise refused(row, repr(text), problem)
-    value = whole(number)
+def _places(
+    texts: Sequence[str], distinct: Sequence[str], known: Sequence[str], where: Where
+) -> dict[str, int]:
+    place = {name: number for number, name in enumerate(known)}
+    odd = next((text for text in distinct if text not in place), None)
+    if odd is not None:
+        problem = f"which is none of the {len(known)} known classes{did_you_mean(odd, known)}"
+        raise refused(where(texts.index(odd)), repr(odd), problem)
+    return {text: place[text] for text in distinct}
+
+
+def _whole(text: str, row: str) -> int:
+    value = whole(float(text))
     if value is None:
         raise refused(row, text, "which is no whole number")
     if value < UNLABELLED:
         raise refused(row, text, "give numbers from 0, or -1 for none")
     return value
-
-
-def _require_names(texts: Sequence[str], distinct: Sequence[str], where: Where) -> None:
-    """Numbers among names would be names themselves, which nobody means."""
-    odd = next((t for t in distinct if t.lstrip("-").isdecimal()), None)
-    if odd is not None:
-        problem = "but others are names: give numbers from 0 everywhere, or names"
-        raise refused(where(texts.index(odd)), repr(odd), problem)

@@ -9,7 +9,7 @@ cache holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from mixmask_solo.data.sources.labels import UNLABELLED, Where, numbered
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.row_groups import CACHE_BYTES, RowGroups
 from mixmask_solo.data.sources.shards import find_shards
+from mixmask_solo.data.sources.tables import opened_table, row_ids
 
 __all__ = ["ParquetSource", "read_parquet"]
 
@@ -94,7 +95,8 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
             label that is none.
     """
     files = find_shards(request)
-    shards = [_open(file, request) for file in files]
+    ids = row_ids(files, request)
+    shards = [_open(file, request, ids) for file in files]
     _require_alike(shards)
     groups = RowGroups(
         files,
@@ -107,33 +109,24 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
     if groups.starts[-1] == 0:
         raise request.wrong("no row in its Parquet files")
     names = next((shard.names for shard in shards if shard.names), [])
-    if request.classes and names not in ([], list(request.classes)):
-        raise request.wrong("its classes are not those of the training images, or in another order")
     labels, classes = numbered(_joined(shards), _where(shards), request, names)
     source = ParquetSource(groups, labels, classes)
     source.columns = tuple(shards[0].columns)
     return source
 
 
-def _open(file: Path, request: Request) -> _Shard:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file, memory_map=True) as opened:
-            schema = opened.schema_arrow
-            image = image_column(file, schema, request)
-            label = label_column(file, schema, image, request)
-            kind: str = ""
-            values: Labels | list[str] = np.full(opened.metadata.num_rows, UNLABELLED)
-            if label is not None:
-                column = opened.read(columns=[label]).column(0)
-                kind, values = label_values(column, lambda row: f"{file} row {row}")
-            path = path_in(schema, image)
-            sizes, weights = _layout(opened.metadata, path)
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise ConfigError(f"{file} is not a readable Parquet file: {reason}") from None
+def _open(file: Path, request: Request, ids: Collection[str]) -> _Shard:
+    with opened_table(file) as table:
+        schema = table.schema_arrow
+        image = image_column(file, schema, request)
+        label = label_column(file, schema, image, request, ids)
+        kind: str = ""
+        values: Labels | list[str] = np.full(table.metadata.num_rows, UNLABELLED)
+        if label is not None:
+            column = table.read(columns=[label]).column(0)
+            kind, values = label_values(column, lambda row: f"{file} row {row}")
+        path = path_in(schema, image)
+        sizes, weights = _layout(table.metadata, path)
     names = class_names(schema, label)
     return _Shard(file, schema.names, path, label, kind, names, values, sizes, weights)
 

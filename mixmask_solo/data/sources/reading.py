@@ -119,7 +119,8 @@ def source(cfg: Any, split: Split) -> Source | None:
 
     Args:
         cfg: a configuration with a ``data`` block.
-        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``.
+        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``, whose labels are
+            numbered by the training images' classes.
 
     Returns:
         The source; None where the configuration has no ``val`` split.
@@ -127,7 +128,11 @@ def source(cfg: Any, split: Split) -> Source | None:
     Raises:
         ConfigError: one line on what is missing, and where.
     """
-    return read(data_block(cfg), split)
+    block = data_block(cfg)
+    if split != "val" or block.get("val_path") is None or block.get("no_labels"):
+        return read(block, split)
+    train = read({**block, "fraction": None}, "train")
+    return read(block, split, classes=(train.classes or None) if train else None)
 
 
 def num_classes(cfg: Any) -> int:

@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import hidden
+from mixmask_solo.data.sources.split_words import split_words, stem
 
 __all__ = ["find_shards"]
 
-# The first prefix that any file has decides: Hugging Face's test splits often have no labels.
 _NUMBERED = re.compile(r"(?P<name>.*-)(?P<number>\d+)-of-(?P<count>\d+)(?P<end>.*)")
-_PREFIXES = {"train": ("train",), "val": ("val", "test")}
 
 
 def find_shards(
@@ -27,9 +26,9 @@ def find_shards(
 
     A path may be a file, a glob, a list in braces such as ``{000..009}.tar``, or a folder; a
     folder may keep its files in ``data/`` or in a folder named after the split. In a folder, files
-    named ``train*``, ``val*`` and ``test*`` are told apart; files without such a name belong to
-    any split. Of shards that are called ``…-00000-of-00005`` none may be missing there, nor any
-    that a pattern asks for.
+    are told apart by words in their names, such as ``train``, ``validation`` and ``test``; files
+    without such a word belong to any split. Of shards that are called ``…-00000-of-00005`` none may
+    be missing there, nor any that a pattern asks for.
 
     Args:
         request: the question.
@@ -37,7 +36,8 @@ def find_shards(
         title: what messages call one of them.
 
     Raises:
-        ConfigError: when there is nothing where the user said, or a shard is missing.
+        ConfigError: when there is nothing where the user said, a shard is missing, or a name may
+            be that of several splits, or several sets' names that of one.
     """
     if request.path is None:
         raise request.wrong(f"give a {title}, a folder of them or a pattern such as 'a-*'")
@@ -90,18 +90,36 @@ def _matching(pattern: str, request: Request) -> list[Path]:
 
 
 def _in_folder(folder: Path, request: Request, suffix: str) -> list[Path]:
-    prefixes = _PREFIXES["train" if request.training else "val"]
     for place in (folder, folder / "data"):
         files = _files(place, suffix)
-        for prefix in prefixes:
-            named = [file for file in files if file.name.startswith(prefix)]
-            if named:
-                return named
-        others = [file for file in files if not file.name.startswith(("train", "val", "test"))]
-        if others:
-            return others
-    named_folders = [d for prefix in prefixes for d in sorted(folder.glob(f"{prefix}*/"))]
-    return next((files for d in named_folders if (files := _files(d, suffix))), [])
+        found = _of_split(files, request)
+        found = found or [file for file in files if not split_words(file.name)]
+        if found:
+            return found
+    below = (place for place in sorted(folder.glob("*/")) if not hidden(place.name, folder=True))
+    places = _of_split((place for place in below if _files(place, suffix)), request)
+    return _files(places[0], suffix) if places else []
+
+
+def _of_split(places: Iterable[Path], request: Request) -> list[Path]:
+    """Those named after the split: val before test, which on the hub often has no labels."""
+    named = [(place, words) for place in places if (words := split_words(place.name))]
+    unclear = next((place for place, words in named if len(words) > 1), None)
+    if unclear is not None:
+        raise request.wrong(
+            f"'{unclear.name}' in it names several splits: give a pattern that fits this one alone"
+        )
+    for split in ("train",) if request.training else ("val", "test"):
+        found = [place for place, words in named if words == {split}]
+        other = next((place for place in found if stem(place.name) != stem(found[0].name)), None)
+        if other is not None:
+            raise request.wrong(
+                f"'{found[0].name}' and '{other.name}' in it may both be its {split} split: give a "
+                "pattern that fits one of them alone"
+            )
+        if found:
+            return found
+    return []
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:

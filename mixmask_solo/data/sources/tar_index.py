@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.sources.base import printable
 from mixmask_solo.data.sources.side_file import known_index, remember
 
 __all__ = ["Component", "Sample", "index_of", "scan"]
@@ -42,12 +43,14 @@ def index_of(shard: Path) -> list[Sample]:
     replaced) is made anew; where the folder cannot be written to, it is only kept in memory.
 
     Raises:
-        ConfigError: for a file that is no tar archive, or was cut off.
+        ConfigError: for a file that is no tar archive, was cut off, or keeps parts of a sample
+            apart.
     """
     known = known_index(shard)
-    samples = None if known is None else _parsed(known, shard.stat().st_size)
-    if samples is None:
-        samples = scan(shard)
+    kept = None if known is None else _parsed(known, shard.stat().st_size)
+    samples = scan(shard) if kept is None else kept
+    _require_neighbours(shard, samples)
+    if kept is None:
         lines = [" ".join(_words(part) for part in sample) for sample in samples]
         remember(shard, "\n".join([f"{_VERSION} {len(samples)}", *lines, ""]))
     return samples
@@ -85,6 +88,22 @@ def split_name(path: str) -> tuple[str, str]:
     """Key and extension: before and after the first dot of the file's name."""
     dot = path.find(".", path.rfind("/") + 1)
     return (path, "") if dot < 0 else (path[:dot], path[dot + 1 :])
+
+
+def _require_neighbours(shard: Path, samples: Sequence[Sample]) -> None:
+    """Refuses what comes later for a sample that lacks it: labels packed behind all images."""
+    closed: dict[str, Sample] = {}
+    for sample in samples:
+        earlier = closed.setdefault(split_name(sample[0].path)[0], sample)
+        if earlier is sample:
+            continue
+        there = {part.extension for part in earlier}
+        apart = next((part for part in sample if part.extension not in there), None)
+        if apart is not None:
+            raise ConfigError(
+                f"{shard}: {printable(apart.path)} lies apart from {printable(earlier[0].path)}, "
+                "but files of one sample have to be neighbours: pack the files sorted by name"
+            )
 
 
 def _require_end(shard: Path, end: int, members: Sequence[tarfile.TarInfo]) -> None:

@@ -9,13 +9,18 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import Source, read
-from mixmask_solo.data.sources.split_words import split_word
+from mixmask_solo.data.sources.split_words import split_words
 
 __all__ = ["open_config", "open_path"]
 
 
 def open_path(
-    path: str | Path, *, no_labels: bool = False, storage: str = "auto"
+    path: str | Path,
+    *,
+    no_labels: bool = False,
+    storage: str = "auto",
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> dict[str, Source]:
     """The splits that lie at a path, however they are stored.
 
@@ -24,6 +29,8 @@ def open_path(
             pattern of them, or a list of files.
         no_labels: a folder of images without classes.
         storage: how it is stored, where what lies there does not tell.
+        image_column: column of a table that holds the images; None finds it.
+        label_column: column that holds the labels; None finds it.
 
     Returns:
         ``train``, and ``val`` where the path holds both.
@@ -39,13 +46,17 @@ def open_path(
         "val_path": str(path),
         "on_error": "skip",
         "no_labels": no_labels,
+        "image_column": image_column,
+        "label_column": label_column,
     }
     try:
         splits = _open(block, _names_validation(Path(path).expanduser()))
     except ConfigError as error:
         said = str(error).replace("data.train_path is", "the path is", 1)
         said = said.replace("Set data.storage", "Set --storage (data.storage of a run)")
-        raise ConfigError(said) from None
+        for key in ("image_column", "label_column"):
+            said = said.replace(f"data.{key}", f"--{key.replace('_', '-')}")
+        raise ConfigError(said.replace("data.no_labels=true", "--no-labels")) from None
     if "val" in splits and splits["val"].name(0) == splits["train"].name(0):
         del splits["val"]
     return splits
@@ -70,5 +81,5 @@ def _open(block: dict[str, Any], validation: bool) -> dict[str, Source]:
 
 def _names_validation(path: Path) -> bool:
     places = [place for place in (path, path / "data") if place.is_dir()]
-    words = {split_word(entry.name) for place in places for entry in place.iterdir()}
-    return "train" in words and bool(words & {"val", "test"})
+    named = [split_words(entry.name) for place in places for entry in place.iterdir()]
+    return any("train" in words for words in named) and any(words - {"train"} for words in named)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections import Counter
 
@@ -41,13 +42,13 @@ def batches(source, world, rank, last="drop"):
 
 def reads(source, batches):
     """How often a process that makes these batches reads each row group."""
-    copy = pickle.loads(pickle.dumps(source))
+    own = pickle.loads(pickle.dumps(source))
     counted = Counter()
-    groups, read = copy.groups, copy.groups._read
+    groups, read = own.groups, own.groups._read
     groups._read = lambda group: counted.update([group]) or read(group)
     for batch in batches:
         for _, index in batch:
-            assert copy.encoded(index)[:4].tobytes() == index.to_bytes(4, "big")
+            assert own.encoded(index)[:4].tobytes() == index.to_bytes(4, "big")
         assert groups._kept_bytes <= groups.cache_bytes
     return counted
 
@@ -68,6 +69,17 @@ def test_ranks_and_workers_read_what_they_need(large, world, workers):
         assert all(sum(one.values()) <= len(one) + 3 for one in made)
         total += len(whole)
     assert total <= GROUPS + 5 * world
+
+
+@pytest.mark.parametrize(("held", "sharing"), [(26, {1: 1, 2: 1, 4: 2}), (8, {1: 1, 2: 2, 4: 4})])
+def test_row_groups_too_large_for_four_lanes(large, held, sharing):
+    """Lanes are 4, 2 or 1, so that 2 and 4 workers share no more of them than they must."""
+    source = copy.deepcopy(large)
+    source.groups.cache_bytes = held * large.groups.weights[0]
+    own = list(batches(source, 1, 0))
+    for workers, times in sharing.items():
+        made = [reads(source, own[worker::workers]) for worker in range(workers)]
+        assert sum(sum(one.values()) for one in made) <= times * (GROUPS + 8)
 
 
 def test_validation_in_order_reads_neighbours(large):

@@ -57,6 +57,48 @@ def test_columns_are_found_by_type_or_named(tmp_path, columns, data, labels):
     assert found.encoded(1).tobytes() == b"x"
 
 
+IDS = {"image": ["struct"] * 4, "Unnamed: 0": [0, 1, 2, 3]}
+SAMPLES = {"image": ["struct"] * 4, "text": list("wxyz"), "sample_idx": [7, 5, 6, 4]}
+SIZES = {"jpg": ["binary"] * 4, "original_width": [9] * 4, "original_height": [8, 9, 8, 9]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels"),
+    [
+        (IDS | {"text": list("wxyz")}, [-1] * 4),
+        (SAMPLES, [-1] * 4),
+        (SIZES | {"width": [1] * 4}, [-1] * 4),
+        (SAMPLES | {"breed": [0, 1, 0, 1]}, [0, 1, 0, 1]),
+        (IDS | {"label": [3, 1, 2, 0]}, [3, 1, 2, 0]),
+    ],
+)
+@pytest.mark.parametrize("shards", [1, 2])
+def test_numbers_of_rows_and_sizes_are_no_labels(tmp_path, columns, labels, shards):
+    for number in range(shards):
+        write(tmp_path / f"{number}.parquet", **columns)
+    write(tmp_path / "9.parquet", **{name: column[:1] for name, column in columns.items()})
+    found = source(cfg(tmp_path), "train")
+    assert found.labels.tolist() == labels * shards + labels[:1]
+
+
+def test_one_validation_image_a_class_has_labels(tmp_path):
+    kind = {"image": ["struct"] * 6, "kind": [0, 1, 2] * 2}
+    train = write(tmp_path / "train.parquet", **kind)
+    val = write(tmp_path / "val.parquet", **{name: column[:3] for name, column in kind.items()})
+    assert source(cfg(train, val_path=str(val)), "val").labels.tolist() == [0, 1, 2]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path, picture):
+    made = pa.table([pa.array([b"x"]), *[pa.array([0])] * 2], names=["image", "label", "label"])
+    pq.write_table(made, tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=r"a\.parquet has 2 columns 'label': give each its own"):
+        source(cfg(tmp_path), "train")
+    picture(0).save(tmp_path / "x.png")
+    (tmp_path / "a.csv").write_text("path,label,label\nx.png,0,1\n")
+    with pytest.raises(ConfigError, match=r"its header line has 2 columns 'label'"):
+        source(cfg(tmp_path / "a.csv", "file_list"), "train")
+
+
 def test_what_the_datasets_library_declares_tells_columns_apart(tmp_path):
     meta = {"shape": CLASS, "colour": {"_type": "Value", "dtype": "int64"}}
     found = source(cfg(write(tmp_path / "a.parquet", meta, **NUMBERS)), "train")
@@ -69,6 +111,7 @@ def test_what_the_datasets_library_declares_tells_columns_apart(tmp_path):
     [
         (TWO, {}, r"a\.parquet has columns a and b, .*the images: say which with data\.image_col"),
         (NUMBERS, {}, r"columns shape and colour, .*the labels: say which with data\.label_column"),
+        (NUMBERS, {}, r"data\.label_column, or set data\.no_labels=true if none does"),
         (NUMBERS, {"label_column": "color"}, r"data\.label_column is 'color': .*image, shape and "),
         (NUMBERS, {"label_column": "color"}, r"did you mean colour\?"),
         (NUMBERS, {"image_column": "shape"}, r"data\.image_column is 'shape', which holds int64"),

@@ -73,6 +73,27 @@ def test_without_labels(images):
     assert source(cfg(images / "a.txt", no_labels=True), "pretrain").labels.tolist() == [-1, -1]
 
 
+@pytest.mark.parametrize("path", ["path", "img", "Image", "file_name", "image_path", "filepath"])
+@pytest.mark.parametrize("label", ["label", "labels", "Fine_Label", "class", "target"])
+def test_a_table_whose_columns_are_called_as_usual(images, path, label):
+    (images / "a.csv").write_text(f"id,{path},{label}\n5,plain.png,1\n6,with blank.png,0\n")
+    found = source(cfg(images / "a.csv"), "train")
+    assert found.labels.tolist() == [1, 0]
+    assert found.encoded(1).tobytes() == (images / "with blank.png").read_bytes()
+
+
+@pytest.mark.parametrize("header", ["path,breed", "path"])
+def test_a_table_without_a_column_of_labels_is_not_unlabelled_in_silence(images, header):
+    row = "plain.png,1" if "," in header else "plain.png"
+    (images / "a.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(
+        ConfigError, match=r"no column label, .*data\.label_column, or set data\.no"
+    ):
+        source(cfg(images / "a.csv"), "train")
+    found = source(cfg(images / "a.csv", no_labels=True), "pretrain")
+    assert (found.labels.tolist(), found.classes) == ([-1], [])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

@@ -143,12 +143,14 @@ def a_file(root):
 
 def train_only(root):
     (root / "train" / "a").mkdir(parents=True)
+    (root / "train" / "a" / "x.png").write_bytes(b"")
 
 
-def foreign_class(root):
+def absent_image(root):
     (root / "val").mkdir(parents=True)
     (root / "val" / "val_annotations.txt").write_text("x.JPEG\tn7\n")
-    (root / "train").mkdir()
+    (root / "train" / "n7").mkdir(parents=True)
+    (root / "train" / "n7" / "x.png").write_bytes(b"")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_one_line_says_what_is_wrong_with_the_folder(tmp_path, make, data, messa
 
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(train_only, "no folder of the val split"), (foreign_class, "names images.x.JPEG, which is")],
+    [(train_only, "no folder of the val split"), (absent_image, "names images.x.JPEG, which is")],
 )
 def test_one_line_says_what_is_wrong_with_validation(tmp_path, make, message):
     make(tmp_path / "set")

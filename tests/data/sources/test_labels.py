@@ -23,7 +23,7 @@ def cfg(path, form="parquet", **data):
         ("path,label\nx.png,2.0\nx.png,\nx.png,0\n", [2, -1, 0], ["0", "1", "2"]),
         ("path,label\nx.png,nan\nx.png,-1\nx.png,1\n", [-1, -1, 1], ["0", "1"]),
         ("path,label\nx.png,True\nx.png,true\n", [1, 1], ["False", "True"]),
-        ("path,size\nx.png,3\n", [-1], []),
+        ("path,label\nx.png,\n", [-1], []),
         ("path,label\nx.png,dog\nx.png,\nx.png,ant\n", [1, -1, 0], ["ant", "dog"]),
         ("path,label\nx.png,0.5\nx.png,1\n", "line 2 has label 0.5, which is no whole number", 0),
         ("path,label\nx.png,0\nx.png,-2\n", "line 3 has label -2, give numbers from 0", 0),

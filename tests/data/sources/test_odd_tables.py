@@ -111,8 +111,15 @@ def test_a_column_of_labels(tmp_path, four, kind, form):
         assert "\n" not in str(caught.value)
         assert str(tmp_path / "a.parquet") in str(caught.value)
         return
-    found, _ = seen(tmp_path / "a.parquet", form, **count)
+    block = {"dataset": "custom", "format": "parquet", "train_path": str(tmp_path / "a.parquet")}
+    found = source({"data": block | count}, "train")
     assert found.labels.tolist() == expected
+    labelled = [label for label in expected if label >= 0]
+    if labelled:
+        assert seen(tmp_path / "a.parquet", form, **count)[0].labels.tolist() == labelled
+    else:
+        with pytest.raises(ConfigError, match="none of its 4 images has a label"):
+            seen(tmp_path / "a.parquet", form, **count)
     assert found.classes == (classes or [str(i) for i in range(max(expected) + 1)])
     assert found.columns == ("image", "label")
 

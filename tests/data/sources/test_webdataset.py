@@ -96,8 +96,13 @@ def test_the_index_is_what_dalis_tool_writes(tmp_path, png):
 
 
 def test_labels_from_json_and_names_from_a_list(tmp_path, png):
-    members = [("a.jpg.txt", b"no image"), ("a.png", png(0)), ("a.json", b'{"label": 1}')]
-    members += [("b.JPG", png(1)), ("b.cls", b"dog\n"), ("c.image.png", png(2)), ("c.cls", b" 0 ")]
+    members = [("a.jpg.txt", b"no image"), ("a.png", png(0)), ("a.json", b'{"label": "dog"}')]
+    members += [
+        ("b.JPG", png(1)),
+        ("b.cls", b"dog\n"),
+        ("c.image.png", png(2)),
+        ("c.cls", b" cat "),
+    ]
     tar(tmp_path / "s.tar", members)
     (tmp_path / "classes.txt").write_text("cat\ndog\nübér\n", encoding="utf-8")
     for _ in range(2):  # read from the shard, then from what is kept beside it
@@ -143,6 +148,21 @@ def test_a_wrong_label_is_named(tmp_path, png, label, message):
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     with pytest.raises(ConfigError, match=message):
         source(cfg(tmp_path), "train")
+
+
+def test_parts_of_a_sample_that_are_no_neighbours_are_named(tmp_path, png):
+    """As ``tar cf s.tar *.png *.cls`` packs them: no image would have a label."""
+    images = [(f"{name}.png", png(i)) for i, name in enumerate("ab")]
+    tar(tmp_path / "s.tar", [*images, ("a.cls", b"0"), ("b.cls", b"1")])
+    message = r"s\.tar: a\.cls lies apart from a\.png, .* pack the files sorted by name"
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=message) as caught:
+            source(cfg(tmp_path), "train")
+        assert "\n" not in str(caught.value)
+    (first, a), (second, b) = images  # one name twice is two samples, where each is whole
+    twice = [(first, a), ("a.cls", b"0"), (second, b), ("b.cls", b"1"), (first, b), ("a.cls", b"1")]
+    tar(tmp_path / "s.tar", twice)
+    assert source(cfg(tmp_path), "train").labels.tolist() == [0, 1, 1]
 
 
 def test_more_classes_than_the_data_set_has(tmp_path, png):
