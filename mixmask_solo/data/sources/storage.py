@@ -13,6 +13,7 @@ from mixmask_solo.data.datasets import info
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
 from mixmask_solo.data.sources.scan import look, walk
+from mixmask_solo.data.sources.split_words import split_words
 
 __all__ = ["DECODERS", "FORMATS", "STORAGES", "has_columns", "storage"]
 
@@ -23,7 +24,6 @@ FORMATS = (*STORAGES, *DECODERS)
 _SUFFIXES = {".parquet": "parquet", ".tar": "webdataset"} | dict.fromkeys(
     LIST_SUFFIXES, "file_list"
 )
-_PLACES = ("*{}", "data/*{}", "train*/*{}")
 _OWN = ("cifar-10-batches-py", "cifar-100-python", "stl10_binary")  # torchvision's folders
 
 
@@ -104,7 +104,8 @@ def _in_folder(given: Path, data: dict[str, Any], kind: str) -> str | None:
 
 
 def _shard(given: Path, suffix: str) -> Path | None:
-    files = (file for place in _PLACES for file in given.glob(place.format(suffix)))
+    train = (d for d in sorted(given.glob("*/")) if "train" in split_words(d.name))
+    files = (file for place in (given, given / "data", *train) for file in place.glob(f"*{suffix}"))
     return next((file for file in files if file.name[0] != "." and file.is_file()), None)
 
 

@@ -84,3 +84,9 @@ def test_names_that_may_be_meant_otherwise_are_refused(put, names, message):
     pattern = f"{path}/{names[0]}*.tar"
     block = {"dataset": "custom", "format": "webdataset", "train_path": pattern}
     assert len(source({"data": block}, "train")) == 1
+
+
+def test_shards_in_folders_of_any_such_name_are_found_unasked(put):
+    path = put("Train/a.parquet", "Train/b.parquet", "Test/c.parquet")
+    data = {"dataset": "custom", "format": "resident", "train_path": str(path)}
+    assert len(source({"data": data}, "train")) == 2
