@@ -6,6 +6,8 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -19,6 +21,13 @@ from hypothesis import settings
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    # A shell's `&` has it ignored, and so would every command that a test starts and stops.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -66,7 +66,7 @@ def test_a_checkpoint_without_the_norm_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "head", "message"),
     [
-        ("simclr", "htd", r"method_kwargs\.head is 'htd': choose solo or htdt"),
+        ("simclr", "htd", r"method_kwargs\.head is 'htd': choose solo, htdt or google"),
         ("mocov2plus", "htdt", r"unknown key method_kwargs\.head"),
     ],
 )

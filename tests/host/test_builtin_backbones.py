@@ -17,7 +17,9 @@ from mixmask_solo.host.solo_extras import OurKeys
 
 def cfg(name="resnet18", dataset="imagenet", **backbone):
     block = {"name": name, "kwargs": {}, "stem": "auto", "stem_padding": 2, **backbone}
-    return OmegaConf.create({"backbone": block, "data": {"dataset": dataset}})
+    return OmegaConf.create(
+        {"backbone": block, "data": {"dataset": dataset}, "knn_eval": {"enabled": False}}
+    )
 
 
 @pytest.mark.parametrize(

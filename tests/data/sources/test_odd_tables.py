@@ -85,12 +85,11 @@ def seen(path, form, **data):
         del block["storage"]
     unit = {"crop_size": 32, "mean": [0.0] * 3, "std": [1.0] * 3}
     cfg = {"data": block | {"augmentations": unit}, "optimizer": {"batch_size": 2}}
-    found = source(cfg, "train")
     images = build_classification(cfg | {"dali": {"device": "cpu"}})
-    batches = list(images.in_order(found, shard=False))
+    batches = list(images.in_order(images.opened, shard=False))
     labels = torch.cat([batch[1] for batch in batches])
-    assert labels.tolist() == found.labels.tolist()
-    return found, torch.cat([batch[0] for batch in batches]) * 255
+    assert labels.tolist() == images.opened.labels.tolist()
+    return images.opened, torch.cat([batch[0] for batch in batches]) * 255
 
 
 def table(path, files, columns):
