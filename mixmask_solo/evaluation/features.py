@@ -75,10 +75,14 @@ def extract(
         raise ValueError("there is no image to take features of")
     for kind, count in lost.items():
         if count:
-            raise ConfigError(
-                f"the {kind} features of {int(count)} of {start} images hold NaN or infinity: no "
-                "accuracy can be measured on them, use a checkpoint of a run that did not diverge"
+            what = (
+                "hold NaN or infinity: no accuracy can be measured on them, use a checkpoint of a "
             )
+            what += "run that did not diverge"
+            if keep != torch.float32:
+                half = str(keep).removeprefix("torch.")
+                what = f"hold NaN, infinity or more than {half} holds: set bank_dtype to float32"
+            raise ConfigError(f"the {kind} features of {int(count)} of {start} images {what}")
     return {kind: store[:start] for kind, store in stores.items()}, labels[:start]
 
 

@@ -88,7 +88,8 @@ def evaluate_knn(
         ``trained`` (with baselines also ``untrained`` and ``pixels``): top-1 in percent under the
         first protocol's first setting. ``rows``: every accuracy with ``network``, ``features``,
         ``distance``, ``k``, ``temperature``, ``acc1``, ``acc5``. Further: ``checkpoint``,
-        ``evaluate``, ``dataset``, ``train_images``, ``test_images``, ``seconds``, ``versions``.
+        ``evaluate``, ``dataset``, ``train_images``, ``test_images``, ``bank_dtype``, ``seconds``,
+        ``versions``.
 
     Raises:
         ConfigError: for a checkpoint or data that cannot be used.
@@ -130,6 +131,7 @@ def evaluate_knn(
         **first,
         "rows": rows,
         **_facts(pretrained, images, sets),
+        "bank_dtype": bank_dtype,
         **damage(images.tolerance),
         "seconds": round(time.perf_counter() - start, 3),
         "versions": versions(),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.features import extract
 
 
@@ -101,3 +102,12 @@ def test_wrong_kind_and_no_images() -> None:
         extract(network(), loader(), "cpu", kinds=("heads",))
     with pytest.raises(ValueError, match="no image"):
         extract(network(), loader(0), "cpu")
+
+
+def test_what_half_precision_cannot_hold_is_no_divergence() -> None:
+    large = TensorDataset(torch.full((2, 1, 1, 1), 1e5), torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ConfigError, match=r"more than float16 holds: .*float32") as caught:
+        extract(nn.Flatten(), DataLoader(large), "cpu", keep=torch.float16)
+    assert "diverge" not in str(caught.value)
+    found, _ = extract(nn.Flatten(), DataLoader(large), "cpu")
+    assert found["backbone"].tolist() == [[1e5], [1e5]]

@@ -114,7 +114,9 @@ def test_knn_counts_labelled_images_alone(pretrained: Path, tmp_path: Path) -> N
 def test_half_a_bank_finds_the_same(pretrained: Path, tmp_path: Path) -> None:
     block = data(tmp_path, [0] * 9 + [9] * 9, [0, 9, 9])
     half = evaluate_knn(pretrained, data=block, bank_dtype="bfloat16", bank_device="cpu")
-    assert half["trained"] == evaluate_knn(pretrained, data=block)["trained"]
+    whole = evaluate_knn(pretrained, data=block)
+    assert half["trained"] == whole["trained"]
+    assert (half["bank_dtype"], whole["bank_dtype"]) == ("bfloat16", "float32")  # kept on record
 
 
 @pytest.mark.parametrize("key", ["train", "val"])
