@@ -26,8 +26,8 @@ from nvidia.dali import fn, pipeline, types
 from PIL import Image, ImageFilter
 
 from mixmask_solo.data.batched.blur import blur
-from mixmask_solo.data.dali.header import jpeg_size
-from mixmask_solo.data.dali.verified import Verified
+from mixmask_solo.data.decoders.dali.header import jpeg_size
+from mixmask_solo.data.decoders.dali.verified import Verified
 
 SIZE, BATCH = 224, 16
 Run = Callable[[], object]

@@ -27,7 +27,9 @@ MAY_IMPORT = {
     "records": {"data", "config"},
     "evaluation": {"host", "methods", "data", "config", "records"},
     "runs": {"host", "methods", "strategies", "data", "config", "evaluation", "records"},
+    "bench": {"host", "methods", "strategies", "data", "config", "records", "runs"},
     "report": {
+        "bench",
         "masks",
         "host",
         "methods",
@@ -69,6 +71,20 @@ def test_imports_point_downwards(layer: str) -> None:
                 assert target in MAY_IMPORT[layer], f"{path.relative_to(ROOT)} imports {name}"
 
 
+def test_no_two_layers_import_each_other() -> None:
+    uses = {
+        layer: {name.split(".")[1] for path in files(layer) for name in imported(path)
+                if name.startswith("mixmask_solo.")}
+        for layer in (p.name for p in ROOT.iterdir() if p.is_dir())
+    }  # fmt: skip
+    pairs = {(a, b) for a in uses for b in uses[a] if a < b and a in uses.get(b, ())}
+    assert not pairs
+
+
+def test_the_data_layer_keeps_its_rooms() -> None:
+    assert len(list((ROOT / "data").glob("*.py"))) <= 8
+
+
 def test_only_one_file_knows_solo_learn() -> None:
     for path in ROOT.rglob("*.py"):
         if any(name.partition(".")[0] == "solo" for name in imported(path)):
@@ -79,7 +95,7 @@ def test_dali_is_imported_in_its_own_folder_when_it_is_asked_for() -> None:
     users = {
         p.parent.relative_to(ROOT) for p in ROOT.rglob("*.py") if "nvidia.dali" in p.read_text()
     }
-    assert users <= {Path("data/dali")}
+    assert users <= {Path("data/decoders/dali")}
     assert not [p for p in files("data") for name in imported(p) if name.startswith("nvidia")]
 
 

@@ -103,7 +103,7 @@ def _add_bench(commands: Any) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from mixmask_solo.data.cores import core_share
+    from mixmask_solo.data.order.cores import core_share
     from mixmask_solo.data.tools import check, open_config, open_path
     from mixmask_solo.report.data_check import as_text
 
@@ -147,9 +147,9 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
+    from mixmask_solo.bench.data_bench import bench
     from mixmask_solo.cli.compose import compose
     from mixmask_solo.report.data_bench import as_text
-    from mixmask_solo.runs.data_bench import bench
 
     cfg = compose(args.config_path, args.config_name, args.overrides)
     result = bench(

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from mixmask_solo.data.datasets import DATASETS, DatasetInfo, info
 from mixmask_solo.data.decoders import build_classification, build_pretrain
+from mixmask_solo.data.decoders.pil import ClassificationData, PretrainData
 from mixmask_solo.data.identity import identity
 from mixmask_solo.data.module import ImageData
-from mixmask_solo.data.pil import ClassificationData, PretrainData
 from mixmask_solo.data.sources import ImageError, Source, num_classes, source
 from mixmask_solo.data.tolerance import Tolerance
 

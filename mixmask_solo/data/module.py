@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block, get
 from mixmask_solo.data.datasets import info
+from mixmask_solo.data.decoders.samples import Plain, Transform
 from mixmask_solo.data.labels import labelled, refusal, share, tell, uncounted
-from mixmask_solo.data.loading import EpochLoader, plain_loader, worker_count
-from mixmask_solo.data.position import position
-from mixmask_solo.data.sampler import EpochBatches, Shard
-from mixmask_solo.data.samples import Plain, Transform
+from mixmask_solo.data.order.loading import EpochLoader, plain_loader, worker_count
+from mixmask_solo.data.order.position import position
+from mixmask_solo.data.order.sampler import EpochBatches, Shard
 from mixmask_solo.data.sources import Source, Split, read
 from mixmask_solo.data.tolerance import tolerance
 

@@ -21,8 +21,8 @@ from PIL import Image
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean
+from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.datasets import DatasetInfo
-from mixmask_solo.data.randomness import mix
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import printable, reason
 

@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from mixmask_solo.data.position import position
-from mixmask_solo.data.randomness import mix
+from mixmask_solo.data.augmentations.randomness import mix
+from mixmask_solo.data.order.position import position
 
 __all__ = ["CachedFeatures"]
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.randomness import numpy_seeded
+from mixmask_solo.data.augmentations.randomness import numpy_seeded
 
 __all__ = ["SoftTargets"]
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from mixmask_solo.runs.data_bench import Bench
-from mixmask_solo.runs.decoder_rate import Rate
+from mixmask_solo.bench.data_bench import Bench
+from mixmask_solo.bench.decoder_rate import Rate
 
 __all__ = ["as_text", "verdict"]
 

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from mixmask_solo.bench.data_bench import alone
+from mixmask_solo.bench.decoder_rate import variants
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data import ImageError, PretrainData, build_pretrain
@@ -22,8 +24,6 @@ from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.storage import DECODERS
 from mixmask_solo.report.grid import Grid, draw_row, rgb, write_title
 from mixmask_solo.report.style import DPI, FAINT, RC
-from mixmask_solo.runs.data_bench import alone
-from mixmask_solo.runs.decoder_rate import variants
 
 __all__ = ["NAMES", "Comparison", "compare"]
 

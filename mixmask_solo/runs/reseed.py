@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mixmask_solo.data.randomness import mix
+from mixmask_solo.data.augmentations.randomness import mix
 
 __all__ = ["Reseed"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from mixmask_solo.cli import gallery
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.dali import module
+from mixmask_solo.data.decoders.dali import module
 from support.images import write_parquet
 
 Command = Callable[..., None]

@@ -14,13 +14,13 @@ from matplotlib.image import imread
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from mixmask_solo.bench.data_bench import alone
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.report import decoders
 from mixmask_solo.report.decoders import NAMES, compare
 from mixmask_solo.report.grid import Grid
-from mixmask_solo.runs.data_bench import alone
 
 DALI = importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali")
 needs_dali = pytest.mark.skipif(not DALI, reason="needs NVIDIA DALI")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Uniform numbers by counter: for whole batches at once, each sample's own whatever the batch.
 
-``mix`` of :mod:`mixmask_solo.data.randomness` over arrays: number c of a sample depends on the
-sample's key and on c alone, so batch size, order, number of workers and the decoder are without
-effect, and a resumed run draws what an uninterrupted one does.
+``mix`` of ``randomness.py`` over arrays: number c of a sample depends on the sample's key and on c
+alone, so batch size, order, number of workers and the decoder are without effect, and a resumed
+run draws what an uninterrupted one does.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixmask_solo.data.imagenet100 import IMAGENET100
 from mixmask_solo.data.sources.class_names import known_names, read_lines
+from mixmask_solo.data.sources.imagenet100 import IMAGENET100
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import Contents, hidden, walk
 from mixmask_solo.data.sources.webdataset import CLASSES_FILE

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from mixmask_solo.data.order.workers import Loader
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.base import printable
 from mixmask_solo.data.tolerance import Damaged
 from mixmask_solo.data.tools.examine import Examination
-from mixmask_solo.data.workers import Loader
 
 __all__ = ["Report", "SplitReport", "check"]
 

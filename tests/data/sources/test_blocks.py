@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixmask_solo.data.randomness import mix
-from mixmask_solo.data.sampler import EpochBatches, Shard
+from mixmask_solo.data.augmentations.randomness import mix
+from mixmask_solo.data.order.sampler import EpochBatches, Shard
 from mixmask_solo.data.sources import Subset
 from mixmask_solo.data.sources.blocks import Blocks
 from mixmask_solo.data.sources.parquet import read_parquet

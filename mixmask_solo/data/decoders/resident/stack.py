@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""A whole source, decoded once, as one tensor."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data.batched.plan import to_device
+from mixmask_solo.data.decoders.resident.memory import in_words
+from mixmask_solo.data.order.workers import Loader
+from mixmask_solo.data.sources import ImageError, Source
+from mixmask_solo.data.sources.arrays import ArraySource
+from mixmask_solo.data.sources.subset import Subset
+from mixmask_solo.data.tolerance import STRICT, Tolerance
+
+__all__ = ["Stack", "decode"]
+
+_log = logging.getLogger(__name__)
+_AT_ONCE = 256
+_LINE_EVERY = 10.0  # seconds between lines about the progress
+
+
+class Stack:
+    """All images of a source.
+
+    Args:
+        planes: (3, N, H, W) uint8, on a GPU or in the machine's memory; colours apart from each
+            other, so that each channel of a batch is one block of memory.
+        labels: (N,) int64.
+        present: (N,) bool: which images could be read.
+        device: where batches are made.
+    """
+
+    def __init__(
+        self,
+        planes: Tensor,
+        labels: NDArray[np.int64],
+        present: NDArray[np.bool_],
+        device: torch.device,
+    ) -> None:
+        self.planes = planes
+        self.labels = labels
+        self.present = present
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every image."""
+        return int(self.planes.shape[2]), int(self.planes.shape[3])
+
+    def moved(self, home: torch.device, device: torch.device) -> Stack:
+        """The same images, kept and made into batches elsewhere."""
+        return Stack(self.planes.to(home), self.labels, self.present, device)
+
+    def take(self, indexes: NDArray[np.int64]) -> Tensor:
+        """Some of the images.
+
+        Args:
+            indexes: (n,) int64.
+
+        Returns:
+            (3, n, H, W) uint8 on ``device``; a GPU is not waited for.
+        """
+        chosen = to_device(indexes, self.planes.device)
+        if self.planes.device == self.device:
+            return self.planes.index_select(1, chosen)
+        picked = torch.empty(
+            (3, len(indexes), *self.size), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
+        )
+        torch.index_select(self.planes, 1, chosen, out=picked)
+        return picked.to(self.device, non_blocking=True)
+
+
+def decode(
+    source: Source,
+    choose: Callable[[int, str], torch.device],
+    *,
+    device: torch.device,
+    workers: int = 0,
+    tolerance: Tolerance = STRICT,
+    quiet: bool = False,
+) -> Stack:
+    """Reads every image of a source.
+
+    Args:
+        source: images of one size.
+        choose: from the bytes needed and the images in words to where they are kept.
+        device: where batches are made.
+        workers: processes that decode.
+        tolerance: decides what is done about damaged images.
+        quiet: whether progress stays unsaid.
+
+    Raises:
+        ConfigError: for images of different sizes, naming the first odd one, or too many.
+        ImageError: for damaged ones, as far as ``tolerance`` says so.
+    """
+    arrays = _arrays(source)
+    if arrays is not None:
+        count, height, width, _ = arrays.shape
+        home = choose(arrays.size, f"{count:,} images of {width}x{height}")
+        planes = torch.from_numpy(np.ascontiguousarray(arrays.transpose(3, 0, 1, 2))).to(home)
+        return Stack(planes, source.labels, np.ones(count, dtype=np.bool_), device)
+    chunks = _Chunks(source)
+    height, width = chunks.size
+    home = choose(3 * len(source) * height * width, f"{len(source):,} images of {width}x{height}")
+    planes = torch.empty((3, len(source), height, width), dtype=torch.uint8, device=home)
+    present = np.ones(len(source), dtype=np.bool_)
+    progress = _Progress(len(source), quiet)
+    for first, (pixels, failures) in _decoded(chunks, workers):
+        done = first + pixels.shape[1]
+        planes[:, first:done] = pixels.to(home)
+        for index, error in failures:
+            if isinstance(error, ConfigError):
+                raise error
+            tolerance.failed(source, index, error)
+            present[index] = tolerance.on_error == "blank"
+            planes[:, index] = _colour(tolerance).to(home)
+        progress.say(done)
+    if not present.any():
+        raise ImageError(f"none of the {len(source)} images can be read")
+    progress.end(f"{in_words(planes.nbytes)} on {home}")
+    return Stack(planes, source.labels, present, device)
+
+
+class _Progress:
+    """A line now and then while it takes long, and one at the end."""
+
+    def __init__(self, count: int, quiet: bool) -> None:
+        self.count = count
+        self.quiet = quiet
+        self.begun = self.said = time.monotonic()
+
+    def say(self, done: int) -> None:
+        now = time.monotonic()
+        if not self.quiet and now - self.said > _LINE_EVERY:
+            self.said = now
+            _log.warning("data.format=resident: %d of %d images decoded", done, self.count)
+
+    def end(self, where: str) -> None:
+        seconds = time.monotonic() - self.begun
+        if not self.quiet and seconds > 1.0:
+            text = "data.format=resident: %d images decoded in %.0f s, %s"
+            _log.warning(text, self.count, seconds, where)
+
+
+class _Chunks(Dataset[Any]):
+    """Image k · 256 and the 255 after it: (3, n, H, W) uint8, and what went wrong."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.size, self.first = self._first_size()
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // _AT_ONCE)
+
+    def __getitem__(self, chunk: int) -> tuple[Tensor, list[tuple[int, Exception]]]:
+        indexes = range(chunk * _AT_ONCE, min((chunk + 1) * _AT_ONCE, len(self.source)))
+        pixels = np.zeros((3, len(indexes), *self.size), dtype=np.uint8)
+        failures: list[tuple[int, Exception]] = []
+        for place, index in enumerate(indexes):
+            try:
+                image = np.asarray(self.source.image(index))
+            except ImageError as error:
+                failures.append((index, ImageError(str(error))))
+                continue
+            if image.shape[:2] != self.size:
+                failures.append((index, self._odd(index, image.shape[:2])))
+                continue
+            pixels[:, place] = image.transpose(2, 0, 1)
+        return torch.from_numpy(pixels), failures
+
+    def _first_size(self) -> tuple[tuple[int, int], int]:
+        for index in range(len(self.source)):
+            try:
+                width, height = self.source.image(index).size
+            except ImageError:
+                continue
+            return (height, width), index
+        raise ImageError(f"none of the {len(self.source)} images can be read")
+
+    def _odd(self, index: int, size: tuple[int, ...]) -> ConfigError:
+        usual = f"{self.size[1]}x{self.size[0]}"
+        return ConfigError(
+            "data.format is resident, which needs images of one size: "
+            f"{self.source.name(index)} is {size[1]}x{size[0]}, "
+            f"{self.source.name(self.first)} {usual}; "
+            "set data.format=dali, or to how they are stored"
+        )
+
+
+def _decoded(
+    chunks: _Chunks, workers: int
+) -> Iterator[tuple[int, tuple[Tensor, list[tuple[int, Exception]]]]]:
+    workers = min(workers, len(chunks) // 4)  # starting one takes longer than a few chunks
+    if workers:
+        chunks.source.warm()
+    generator = torch.Generator().manual_seed(0)  # not the global one, which a loader draws from
+    loader = Loader(chunks, batch_size=None, num_workers=workers, generator=generator)
+    for number, decoded in enumerate(loader):
+        yield number * _AT_ONCE, decoded
+
+
+def _arrays(source: Source) -> NDArray[np.uint8] | None:
+    """(N, H, W, 3) where the images lie in memory already."""
+    if isinstance(source, Subset):
+        whole = _arrays(source.source)
+        return None if whole is None else whole[source.indexes]
+    return source.images if isinstance(source, ArraySource) else None
+
+
+def _colour(tolerance: Tolerance) -> Tensor:
+    return torch.tensor([round(255 * value) for value in tolerance.mean], dtype=torch.uint8)[
+        :, None, None
+    ]

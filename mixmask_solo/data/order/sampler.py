@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Which images form which batch: a function of (seed, epoch), cut up among the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from mixmask_solo.data.augmentations.randomness import mix
+from mixmask_solo.data.sources import Source
+
+__all__ = ["EpochBatches", "Last", "Shard"]
+
+Position = Callable[[], tuple[int, int]]
+Last = Literal["drop", "pad", "keep"]
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of ``(epoch, index)`` pairs, equally many and as large in each process.
+
+    One shuffled order per epoch; batch b of all processes together is its b-th piece of
+    ``batch_size * world`` images, of which each process takes a contiguous share. So two
+    processes of 64 train on the very batches of one process of 128; only where images are read in
+    blocks, each process has blocks of its own.
+
+    Args:
+        source: decides number and order of the images.
+        batch_size: images of one batch of one process.
+        seed: with the epoch it decides the order.
+        rank: number of this process.
+        world: number of processes.
+        last: whether the last incomplete batch is dropped, filled with the epoch's first images,
+            or kept as it is, evenly shared (fewer than ``world`` images are added for that).
+        position: tells (epoch, first batch) whenever an iteration starts; without it those of
+            ``set_epoch`` hold.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        last: Last = "drop",
+        position: Position | None = None,
+    ) -> None:
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.last = last
+        self.position = position
+        self._next = (0, 0)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, also where an iteration starts later in it."""
+        images, batch = len(self.source), self.batch_size * self.world
+        return -(-images // batch) if self.last != "drop" else images // batch
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """The epoch of the next iteration and the batch it starts with."""
+        self._next = (epoch, start_batch)
+
+    def order(self, epoch: int) -> Tensor:
+        """(len(source),) int64: the shuffled indexes of an epoch, the same in all processes."""
+        generator = torch.Generator().manual_seed(mix(self.seed, epoch))
+        blocks = self.source.blocks()
+        if blocks is None:
+            return self.source.shuffled(generator)
+        return blocks.order(generator, self.world, self.batch_size)
+
+    def begin(self) -> tuple[int, int]:
+        """Epoch and first batch of an iteration that starts now."""
+        return self._next if self.position is None else self.position()
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self.since(*self.begin())
+
+    def since(self, epoch: int, start: int) -> Iterator[list[tuple[int, int]]]:
+        """The batches of an epoch from one of them on."""
+        order = self.order(epoch)
+        unit = self.world if self.last == "keep" else self.world * self.batch_size
+        if self.last != "drop":
+            order = torch.cat([order, order[: -len(order) % unit]])
+        for batch in range(start, len(self)):
+            of_all = order[batch * self.world * self.batch_size :][: self.world * self.batch_size]
+            share = len(of_all) // self.world
+            own = of_all[self.rank * share : (self.rank + 1) * share]
+            yield [(epoch, index) for index in own.tolist()]
+
+
+class Shard(Sampler[int]):
+    """A process' share of the images in order: nothing twice, nothing left out.
+
+    Args:
+        source: the images.
+        rank: number of this process.
+        world: number of processes. Each gets every ``world``-th image, or, where images are read in
+            blocks, as many neighbours.
+    """
+
+    def __init__(self, source: Source, rank: int = 0, world: int = 1) -> None:
+        size = len(source)
+        self.indexes = range(rank, size, world)
+        if source.blocks() is not None:
+            before = sum(len(range(other, size, world)) for other in range(rank))
+            self.indexes = range(before, before + len(self.indexes))
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indexes)

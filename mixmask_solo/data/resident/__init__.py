@@ -1,8 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""``data.format: resident``: data sets that fit, decoded once and augmented in batches."""
-
-from __future__ import annotations
-
-from mixmask_solo.data.resident.module import ResidentClassification, ResidentPretrain
-
-__all__ = ["ResidentClassification", "ResidentPretrain"]
