@@ -165,13 +165,19 @@ def test_crops_are_counted_by_the_first_size(
     assert (data.num_large_crops, data.num_small_crops) == crops
 
 
-def test_solo_learns_pipeline_is_completed_and_others_pass_through() -> None:
+def test_our_pipelines_are_completed_and_others_pass_through() -> None:
     mine = {"crop_size": 32, "pipeline": "mine", "swirl": {"angle": 3}, "grayscale": {"prob": 1}}
-    cfg = config(augmentations=[{"crop_size": 32}, mine])
-    first, second = resolve_pretrain(cfg).augmentations
-    assert first.rrc == {"enabled": True, "crop_min_scale": 0.08, "crop_max_scale": 1.0}
+    glyphs = {"crop_size": 32, "pipeline": "glyphs"}
+    cfg = config(method="simclr", augmentations=[{"crop_size": 32}, mine, glyphs])
+    cfg.method_kwargs = {"proj_hidden_dim": 8, "proj_output_dim": 4, "temperature": 0.2}
+    first, second, third = resolve_pretrain(cfg).augmentations
+    crop = {"enabled": True, "crop_min_scale": 0.08, "crop_max_scale": 1.0}
+    assert first.rrc == third.rrc == {**crop, "interpolation": "bicubic"}
     assert first.solarization == {"prob": 0.0}
+    assert first.gaussian_blur == {"prob": 0.0, "sigma": [0.1, 2.0]}
+    assert (first.order, third.color_jitter.prob) == ("crop_first", 0.0)
     assert "mean" not in first
+    assert "rotation" not in third
     assert second == {**mine, "num_crops": 1}
 
 

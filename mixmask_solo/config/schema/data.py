@@ -7,10 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixmask_solo.config.errors import ConfigError
-from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.datasets import DATASETS
+from mixmask_solo.config.errors import ConfigError, listing
 from mixmask_solo.config.option import option
-from mixmask_solo.config.tables import DATASETS
 
 __all__ = ["Data", "LinearData"]
 
@@ -71,7 +70,7 @@ class Data:
         facts = DATASETS[self.dataset]
         if self.dataset in ("image_folder", "parquet") and self.format not in ("dali", "resident"):
             self.format = self.dataset  # type: ignore[assignment]
-        if self.train_path is None and facts.kind != "embedded":
+        if self.train_path is None and facts.kind != "digits":
             raise ConfigError(
                 f"{prefix}.train_path is missing: data set {self.dataset} needs the folder "
                 "with its training images"
@@ -81,19 +80,16 @@ class Data:
                 f"{prefix}.fraction is {self.fraction}: give a share above 0, at most 1, "
                 "or -1 for the whole training set"
             )
-        self._validate_kind(prefix, facts.kind)
-        if facts.classes is not None and self.num_classes not in (None, facts.classes):
-            raise ConfigError(
-                f"{prefix}.num_classes is {self.num_classes}: {self.dataset} has {facts.classes}; "
-                "leave the key out"
-            )
-        self.num_classes = facts.classes or self.num_classes
-
-    def _validate_kind(self, prefix: str, kind: str) -> None:
-        for key, fits in (("no_labels", ("folder", "parquet")), ("download", ("torchvision",))):
-            if getattr(self, key) and kind not in fits:
-                names = listing(name for name, facts in DATASETS.items() if facts.kind in fits)
+        for key, kinds in (("no_labels", ("folder", "parquet")), ("download", ("cifar", "stl10"))):
+            if getattr(self, key) and facts.kind not in kinds:
+                names = listing(name for name, other in DATASETS.items() if other.kind in kinds)
                 raise ConfigError(f"{prefix}.{key} is true for {self.dataset}: only {names} can")
+        if facts.num_classes is not None and self.num_classes not in (None, facts.num_classes):
+            raise ConfigError(
+                f"{prefix}.num_classes is {self.num_classes}: {self.dataset} has "
+                f"{facts.num_classes}; leave the key out"
+            )
+        self.num_classes = facts.num_classes or self.num_classes
 
 
 @dataclass
@@ -122,7 +118,7 @@ class LinearData(Data):
     def validate(self, prefix: str) -> None:
         """Adds to the common rules that a probe measures on labelled validation images."""
         super().validate(prefix)
-        if self.val_path is None and DATASETS[self.dataset].kind != "embedded":
+        if self.val_path is None and self.dataset != "digits":
             raise ConfigError(
                 f"{prefix}.val_path is missing: a probe is measured on validation images"
             )

@@ -3,7 +3,8 @@
 
 Decoders that work on batches (``resident``, ``dali``) get their random numbers from here, so that
 they differ in how they make pixels but not in what they are asked for. The distributions are those
-of the PIL decoder, that is of torchvision's transforms.
+of the PIL decoder, that is of torchvision's transforms. No library draws so: torchvision's take one
+draw for a whole batch, kornia's follow the order of the batch in one stream.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mixmask_solo.data.augmentations.counter import uniforms
-from mixmask_solo.data.augmentations.glyphs import GlyphOptions
-from mixmask_solo.data.augmentations.options import Chance, ColorJitter, Crop
-from mixmask_solo.data.augmentations.solo import SoloOptions
+from mixmask_solo.config.schema.augmentations import (
+    ColorJitter,
+    Crop,
+    GlyphOptions,
+    SoloOptions,
+)
+from mixmask_solo.data.augmentations.randomness import uniforms
 
 __all__ = ["DRAWS", "Draws", "draw_glyphs", "draw_solo", "random_resized_boxes"]
 
 _ATTEMPTS = 10
 _RATIO = (3 / 4, 4 / 3)
 _BOX = 4 * _ATTEMPTS  # area, ratio, top, left of each attempt
-_COLUMNS = _BOX + 16
 
 Floats = NDArray[np.float64]
 
@@ -73,55 +76,28 @@ def draw_solo(options: SoloOptions, sizes: NDArray[np.int64], key: NDArray[np.ui
     Args:
         options: keys of the pipeline ``solo``.
         sizes: (N, 2) height and width of the stored images.
-        key: (N,) from ``counter.keys``.
+        key: (N,) from ``randomness.keys``.
     """
-    u = uniforms(key, _COLUMNS)
-    box = random_resized_boxes(options.rrc, sizes, u[:, :_BOX])
-    u = u[:, _BOX:]
-    blur = options.gaussian_blur
-    low, high = blur.sigma if blur else (0.0, 0.0)
-    sigma = np.where(u[:, 0] < (blur.prob if blur else 0.0), low + (high - low) * u[:, 1], 0.0)
-    return Draws(
-        box,
-        _happens(options.horizontal_flip, u[:, 2]),
-        _happens(options.color_jitter, u[:, 3]),
-        np.argsort(u[:, 4:8], axis=1),
-        _factors(options.color_jitter, u[:, 8:12]),
-        _happens(options.grayscale, u[:, 12]),
-        sigma,
-        _happens(options.solarization, u[:, 13]),
-        _happens(options.equalization, u[:, 14]),
-        np.zeros(len(key)),
+    draws, u = _crop_and_jitter(options, sizes, key)
+    low, high = options.gaussian_blur.sigma
+    blurred = u[:, 0] < options.gaussian_blur.prob
+    return draws._replace(
+        sigma=np.where(blurred, low + (high - low) * u[:, 1], 0.0),
+        flip=u[:, 2] < options.horizontal_flip.prob,
+        gray=u[:, 12] < options.grayscale.prob,
+        solarize=u[:, 13] < options.solarization.prob,
+        equalize=u[:, 14] < options.equalization.prob,
     )
 
 
 def draw_glyphs(options: GlyphOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
-    """The draws of one view of each image.
-
-    Args:
-        options: keys of the pipeline ``glyphs``.
-        sizes: (N, 2) height and width of the stored images.
-        key: (N,) from ``counter.keys``.
-    """
-    u = uniforms(key, _COLUMNS)
-    box = random_resized_boxes(options.rrc, sizes, u[:, :_BOX])
-    u = u[:, _BOX:]
+    """The draws of one view of each image, see :func:`draw_solo`."""
+    draws, u = _crop_and_jitter(options, sizes, key)
     turn = options.rotation
-    degrees = turn.degrees if turn else 0.0
-    turned = u[:, 0] < (turn.prob if turn else 0.0)
-    never = np.zeros(len(key), dtype=np.bool_)
-    return Draws(
-        box,
-        flip=never,
-        jitter=_happens(options.color_jitter, u[:, 3]),
-        order=np.argsort(u[:, 4:8], axis=1),
-        factors=_factors(options.color_jitter, u[:, 8:12]),
-        gray=never,
-        sigma=np.zeros(len(key)),
-        solarize=never,
-        equalize=never,
-        angle=np.where(turned, degrees * (2 * u[:, 1] - 1), 0.0),
-    )
+    if turn is None:
+        return draws
+    turned = u[:, 0] < turn.prob
+    return draws._replace(angle=np.where(turned, turn.degrees * (2 * u[:, 1] - 1), 0.0))
 
 
 # by the pipeline's registered name
@@ -129,6 +105,28 @@ DRAWS: dict[str, Callable[[Any, NDArray[np.int64], NDArray[np.uint64]], Draws]] 
     "solo": draw_solo,
     "glyphs": draw_glyphs,
 }
+
+
+def _crop_and_jitter(
+    options: SoloOptions | GlyphOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]
+) -> tuple[Draws, Floats]:
+    """What both pipelines draw, nothing else happening, and the numbers after those of the crop."""
+    u = uniforms(key, _BOX + 16)
+    box, u = random_resized_boxes(options.rrc, sizes, u[:, :_BOX]), u[:, _BOX:]
+    never, zero = np.zeros(len(key), dtype=np.bool_), np.zeros(len(key))
+    draws = Draws(
+        box,
+        flip=never,
+        jitter=u[:, 3] < options.color_jitter.prob,
+        order=np.argsort(u[:, 4:8], axis=1),
+        factors=_factors(options.color_jitter, u[:, 8:12]),
+        gray=never,
+        sigma=zero,
+        solarize=never,
+        equalize=never,
+        angle=zero,
+    )
+    return draws, u
 
 
 def random_resized_boxes(options: Crop, sizes: NDArray[np.int64], u: Floats) -> NDArray[np.int64]:
@@ -168,14 +166,7 @@ def _central(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([(height - h) // 2, (width - w) // 2, h, w], axis=1)
 
 
-def _happens(options: Chance | ColorJitter | None, u: Floats) -> NDArray[np.bool_]:
-    happens: NDArray[np.bool_] = u < (options.prob if options else 0.0)
-    return happens
-
-
-def _factors(options: ColorJitter | None, u: Floats) -> Floats:
-    if options is None:
-        return np.tile([1.0, 1.0, 1.0, 0.0], (len(u), 1))
+def _factors(options: ColorJitter, u: Floats) -> Floats:
     strength = np.array([options.brightness, options.contrast, options.saturation])
     low = np.append(np.maximum(0.0, 1.0 - strength), -options.hue)
     high = np.append(1.0 + strength, options.hue)

@@ -12,9 +12,9 @@ from torch import Tensor
 from torchvision import transforms
 
 from mixmask_solo.config import ConfigError, check
-from mixmask_solo.data.augmentations.options import ViewOptions
+from mixmask_solo.config.datasets import DatasetInfo
+from mixmask_solo.config.schema.augmentations import ViewOptions
 from mixmask_solo.data.augmentations.registry import lookup
-from mixmask_solo.data.datasets import DatasetInfo
 
 __all__ = ["Pipeline", "build", "build_all"]
 
@@ -66,12 +66,12 @@ def build(name: str, node: Any, dataset: DatasetInfo, prefix: str = "augmentatio
     Raises:
         ConfigError: for an unknown name, key or value.
     """
-    schema, steps = lookup(name, prefix)
+    schema, operations = lookup(name, prefix)
     options = check(node, schema, prefix)
     mean, std = tuple(options.mean or dataset.mean), tuple(options.std or dataset.std)
     tensor = [transforms.ToTensor(), transforms.Normalize(mean, std)]
     return Pipeline(
-        transforms.Compose([*steps(options), *tensor]),
+        transforms.Compose([*operations(options), *tensor]),
         options.num_crops,
         options.crop_size,
         mean,

@@ -9,9 +9,9 @@ from typing import Literal
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from mixmask_solo.data.augmentations.options import Chance, Crop
-from mixmask_solo.data.augmentations.solo import SoloOptions, solo
-from mixmask_solo.data.datasets import DatasetInfo
+from mixmask_solo.config.datasets import DatasetInfo
+from mixmask_solo.config.schema.augmentations import Chance, Crop, SoloOptions
+from mixmask_solo.data.augmentations.builtin import solo
 
 __all__ = ["probe_options", "probe_training", "resizing", "unaugmented"]
 

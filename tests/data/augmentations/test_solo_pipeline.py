@@ -178,7 +178,7 @@ def test_statistics_are_the_data_sets_unless_given(square):
     [
         ({"grayscal": {"prob": 0.1}}, r"augmentations\[0\]\.grayscal .*did you mean grayscale\?"),
         ({"grayscale": {"prob": 1.5}}, r"augmentations\[0\]\.grayscale\.prob is 1\.5"),
-        ({"rrc": {"crop_min_scale": 0.9, "crop_max_scale": 0.1}}, "crop_min_scale is 0.9: give at"),
+        ({"rrc": {"crop_min_scale": 0.9, "crop_max_scale": 0.1}}, "crop_min_scale is 0.9: it must"),
         ({"crop_size": 0}, r"augmentations\[0\]\.crop_size is 0"),
         ({"num_crops": 0}, r"augmentations\[0\]\.num_crops is 0"),
         ({"color_jitter": {"prob": 1, "hue": 0.6}}, r"color_jitter\.hue is 0\.6"),

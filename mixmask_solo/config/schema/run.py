@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
-"""What a run does around training: trainer, checkpoints, logging, online k-NN."""
+"""The whole of a configuration: what pretraining and probes share, and what each adds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import Any, Literal
 
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
+from mixmask_solo.config.schema.augmentations import Augmentation
+from mixmask_solo.config.schema.data import Data, LinearData
+from mixmask_solo.config.schema.method import METHOD_KWARGS
+from mixmask_solo.config.schema.optimizer import (
+    LinearOptimizer,
+    LinearScheduler,
+    Optimizer,
+    Scheduler,
+)
 
-__all__ = ["Backbone", "KNNEval", "Running"]
+__all__ = ["Linear", "Pretrain"]
 
 _PRECISIONS = (
     *("64", "64-true", "32", "32-true", "16", "16-true", "16-mixed"),
@@ -20,7 +29,7 @@ _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 
 
 @dataclass
-class Backbone:
+class _Backbone:
     """Network under the heads.
 
     Args:
@@ -37,7 +46,7 @@ class Backbone:
 
 
 @dataclass
-class KNNEval:
+class _KNNEval:
     """Weighted k-NN on features of the network after each validation.
 
     Args:
@@ -84,7 +93,7 @@ class _WandB:
 
 
 @dataclass
-class Dali:
+class _Dali:
     """The decoder ``data.format: dali``.
 
     Args:
@@ -103,7 +112,7 @@ class Dali:
 
 
 @dataclass(kw_only=True)
-class Running:
+class _Run:
     """Keys that pretraining and probes share; those of the trainer keep Lightning's names.
 
     Args:
@@ -134,7 +143,7 @@ class Running:
     check_val_every_n_epoch: int = option(1, low=1)
     limit_train_batches: int | float | None = option(None, low=0, absent=True)
     limit_val_batches: int | float | None = option(None, low=0, absent=True)
-    dali: Dali | None = option(None, absent=True)
+    dali: _Dali | None = option(None, absent=True)
     auto_umap: dict[str, Any] | None = option(None, absent=True)
     debug_augmentations: bool = False
 
@@ -153,3 +162,72 @@ class Running:
                 f"resume_from_checkpoint is {path!r}: give a .ckpt file written by a run"
             )
         self.strategy = self.strategy or "auto"
+
+
+@dataclass(kw_only=True)
+class Pretrain(_Run):
+    """Keys of ``mixmask-pretrain``.
+
+    Args:
+        method: which loss.
+        host: whose classes run it: solo-learn's, the built-in ones, or what is there.
+        method_kwargs: the method's own keys and the blocks of strategies.
+        momentum: for methods with a momentum network.
+        init_from: checkpoint whose weights a new run starts with (ours); a run that is resumed
+            goes on from its own.
+        augmentations: one entry a pipeline; the first entry's ``crop_size`` is that of the
+            large crops.
+    """
+
+    method: str = option(choices=tuple(METHOD_KWARGS))
+    host: Literal["auto", "solo", "builtin"] = "auto"
+    backbone: _Backbone = option()
+    data: Data = option()
+    augmentations: list[Augmentation] = option([])
+    optimizer: Optimizer = option()
+    scheduler: Scheduler = option()
+    knn_eval: _KNNEval = field(default_factory=_KNNEval)
+    method_kwargs: dict[str, Any] = option({})
+    momentum: dict[str, Any] | None = option(None, absent=True)
+    init_from: str | None = option(None, absent=True)
+
+
+@dataclass(kw_only=True)
+class Linear(_Run):
+    """Keys of ``mixmask-linear``.
+
+    Args:
+        pretrained_feature_extractor: checkpoint whose backbone is probed.
+        evaluate: whose weights are taken, the online or the momentum network's (ours).
+        backbone: what the checkpoint must hold; not needed where the checkpoint tells it.
+        pretrain_method: for the records.
+        finetune: trains the backbone too.
+        auto_augment, label_smoothing, mixup, cutmix: solo-learn's extras for supervised training.
+    """
+
+    pretrained_feature_extractor: str = option()
+    evaluate: Literal["online", "momentum"] = "online"
+    backbone: _Backbone | None = option(None, absent=True)
+    pretrain_method: str | None = None
+    data: LinearData = option()
+    optimizer: LinearOptimizer = option()
+    scheduler: LinearScheduler = option()
+    finetune: bool = False
+    auto_augment: bool = False
+    label_smoothing: float = option(0.0, low=0.0, high=1.0)
+    mixup: float = option(0.0, low=0.0)
+    cutmix: float = option(0.0, low=0.0)
+
+    def validate(self, prefix: str) -> None:
+        """Adds the checkpoint's suffix and ``layer_decay`` to the common rules."""
+        super().validate(prefix)
+        path = self.pretrained_feature_extractor
+        if not path.endswith((".ckpt", ".pth", ".pt", ".pth.tar")):
+            raise ConfigError(
+                f"pretrained_feature_extractor is {path!r}: give a checkpoint that ends in "
+                ".ckpt, .pth, .pt or .pth.tar"
+            )
+        if self.optimizer.layer_decay and not self.finetune:
+            raise ConfigError(
+                f"optimizer.layer_decay is {self.optimizer.layer_decay}: it needs finetune=true"
+            )

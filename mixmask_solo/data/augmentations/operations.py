@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Single steps from a PIL image to a PIL image, random ones on torch's global generator."""
+"""Operations from a PIL image to a PIL image, random ones on torch's global generator."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from mixmask_solo.data.augmentations.options import ColorJitter, Crop
-from mixmask_solo.data.augmentations.registry import Step
+from mixmask_solo.config.schema.augmentations import ColorJitter, Crop
+from mixmask_solo.data.augmentations.registry import Operation
 
-__all__ = ["RandomBlur", "crop", "jitter", "sometimes"]
+__all__ = ["RandomBlur", "crop", "equalize", "jitter", "solarize", "sometimes"]
 
 
 class RandomBlur:
@@ -41,8 +41,8 @@ def equalize(image: Image.Image) -> Image.Image:
     return ImageOps.equalize(image)
 
 
-def crop(options: Crop, size: int) -> list[Step]:
-    """A random resized crop, or the whole image brought to the size; bicubic unless told.
+def crop(options: Crop, size: int) -> list[Operation]:
+    """A random resized crop, or the whole image brought to the size.
 
     Where solo-learn only resizes the shorter side, the centre is cut out as well: images that
     are not square could not be stacked otherwise.
@@ -54,14 +54,12 @@ def crop(options: Crop, size: int) -> list[Step]:
     return [transforms.RandomResizedCrop(size, scale=scale, interpolation=mode)]
 
 
-def jitter(options: ColorJitter | None) -> list[Step]:
+def jitter(options: ColorJitter) -> list[Operation]:
     """Brightness, contrast, saturation and hue in random order, with one probability for all."""
-    if options is None:
-        return []
     strengths = (options.brightness, options.contrast, options.saturation, options.hue)
     return sometimes(options.prob, transforms.ColorJitter(*strengths))
 
 
-def sometimes(prob: float, step: Step) -> list[Step]:
-    """The step with a probability; none at all for 0, which then draws no number either."""
-    return [transforms.RandomApply([step], p=prob)] if prob else []
+def sometimes(prob: float, operation: Operation) -> list[Operation]:
+    """The operation with a probability; none at all for 0, which then draws no number either."""
+    return [transforms.RandomApply([operation], p=prob)] if prob else []

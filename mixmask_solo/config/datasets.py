@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
 
 __all__ = ["DATASETS", "DatasetInfo", "info"]
 
@@ -22,20 +21,19 @@ class DatasetInfo:
     """Facts of one data set.
 
     Attributes:
-        kind: which reader opens it: digits, cifar, stl10 or folder (``data.format: parquet``
+        kind: which reader opens it: digits, cifar, stl10, folder or parquet (``data.format``
             replaces the reader, not the facts).
-        num_classes: None where the folder decides.
+        num_classes: None where the files have to be asked.
         mean: per channel, pixels in [0, 1].
         std: per channel.
         size: edge of the images, or of the usual crop where they vary.
         center_crop: test protocol. True: shorter side to size * 256 / 224, then the centre;
             False: the whole image, brought to the crop size where it differs.
+        min_scale: smallest crop a probe trains on.
+        flip: whether mirrored images are images of the same kind.
         resize: length the shorter side is brought to instead, before the centre is cut out.
         interpolation: of a probe's images; None for bilinear crops of natural images, bicubic
             where a whole image is brought to another size.
-        stem: the ResNet stem that suits the size (``backbone.stem: auto``).
-        min_scale: smallest crop a probe trains on.
-        flip: whether mirrored images are images of the same kind.
     """
 
     kind: str
@@ -44,7 +42,6 @@ class DatasetInfo:
     std: Channels = IMAGENET_STD
     size: int = 224
     center_crop: bool = True
-    stem: str = "imagenet"
     min_scale: float = 0.08
     flip: bool = True
     resize: int | None = None
@@ -55,56 +52,32 @@ class DatasetInfo:
 # htdt/self-supervised; the digits' measured on the training split.
 DATASETS: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
-        kind="digits",
-        num_classes=10,
-        mean=(0.3052, 0.3052, 0.3052),
-        std=(0.3760, 0.3760, 0.3760),
-        size=32,
+        "digits",
+        10,
+        (0.3052, 0.3052, 0.3052),
+        (0.3760, 0.3760, 0.3760),
+        32,
         center_crop=False,
-        stem="cifar",
         min_scale=0.6,
         flip=False,
     ),
     "cifar10": DatasetInfo(
-        kind="cifar",
-        num_classes=10,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2470, 0.2435, 0.2616),
-        size=32,
-        center_crop=False,
-        stem="cifar",
+        "cifar", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), 32, center_crop=False
     ),
     "cifar100": DatasetInfo(
-        kind="cifar",
-        num_classes=100,
-        mean=(0.5071, 0.4865, 0.4409),
-        std=(0.2673, 0.2564, 0.2762),
-        size=32,
-        center_crop=False,
-        stem="cifar",
+        "cifar", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), 32, center_crop=False
     ),
     "stl10": DatasetInfo(
-        kind="stl10",
-        num_classes=10,
-        mean=(0.4914, 0.4823, 0.4466),
-        std=(0.247, 0.243, 0.261),
-        size=96,
-        center_crop=False,
+        "stl10", 10, (0.4914, 0.4823, 0.4466), (0.247, 0.243, 0.261), 96, center_crop=False
     ),
     "tiny-imagenet": DatasetInfo(
-        kind="folder",
-        num_classes=200,
-        mean=(0.480, 0.448, 0.398),
-        std=(0.277, 0.269, 0.282),
-        size=64,
-        center_crop=False,
-        stem="cifar_pool",
+        "folder", 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282), 64, center_crop=False
     ),
-    "imagenet": DatasetInfo(kind="folder", num_classes=1000),
-    "imagenet100": DatasetInfo(kind="folder", num_classes=100),
-    "custom": DatasetInfo(kind="folder", num_classes=None),
-    "image_folder": DatasetInfo(kind="folder", num_classes=None),
-    "parquet": DatasetInfo(kind="parquet", num_classes=None),
+    "imagenet100": DatasetInfo("folder", 100),
+    "imagenet": DatasetInfo("folder", 1000),
+    "custom": DatasetInfo("folder", None),
+    "image_folder": DatasetInfo("folder", None),
+    "parquet": DatasetInfo("parquet", None),
 }
 
 
