@@ -18,33 +18,21 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Facts of one data set.
+    """Facts of one data set."""
 
-    Attributes:
-        kind: which reader opens it: digits, cifar, stl10, folder or parquet (``data.format``
-            replaces the reader, not the facts).
-        num_classes: None where the files have to be asked.
-        mean: per channel, pixels in [0, 1].
-        std: per channel.
-        size: edge of the images, or of the usual crop where they vary.
-        center_crop: test protocol. True: shorter side to size * 256 / 224, then the centre;
-            False: the whole image, brought to the crop size where it differs.
-        min_scale: smallest crop a probe trains on.
-        flip: whether mirrored images are images of the same kind.
-        resize: length the shorter side is brought to instead, before the centre is cut out.
-        interpolation: of a probe's images; None for bilinear crops of natural images, bicubic
-            where a whole image is brought to another size.
-    """
-
-    kind: str
-    num_classes: int | None
-    mean: Channels = IMAGENET_MEAN
+    kind: str  # which reader opens it; ``data.format`` replaces the reader, not the facts
+    num_classes: int | None  # None where the files have to be asked
+    mean: Channels = IMAGENET_MEAN  # pixels in [0, 1]
     std: Channels = IMAGENET_STD
-    size: int = 224
+    size: int = 224  # edge of the images, or of the usual crop where they vary
+    # test protocol: shorter side to size * 256 / 224 (or to ``resize``), then the centre; else the
+    # whole image, brought to the crop size where it differs
     center_crop: bool = True
-    min_scale: float = 0.08
-    flip: bool = True
+    min_scale: float = 0.08  # smallest crop a probe trains on
+    flip: bool = True  # whether mirrored images are images of the same kind
     resize: int | None = None
+    # of a probe's images; None for bilinear crops of natural images, bicubic where a whole image
+    # is brought to another size
     interpolation: Literal["bicubic", "bilinear"] | None = None
 
 

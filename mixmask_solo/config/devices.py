@@ -15,10 +15,7 @@ def read_devices(
 ) -> int | list[int] | str:
     """Checks ``devices`` and brings it into a form that Lightning takes on this accelerator.
 
-    Args:
-        devices: as configured; text such as ``0,1`` is read as a list.
-        accelerator: as configured.
-        visible: number of accelerator devices of this machine, None if unknown.
+    Text such as ``0,1`` is read as a list; ``visible`` is None where nobody knows.
 
     Raises:
         ConfigError: for an impossible value, or more devices than there are.

@@ -60,16 +60,10 @@ def members(hint: Any) -> tuple[Any, ...]:
 
 
 def convert(value: Any, hint: Any, key: str, limits: Mapping[str, Any]) -> Any:
-    """Returns ``value`` as ``hint`` wants it, within ``limits``.
+    """Returns ``value`` as ``hint`` wants it, within ``limits``, a field's metadata.
 
     A whole number passes as a number, and so does text such as ``1e-4`` (YAML 1.1 reads that as
-    text, not as a number).
-
-    Args:
-        value: plain Python value, not None unless ``hint`` admits it.
-        hint: int, float, bool, str, None, Literal, list, dict, Any or a union of them.
-        key: full key, for the error line.
-        limits: the field's metadata as made by ``option``.
+    text). Hints are int, float, bool, str, None, Literal, list, dict, Any or a union of them.
 
     Raises:
         ConfigError: naming key, value and what is allowed.

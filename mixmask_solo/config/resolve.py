@@ -42,7 +42,7 @@ def resolve_pretrain(
     tells it. ``cfg`` keeps the values as written.
 
     Args:
-        cfg: DictConfig or dict; never changed.
+        cfg: DictConfig or dict.
         blocks: names of strategies' blocks, allowed under ``method_kwargs`` and left alone.
         trainer_keys: further arguments of the trainer, allowed at the top and left alone.
         visible: number of accelerator devices of this machine, None if unknown; what ``auto``
@@ -55,26 +55,24 @@ def resolve_pretrain(
         ConfigError: one line, before any data is read.
     """
     values, run = _read(cfg, Pretrain, trainer_keys)
-    kwargs = check(
-        values.get("method_kwargs"), METHOD_KWARGS[run.method], "method_kwargs", extra=blocks
-    )
+    written = values.get("method_kwargs")
+    kwargs = check(written, METHOD_KWARGS[run.method], "method_kwargs", extra=blocks)
     large, small = count_crops(run.augmentations, run.method)
     batch = _finish(run, visible)
     check_kwargs(run.method, kwargs, batch=batch, max_epochs=run.max_epochs, large=large)
     if run.method == "mocov2":
         check_mocov2(
             kwargs,
-            values.get("method_kwargs"),
+            written,
             batch_size=run.optimizer.batch_size,
             sync_batchnorm=run.sync_batchnorm,
         )
     run.name = run.name or f"{run.method}-{run.data.dataset}"
     result = with_defaults(values, run)
-    result["method_kwargs"] = with_defaults(values.get("method_kwargs"), kwargs)
+    result["method_kwargs"] = with_defaults(written, kwargs)
     if run.method in _MOMENTUM_METHODS:
-        schema = MOMENTUM.get(run.method, Momentum)
-        momentum = check(values.get("momentum"), schema, "momentum")
-        result["momentum"] = with_defaults(values.get("momentum"), momentum)
+        momentum = check(run.momentum, MOMENTUM.get(run.method, Momentum), "momentum")
+        result["momentum"] = with_defaults(run.momentum, momentum)
     elif run.momentum is not None:
         raise ConfigError(f"momentum is given: {run.method} has no momentum network; remove it")
     result["data"].update(num_large_crops=large, num_small_crops=small)
@@ -90,16 +88,9 @@ def resolve_linear(
     trainer_keys: Collection[str] = (),
     visible: int | None = None,
 ) -> DictConfig:
-    """Checks a probe's configuration and completes it, as ``resolve_pretrain`` does.
+    """Checks a probe's configuration and completes it, as :func:`resolve_pretrain` does.
 
-    Args:
-        cfg: DictConfig or dict; never changed.
-        blocks: names of blocks at the top that another part of the package checks.
-        trainer_keys: further arguments of the trainer, allowed at the top and left alone.
-        visible: number of accelerator devices of this machine, None if unknown.
-
-    Raises:
-        ConfigError: one line, before any data is read.
+    Its ``blocks`` stand at the top; another part of the package checks them.
     """
     values, run = _read(cfg, Linear, [*blocks, *trainer_keys])
     batch = _finish(run, visible)

@@ -21,11 +21,7 @@ _GLOBAL_BATCH = "(optimizer.batch_size x devices x num_nodes)"
 
 
 def count_crops(augmentations: Sequence[Any], method: str) -> tuple[int, int]:
-    """Large crops (of the first entry's size) and small ones that ``augmentations`` make.
-
-    Raises:
-        ConfigError: where the method's loss has not the crops it needs.
-    """
+    """Large crops (of the first entry's size) and small ones; refuses what the loss cannot use."""
     if not augmentations:
         raise ConfigError(
             f"augmentations is missing: {method} compares two crops of an image; "
@@ -69,7 +65,7 @@ def check_schedule(scheduler: Any, max_epochs: int) -> None:
 
 
 def check_kwargs(method: str, kwargs: Any, *, batch: int, max_epochs: int, large: int) -> None:
-    """Rules of single methods.
+    """Raises ConfigError for a queue that the steps do not fill, or a schedule beyond the run.
 
     Args:
         method: its name.
@@ -77,9 +73,6 @@ def check_kwargs(method: str, kwargs: Any, *, batch: int, max_epochs: int, large
         batch: images of all processes in a step.
         max_epochs: of the run.
         large: large crops of each image.
-
-    Raises:
-        ConfigError: for a queue that the steps do not fill, or a schedule longer than the run.
     """
     if method in _QUEUES:
         # official MoCo's one queue takes the keys of both views where the loss is symmetric
@@ -114,16 +107,13 @@ def _check_queue(size: int, batch: int, *, twice: bool) -> None:
 def check_mocov2(
     kwargs: Any, written: Mapping[str, Any] | None, *, batch_size: int, sync_batchnorm: bool
 ) -> None:
-    """Rules of official MoCo.
+    """Raises ConfigError for split BatchNorm that cannot be, or mixtures of a one-sided loss.
 
     Args:
-        kwargs: its checked ``method_kwargs``.
+        kwargs: official MoCo's checked ``method_kwargs``.
         written: the same as the user wrote them, with the blocks of strategies.
         batch_size: images of one process.
         sync_batchnorm: whether BatchNorm sees all processes.
-
-    Raises:
-        ConfigError: for split BatchNorm that cannot be, or mixtures that need a symmetric loss.
     """
     splits = kwargs.bn_splits
     if batch_size % splits:

@@ -30,39 +30,23 @@ _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 
 @dataclass
 class _Backbone:
-    """Network under the heads.
-
-    Args:
-        name: solo-learn's resnet18 and resnet50, or any timm ConvNet.
-        kwargs: arguments of its constructor.
-        stem: ``auto`` takes solo-learn's choice for the data set (ours).
-        stem_padding: of the CIFAR stem; solo-learn has 2, the papers 1 (ours).
-    """
-
-    name: str = option()
+    name: str = option()  # solo-learn's resnet18 and resnet50, or any timm ConvNet
     kwargs: dict[str, Any] = option({})
-    stem: Literal["auto", "imagenet", "cifar", "cifar_pool"] = "auto"
-    stem_padding: Literal[1, 2] = 2
+    stem: Literal["auto", "imagenet", "cifar", "cifar_pool"] = "auto"  # ours; auto is solo-learn's
+    stem_padding: Literal[1, 2] = 2  # ours, of the CIFAR stem: solo-learn has 2, the papers 1
 
 
 @dataclass
 class _KNNEval:
-    """Weighted k-NN on features of the network after each validation.
+    """Weighted k-NN on features of the network after each validation."""
 
-    Args:
-        enabled: ``auto`` leaves it off where the features of an epoch would take more than 2 GiB
-            in each process (ours).
-        features: the ``backbone``'s, or the ``projector``'s output z (ours).
-        bank_dtype: of the training images' features (ours).
-        bank_device: where they lie: with the network, or in the memory of the host (ours).
-    """
-
+    # auto (ours) leaves it off where an epoch's features would take over 2 GiB in each process
     enabled: bool | Literal["auto"] = False
     k: int = option(20, low=1)
     distance_func: Literal["euclidean", "cosine"] = "euclidean"
-    features: Literal["backbone", "projector"] = "backbone"
-    bank_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    bank_device: Literal["device", "cpu"] = "device"
+    features: Literal["backbone", "projector"] = "backbone"  # ours; the projector's output is z
+    bank_dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # ours
+    bank_device: Literal["device", "cpu"] = "device"  # ours: with the network, or in host memory
 
 
 @dataclass
@@ -94,39 +78,22 @@ class _WandB:
 
 @dataclass
 class _Dali:
-    """The decoder ``data.format: dali``.
+    """The decoder ``data.format: dali``; all ours but one key."""
 
-    Args:
-        device: where images are decoded; ``auto`` is the GPU where there is one (ours).
-        encode_indexes_into_labels: solo-learn's, for its own loader; without effect here, where
-            indexes are always true.
-        prefetch: batches decoded ahead on a GPU (ours).
-        verify: whether Pillow reads the compressed data of each image once, so that no damaged one
-            passes for whole; false where ``mixmask-data check`` has done it (ours).
-    """
-
-    device: Literal["auto", "gpu", "cpu"] = "auto"
-    encode_indexes_into_labels: bool = False
-    prefetch: int = option(2, low=1)
+    device: Literal["auto", "gpu", "cpu"] = "auto"  # decodes; auto is the GPU where there is one
+    encode_indexes_into_labels: bool = False  # solo-learn's; indexes are always true here
+    prefetch: int = option(2, low=1)  # batches decoded ahead on a GPU
+    # whether Pillow reads each image's compressed data once, so that no damaged one passes for
+    # whole; false where ``mixmask-data check`` has done it
     verify: bool = True
 
 
 @dataclass(kw_only=True)
 class _Run:
-    """Keys that pretraining and probes share; those of the trainer keep Lightning's names.
-
-    Args:
-        name: of the run; made of method and data set when left out.
-        seed: of every random draw.
-        resume_from_checkpoint: ``.ckpt`` file to continue from.
-        accumulate_grad_batches: batches per optimiser step.
-        strategy: null is Lightning's ``auto``.
-        dali: settings of that decoder.
-        auto_umap, debug_augmentations: solo-learn's, tolerated while switched off.
-    """
+    """Keys that pretraining and probes share; those of the trainer keep Lightning's names."""
 
     max_epochs: int = option(low=1)
-    name: str | None = None
+    name: str | None = None  # made of method and data set when left out
     seed: int = option(5, low=0, high=2**32 - 1)
     performance: _Performance = field(default_factory=_Performance)
     checkpoint: _Checkpoint = field(default_factory=_Checkpoint)
@@ -144,6 +111,7 @@ class _Run:
     limit_train_batches: int | float | None = option(None, low=0, absent=True)
     limit_val_batches: int | float | None = option(None, low=0, absent=True)
     dali: _Dali | None = option(None, absent=True)
+    # solo-learn's, tolerated while switched off
     auto_umap: dict[str, Any] | None = option(None, absent=True)
     debug_augmentations: bool = False
 
@@ -166,53 +134,34 @@ class _Run:
 
 @dataclass(kw_only=True)
 class Pretrain(_Run):
-    """Keys of ``mixmask-pretrain``.
-
-    Args:
-        method: which loss.
-        host: whose classes run it: solo-learn's, the built-in ones, or what is there.
-        method_kwargs: the method's own keys and the blocks of strategies.
-        momentum: for methods with a momentum network.
-        init_from: checkpoint whose weights a new run starts with (ours); a run that is resumed
-            goes on from its own.
-        augmentations: one entry a pipeline; the first entry's ``crop_size`` is that of the
-            large crops.
-    """
+    """Keys of ``mixmask-pretrain``."""
 
     method: str = option(choices=tuple(METHOD_KWARGS))
-    host: Literal["auto", "solo", "builtin"] = "auto"
+    host: Literal["auto", "solo", "builtin"] = "auto"  # whose classes; auto: solo-learn's if there
     backbone: _Backbone = option()
     data: Data = option()
-    augmentations: list[Augmentation] = option([])
+    augmentations: list[Augmentation] = option([])  # large crops have the first one's crop_size
     optimizer: Optimizer = option()
     scheduler: Scheduler = option()
     knn_eval: _KNNEval = field(default_factory=_KNNEval)
-    method_kwargs: dict[str, Any] = option({})
+    method_kwargs: dict[str, Any] = option({})  # the method's own keys and strategies' blocks
     momentum: dict[str, Any] | None = option(None, absent=True)
+    # ours: checkpoint whose weights a new run starts with; a resumed run goes on from its own
     init_from: str | None = option(None, absent=True)
 
 
 @dataclass(kw_only=True)
 class Linear(_Run):
-    """Keys of ``mixmask-linear``.
+    """Keys of ``mixmask-linear``."""
 
-    Args:
-        pretrained_feature_extractor: checkpoint whose backbone is probed.
-        evaluate: whose weights are taken, the online or the momentum network's (ours).
-        backbone: what the checkpoint must hold; not needed where the checkpoint tells it.
-        pretrain_method: for the records.
-        finetune: trains the backbone too.
-        auto_augment, label_smoothing, mixup, cutmix: solo-learn's extras for supervised training.
-    """
-
-    pretrained_feature_extractor: str = option()
-    evaluate: Literal["online", "momentum"] = "online"
-    backbone: _Backbone | None = option(None, absent=True)
-    pretrain_method: str | None = None
+    pretrained_feature_extractor: str = option()  # checkpoint whose backbone is probed
+    evaluate: Literal["online", "momentum"] = "online"  # ours: whose weights are taken
+    backbone: _Backbone | None = option(None, absent=True)  # where the checkpoint does not tell
+    pretrain_method: str | None = None  # for the records
     data: LinearData = option()
     optimizer: LinearOptimizer = option()
     scheduler: LinearScheduler = option()
-    finetune: bool = False
+    finetune: bool = False  # trains the backbone too
     auto_augment: bool = False
     label_smoothing: float = option(0.0, low=0.0, high=1.0)
     mixup: float = option(0.0, low=0.0)

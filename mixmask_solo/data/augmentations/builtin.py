@@ -3,18 +3,12 @@
 
 from __future__ import annotations
 
+from PIL import ImageOps
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from mixmask_solo.config.schema.augmentations import GlyphOptions, SoloOptions
-from mixmask_solo.data.augmentations.operations import (
-    RandomBlur,
-    crop,
-    equalize,
-    jitter,
-    solarize,
-    sometimes,
-)
+from mixmask_solo.data.augmentations.operations import RandomBlur, crop, jitter, sometimes
 from mixmask_solo.data.augmentations.registry import Operation, register
 
 __all__ = ["glyphs", "solo"]
@@ -36,8 +30,8 @@ def solo(options: SoloOptions) -> list[Operation]:
         *first,
         *then,
         *sometimes(options.gaussian_blur.prob, RandomBlur(options.gaussian_blur.sigma)),
-        *sometimes(options.solarization.prob, solarize),
-        *sometimes(options.equalization.prob, equalize),
+        *sometimes(options.solarization.prob, ImageOps.solarize),
+        *sometimes(options.equalization.prob, ImageOps.equalize),
     ]
     if options.horizontal_flip.prob:
         operations.append(transforms.RandomHorizontalFlip(p=options.horizontal_flip.prob))

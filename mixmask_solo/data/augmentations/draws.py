@@ -15,12 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mixmask_solo.config.schema.augmentations import (
-    ColorJitter,
-    Crop,
-    GlyphOptions,
-    SoloOptions,
-)
+from mixmask_solo.config.schema.augmentations import ColorJitter, Crop, GlyphOptions, SoloOptions
 from mixmask_solo.data.augmentations.randomness import uniforms
 
 __all__ = ["DRAWS", "Draws", "draw_glyphs", "draw_solo", "random_resized_boxes"]
@@ -33,32 +28,18 @@ Floats = NDArray[np.float64]
 
 
 class Draws(NamedTuple):
-    """One row a view.
+    """One row a view, N of them."""
 
-    Attributes:
-        box: (N, 4) int64: top, left, height, width in pixels of the stored image; the whole image
-            where the crop is switched off.
-        flip: (N,) bool.
-        jitter: (N,) bool: whether colours are changed at all.
-        order: (N, 4) int64: the order of brightness 0, contrast 1, saturation 2, hue 3.
-        factors: (N, 4) float64: factors of the first three, shift of the hue in turns.
-        gray: (N,) bool.
-        sigma: (N,) float64: deviation of the blur in pixels of the view, 0 for none.
-        solarize: (N,) bool.
-        equalize: (N,) bool.
-        angle: (N,) float64: counter-clockwise turn after the crop in degrees, 0 for none.
-    """
-
-    box: NDArray[np.int64]
+    box: NDArray[np.int64]  # (N, 4) top, left, height, width in the stored image; all of it if off
     flip: NDArray[np.bool_]
-    jitter: NDArray[np.bool_]
-    order: NDArray[np.int64]
-    factors: Floats
+    jitter: NDArray[np.bool_]  # whether colours are changed at all
+    order: NDArray[np.int64]  # (N, 4) of brightness 0, contrast 1, saturation 2, hue 3
+    factors: Floats  # (N, 4) of the first three, shift of the hue in turns
     gray: NDArray[np.bool_]
-    sigma: Floats
+    sigma: Floats  # deviation of the blur in pixels of the view, 0 for none
     solarize: NDArray[np.bool_]
     equalize: NDArray[np.bool_]
-    angle: Floats
+    angle: Floats  # counter-clockwise turn after the crop in degrees, 0 for none
 
     def rows(self, which: NDArray[np.int64] | slice) -> Draws:
         """Some of the views, in the order given."""
@@ -141,29 +122,22 @@ def random_resized_boxes(options: Crop, sizes: NDArray[np.int64], u: Floats) -> 
         (N, 4) top, left, height, width: of the first attempt that fits into the image, else the
         largest centred box within the range of ratios.
     """
-    height, width = sizes[:, :1], sizes[:, 1:]
     if not options.enabled:
         return np.concatenate([np.zeros_like(sizes), sizes], axis=1)
     area, ratio, top, left = np.split(u, 4, axis=1)
     low, high = options.crop_min_scale, options.crop_max_scale
-    target = height * width * (low + (high - low) * area)
+    target = sizes.prod(axis=1, keepdims=True) * (low + (high - low) * area)
     aspect = np.exp(np.log(_RATIO[0]) + np.log(_RATIO[1] / _RATIO[0]) * ratio)
-    w = np.rint(np.sqrt(target * aspect)).astype(np.int64)
-    h = np.rint(np.sqrt(target / aspect)).astype(np.int64)
-    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    tops = np.floor(top * (height - h + 1)).astype(np.int64)
-    lefts = np.floor(left * (width - w + 1)).astype(np.int64)
-    tried = np.stack([tops, lefts, h, w], axis=2)
+    edges = np.stack([target / aspect, target * aspect], axis=2)  # (N, 10, 2), as the next ones
+    inner = np.rint(np.sqrt(edges)).astype(np.int64)
+    outer = sizes[:, None]
+    corner = np.floor(np.stack([top, left], axis=2) * (outer - inner + 1)).astype(np.int64)
+    fits = ((inner > 0) & (inner <= outer)).all(axis=2)
+    tried = np.concatenate([corner, inner], axis=2)
     chosen = tried[np.arange(len(u)), fits.argmax(axis=1)]
-    return np.where(fits.any(axis=1)[:, None], chosen, _central(sizes))
-
-
-def _central(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    height, width = sizes[:, 0], sizes[:, 1]
-    narrow, wide = width < _RATIO[0] * height, width > _RATIO[1] * height
-    h = np.where(narrow, np.rint(width / _RATIO[0]).astype(np.int64), height)
-    w = np.where(wide, np.rint(height * _RATIO[1]).astype(np.int64), width)
-    return np.stack([(height - h) // 2, (width - w) // 2, h, w], axis=1)
+    largest = np.minimum(sizes, np.rint(sizes[:, ::-1] * _RATIO[1]).astype(np.int64))
+    central = np.concatenate([(sizes - largest) // 2, largest], axis=1)
+    return np.where(fits.any(axis=1)[:, None], chosen, central)
 
 
 def _factors(options: ColorJitter, u: Floats) -> Floats:

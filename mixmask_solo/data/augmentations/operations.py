@@ -6,22 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from mixmask_solo.config.schema.augmentations import ColorJitter, Crop
 from mixmask_solo.data.augmentations.registry import Operation
 
-__all__ = ["RandomBlur", "crop", "equalize", "jitter", "solarize", "sometimes"]
+__all__ = ["RandomBlur", "crop", "jitter", "sometimes"]
 
 
 class RandomBlur:
-    """Pillow's Gaussian blur (box filters) with a deviation drawn evenly.
-
-    Args:
-        sigma: smallest and largest deviation in pixels.
-    """
+    """Pillow's Gaussian blur (box filters), its deviation in pixels drawn evenly."""
 
     def __init__(self, sigma: Sequence[float]) -> None:
         self.low, self.high = sigma
@@ -29,16 +25,6 @@ class RandomBlur:
     def __call__(self, image: Image.Image) -> Image.Image:
         sigma = torch.empty(1).uniform_(self.low, self.high).item()
         return image.filter(ImageFilter.GaussianBlur(radius=sigma))
-
-
-def solarize(image: Image.Image) -> Image.Image:
-    """Inverts what is brighter than half."""
-    return ImageOps.solarize(image)
-
-
-def equalize(image: Image.Image) -> Image.Image:
-    """Flattens the histogram of each channel."""
-    return ImageOps.equalize(image)
 
 
 def crop(options: Crop, size: int) -> list[Operation]:

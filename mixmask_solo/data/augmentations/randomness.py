@@ -11,7 +11,7 @@ torch's, 2.6 ms with NumPy's Philox, 0.1 ms here).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,43 +25,21 @@ _GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133
 
 
 def mix(*values: int) -> int:
-    """One well-mixed 64-bit number from several integers; their order matters.
+    """One well-mixed number from 0 to 2^64 - 1 from several integers; their order matters.
 
-    Args:
-        values: any integers, negative ones included.
-
-    Returns:
-        A number from 0 to 2^64 - 1, the same on every machine (SplitMix64's output function,
-        Steele et al. 2014, chained over the values).
+    The same on every machine: SplitMix64's output function (Steele et al. 2014), chained over the
+    values, which may be negative.
     """
     return int(_chain(*values))
 
 
 def keys(seed: int, epoch: int, indexes: ArrayLike, view: int) -> NDArray[np.uint64]:
-    """:func:`mix` of what the augmentation of a sample may depend on, for a batch of them.
-
-    Args:
-        seed: the run's.
-        epoch: of the batch.
-        indexes: (N,) numbers of the images within their source.
-        view: number of the view.
-
-    Returns:
-        (N,) uint64.
-    """
+    """:func:`mix` of what a view may depend on: (N,) ``indexes`` within the source to (N,) keys."""
     return _chain(seed, epoch, np.asarray(indexes, dtype=np.int64).astype(np.uint64), view)
 
 
 def uniforms(key: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
-    """``count`` numbers a sample, uniform on [0, 1): number c depends on its key and on c alone.
-
-    Args:
-        key: (N,) from :func:`keys`.
-        count: how many.
-
-    Returns:
-        (N, count) float64 with 53 random bits each.
-    """
+    """(N, count) numbers, uniform on [0, 1): number c of a row depends on its key and c alone."""
     words = _absorb(key[:, None], np.arange(count, dtype=np.uint64))
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
@@ -71,15 +49,10 @@ def reseed(*key: int) -> None:
     torch.default_generator.manual_seed(mix(*key))
 
 
-@contextmanager
-def keep_global_rng() -> Iterator[None]:
+def keep_global_rng() -> AbstractContextManager[None]:
     """Gives the global CPU generator its state back, so that loading in the main process is
     without effect on the training that runs there."""
-    state = torch.default_generator.get_state()
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)
+    return torch.random.fork_rng(devices=())
 
 
 @contextmanager
