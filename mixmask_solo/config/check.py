@@ -12,7 +12,7 @@ line would need most of ``option.py`` again.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -60,12 +60,14 @@ def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = (
                 f"unknown key {_join(prefix, str(key))}{did_you_mean(str(key), {*own, *extra})}: "
                 f"{prefix or 'the configuration'} takes {listing(own, 'and')}"
             )
-    hints = get_type_hints(schema)
-    given = {
-        name: _read(values.get(name), hints[name], _join(prefix, name), f)
-        for name, f in own.items()
-        if _is_given(values, f, hints[name], prefix)
-    }
+    given, hints = {}, get_type_hints(schema)
+    for name, f in own.items():
+        value, hint, full = values.get(name), hints[name], _join(prefix, name)
+        null = name in values and value is None and _admits_null(hint)
+        if value is not None or null or is_dataclass(hint):  # its block may lack a required key
+            given[name] = _read(value, hint, full, f.metadata)
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise ConfigError(f"{full} is missing: {describe(hint, f.metadata)}")
     instance = schema(**given)
     if hasattr(instance, "validate"):
         instance.validate(prefix)
@@ -94,23 +96,12 @@ def with_defaults(values: Mapping[str, Any] | None, block: Any) -> dict[str, Any
     return result
 
 
-def _is_given(values: Mapping[Any, Any], f: Field[Any], hint: Any, prefix: str) -> bool:
-    """Whether to read the key (or else to take its default); refuses a missing required one."""
-    if values.get(f.name) is not None or (f.name in values and _admits_null(hint)):
-        return True
-    if is_dataclass(hint):
-        return True  # an absent block may still lack a required key
-    if f.default is MISSING and f.default_factory is MISSING:
-        raise ConfigError(f"{_join(prefix, f.name)} is missing: {describe(hint, f.metadata)}")
-    return False
-
-
-def _read(value: Any, hint: Any, key: str, f: Field[Any]) -> Any:
+def _read(value: Any, hint: Any, key: str, limits: Mapping[str, Any]) -> Any:
     block: Any = next((member for member in members(hint) if is_dataclass(member)), None)
     if block is not None:
         return None if value is None and _admits_null(hint) else check(value, block, key)
     if get_origin(hint) is not list or not is_dataclass(get_args(hint)[0]):
-        return convert(value, hint, key, f.metadata)
+        return convert(value, hint, key, limits)
     if not isinstance(value, list):
         raise ConfigError(f"{key} is {value!r}: give a list of blocks")
     return [check(entry, get_args(hint)[0], f"{key}[{i}]") for i, entry in enumerate(value)]
