@@ -65,15 +65,8 @@ def check_schedule(scheduler: Any, max_epochs: int) -> None:
 
 
 def check_kwargs(method: str, kwargs: Any, *, batch: int, max_epochs: int, large: int) -> None:
-    """Raises ConfigError for a queue that the steps do not fill, or a schedule beyond the run.
-
-    Args:
-        method: its name.
-        kwargs: its checked ``method_kwargs``.
-        batch: images of all processes in a step.
-        max_epochs: of the run.
-        large: large crops of each image.
-    """
+    """Raises ConfigError for a queue that steps of ``batch`` images in all processes do not fill,
+    or that ``large`` crops of an image do not suit, and for a schedule beyond the run."""
     if method in _QUEUES:
         # official MoCo's one queue takes the keys of both views where the loss is symmetric
         _check_queue(kwargs.queue_size, batch, twice=getattr(kwargs, "symmetric", False))

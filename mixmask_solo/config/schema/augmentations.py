@@ -121,7 +121,7 @@ class GlyphOptions(ViewOptions):
     color_jitter: ColorJitter = field(default_factory=ColorJitter)
 
 
-_PIPELINES: dict[str, type[ViewOptions]] = {"solo": SoloOptions, "glyphs": GlyphOptions}
+_BUILTIN: dict[str, type[ViewOptions]] = {"solo": SoloOptions, "glyphs": GlyphOptions}
 
 
 class Augmentation(ViewOptions):
@@ -133,5 +133,5 @@ class Augmentation(ViewOptions):
     @classmethod
     def choose(cls, values: Mapping[str, Any]) -> tuple[type[ViewOptions], Collection[str]]:
         """The schema that the entry's ``pipeline`` means, and further keys to leave alone."""
-        schema = _PIPELINES.get(str(values.get("pipeline") or "solo"))
+        schema = _BUILTIN.get(str(values.get("pipeline") or "solo"))
         return (schema, ()) if schema else (ViewOptions, values.keys())
