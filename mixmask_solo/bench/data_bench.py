@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mixmask_solo.bench.decoder_rate import NAMES, Rate, Running, variants
 from mixmask_solo.bench.step_need import step_rates
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.runs.trainer import build_trainer
 

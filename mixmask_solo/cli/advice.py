@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from mixmask_solo.config.plain import literal
+from mixmask_solo.config.nodes import literal
 
 __all__ = ["hydra_value", "resume_command"]
 

@@ -134,7 +134,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="default: knn.json beside the checkpoint")
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
-        from mixmask_solo.config.nearest import did_you_mean
+        from mixmask_solo.config.errors import did_you_mean
 
         options = [o for a in parser._actions for o in a.option_strings]
         parser.error(f"unknown argument {unknown[0]}{did_you_mean(unknown[0], options)}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from mixmask_solo.config.check import check
 from mixmask_solo.config.errors import ConfigError
-from mixmask_solo.config.nearest import nearest
 from mixmask_solo.config.option import option
 from mixmask_solo.config.resolve import resolve_linear, resolve_pretrain
 
-__all__ = ["ConfigError", "check", "nearest", "option", "resolve_linear", "resolve_pretrain"]
+__all__ = ["ConfigError", "check", "option", "resolve_linear", "resolve_pretrain"]

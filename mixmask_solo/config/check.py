@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""A dataclass against a YAML node: unknown keys, wrong types and values stop here."""
+"""A dataclass against a YAML node: unknown keys, wrong types and values stop here.
+
+Why not pydantic with ``extra="forbid"``: importing it and building models of the 39 dataclasses
+here took 0.24 + 0.18 s where this module and the schema take 0.05 s, paid by every command. It
+tells an unknown key neither the known ones nor the nearest, reports a union once for each member
+and all that follows from one mistake; and it takes "2" for a whole number, or, strict, the text
+``1e-4`` for none. Making our one line of its list would need most of ``option.py`` again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from mixmask_solo.config.errors import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
-from mixmask_solo.config.plain import plain
-from mixmask_solo.config.values import admits_null, convert, describe
+from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
+from mixmask_solo.config.nodes import to_values
+from mixmask_solo.config.option import convert, describe, members
 
-__all__ = ["check"]
+__all__ = ["check", "with_defaults"]
 
 T = TypeVar("T")
 
@@ -23,8 +29,7 @@ def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = (
 
     A key that is absent, or null where null is not a value, takes the field's default. Where the
     schema has a method ``validate(prefix)`` it is called last, for rules between fields. Where it
-    has a class method ``extra_keys(values) -> Collection[str]``, the keys it returns are allowed
-    and left alone.
+    has a class method ``choose(values) -> (schema, extra)``, these two take the place of its own.
 
     Args:
         node: DictConfig, dict or None (all defaults).
@@ -38,72 +43,69 @@ def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = (
     Raises:
         ConfigError: one line with the full key, the value, what is allowed and the nearest key.
     """
-    values = plain(node, prefix)
-    if values is None:
-        values = {}
+    values = to_values(node, prefix)
+    values = {} if values is None else values
+    choose = getattr(schema, "choose", None)
+    if choose is not None:
+        schema, extra = choose(values if isinstance(values, Mapping) else {})
+    own = {f.name: f for f in fields(schema)}  # type: ignore[arg-type]
     if not isinstance(values, Mapping):
-        names = listing((f.name for f in fields(schema)), "and")  # type: ignore[arg-type]
-        raise ConfigError(f"{prefix} is {values!r}: give a block with keys among {names}")
-    more = getattr(schema, "extra_keys", None)
-    if more is not None:
-        extra = [*extra, *more(values)]
-    _refuse_unknown(values, schema, prefix, extra)
-    hints = get_type_hints(schema)
-    given = {
-        f.name: _read(values.get(f.name), hints[f.name], _join(prefix, f.name), f)
-        for f in fields(schema)  # type: ignore[arg-type]
-        if _is_given(values, f, hints[f.name], prefix)
-    }
+        raise ConfigError(
+            f"{prefix} is {values!r}: give a block with keys among {listing(own, 'and')}"
+        )
+    for key in values:
+        if key not in own and key not in extra:
+            raise ConfigError(
+                f"unknown key {_join(prefix, str(key))}{did_you_mean(str(key), {*own, *extra})}: "
+                f"{prefix or 'the configuration'} takes {listing(own, 'and')}"
+            )
+    given, hints = {}, get_type_hints(schema)
+    for name, f in own.items():
+        value, hint, full = values.get(name), hints[name], _join(prefix, name)
+        null = name in values and value is None and _admits_null(hint)
+        if value is not None or null or is_dataclass(hint):  # its block may lack a required key
+            given[name] = _read(value, hint, full, f.metadata)
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise ConfigError(f"{full} is missing: {describe(hint, f.metadata)}")
     instance = schema(**given)
-    validate = getattr(instance, "validate", None)
-    if validate is not None:
-        validate(prefix)
+    if hasattr(instance, "validate"):
+        instance.validate(prefix)
     return instance
 
 
-def _refuse_unknown(
-    values: Mapping[Any, Any], schema: type[Any], prefix: str, extra: Collection[str]
-) -> None:
-    own = [f.name for f in fields(schema)]
-    for key in values:
-        if key not in own and key not in extra:
-            near = did_you_mean(str(key), {*own, *extra})
-            raise ConfigError(
-                f"unknown key {_join(prefix, str(key))}{near}: "
-                f"{prefix or 'the configuration'} takes {listing(own, 'and')}"
-            )
+def with_defaults(values: Mapping[str, Any] | None, block: Any) -> dict[str, Any]:
+    """A checked block as a dict again: the user's keys in their order, converted, then the rest.
+
+    Keys of ``values``, which ``block`` was read from, are kept where it does not know them.
+    """
+    result = dict(values or {})
+    for f in fields(block):
+        value = getattr(block, f.name)
+        if value is None and f.metadata.get("absent"):
+            result.pop(f.name, None)
+        elif is_dataclass(value):
+            result[f.name] = with_defaults(result.get(f.name), value)
+        elif isinstance(value, list) and any(is_dataclass(item) for item in value):
+            entries = zip(result[f.name], value, strict=True)
+            result[f.name] = [with_defaults(given, item) for given, item in entries]
+        else:
+            result[f.name] = value
+    return result
 
 
-def _is_given(values: Mapping[Any, Any], f: Field[Any], hint: Any, prefix: str) -> bool:
-    """Whether to read the key (or else to take its default); refuses a missing required one."""
-    if values.get(f.name) is not None or (f.name in values and admits_null(hint)):
-        return True
-    if isinstance(hint, type) and is_dataclass(hint):
-        return True  # an absent block may still lack a required key
-    if f.default is MISSING and f.default_factory is MISSING:
-        what = describe(hint, f.metadata)
-        raise ConfigError(f"{_join(prefix, f.name)} is missing: {what}")
-    return False
-
-
-def _read(value: Any, hint: Any, key: str, f: Field[Any]) -> Any:
-    block = _block(hint)
+def _read(value: Any, hint: Any, key: str, limits: Mapping[str, Any]) -> Any:
+    block: Any = next((member for member in members(hint) if is_dataclass(member)), None)
     if block is not None:
-        return None if value is None and admits_null(hint) else check(value, block, key)
-    (item,) = get_args(hint) if get_origin(hint) is list else (None,)
-    if isinstance(item, type) and is_dataclass(item):
-        if not isinstance(value, list):
-            raise ConfigError(f"{key} is {value!r}: give a list of blocks")
-        return [check(entry, item, f"{key}[{i}]") for i, entry in enumerate(value)]
-    return convert(value, hint, key, f.metadata)
+        return None if value is None and _admits_null(hint) else check(value, block, key)
+    if get_origin(hint) is not list or not is_dataclass(get_args(hint)[0]):
+        return convert(value, hint, key, limits)
+    if not isinstance(value, list):
+        raise ConfigError(f"{key} is {value!r}: give a list of blocks")
+    return [check(entry, get_args(hint)[0], f"{key}[{i}]") for i, entry in enumerate(value)]
 
 
-def _block(hint: Any) -> Any:
-    """The dataclass of a hint ``Block`` or ``Block | None``."""
-    union = get_origin(hint) in (Union, UnionType)
-    members = [h for h in get_args(hint) if h is not NoneType] if union else [hint]
-    single = len(members) == 1 and isinstance(members[0], type) and is_dataclass(members[0])
-    return members[0] if single else None
+def _admits_null(hint: Any) -> bool:
+    return hint is Any or NoneType in members(hint)
 
 
 def _join(prefix: str, name: str) -> str:

@@ -15,25 +15,24 @@ def read_devices(
 ) -> int | list[int] | str:
     """Checks ``devices`` and brings it into a form that Lightning takes on this accelerator.
 
-    Args:
-        devices: as configured; text such as ``0,1`` is read as a list.
-        accelerator: as configured.
-        visible: number of accelerator devices of this machine, None if unknown.
+    Text such as ``0,1`` is read as a list; ``visible`` is None where nobody knows.
 
     Raises:
         ConfigError: for an impossible value, or more devices than there are.
     """
     if isinstance(devices, str) and devices != "auto":
-        devices = _parse(devices)
-    wrong = (
-        (isinstance(devices, int) and (devices == 0 or devices < -1))
-        or devices == []
-        or (isinstance(devices, list) and (min(devices) < 0 or len(set(devices)) < len(devices)))
-    )
+        try:
+            indices = [int(part) for part in devices.split(",") if part.strip()]
+        except ValueError:
+            raise ConfigError(f"devices is {devices!r}: {_ALLOWED}") from None
+        devices = indices if "," in devices or not indices else indices[0]
+    if isinstance(devices, list):
+        wrong = not devices or min(devices) < 0 or len(set(devices)) < len(devices)
+    else:
+        wrong = devices != "auto" and (devices == 0 or int(devices) < -1)
     if wrong:
         raise ConfigError(f"devices is {devices}: {_ALLOWED}")
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and visible == 0)
-    if on_cpu:
+    if accelerator == "cpu" or (accelerator == "auto" and visible == 0):
         # Lightning knows no indices of CPUs: [0] of solo-learn's files means one process there
         return count_devices(devices, 0)
     if accelerator in ("gpu", "cuda") and visible == 0:
@@ -44,20 +43,7 @@ def read_devices(
 
 
 def count_devices(devices: int | list[int] | str, visible: int | None) -> int:
-    """Processes per node.
-
-    Args:
-        devices: result of ``read_devices``.
-        visible: what -1 and ``auto`` stand for; at least one.
-    """
+    """Processes per node; -1 and ``auto`` stand for the ``visible`` ones, at least one."""
     if isinstance(devices, list):
         return len(devices)
     return devices if isinstance(devices, int) and devices > 0 else max(1, visible or 1)
-
-
-def _parse(text: str) -> int | list[int]:
-    try:
-        indices = [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise ConfigError(f"devices is {text!r}: {_ALLOWED}") from None
-    return indices[0] if len(indices) == 1 and "," not in text else indices

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The one exception a wrong configuration ends in."""
+"""The one exception a wrong configuration ends in, and names in its line."""
 
 from __future__ import annotations
 
-__all__ = ["ConfigError"]
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+
+__all__ = ["ConfigError", "did_you_mean", "listing"]
 
 
 class ConfigError(ValueError):
@@ -15,3 +18,16 @@ class ConfigError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """`` (did you mean x?)`` with the known name most like it, or nothing when none is close."""
+    lowered = {k.lower(): k for k in sorted(known, reverse=True)}
+    found = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return f" (did you mean {lowered[found[0]]}?)" if found else ""
+
+
+def listing(names: Iterable[object], last: str = "or") -> str:
+    """``a, b or c``."""
+    *words, end = [str(name) for name in names] or [""]
+    return f"{', '.join(words)} {last} {end}" if words else end

@@ -8,13 +8,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.config.check import check
-from mixmask_solo.config.crops import count_crops
+from mixmask_solo.config.check import check, with_defaults
 from mixmask_solo.config.devices import count_devices, read_devices
 from mixmask_solo.config.errors import ConfigError
-from mixmask_solo.config.filled import filled
-from mixmask_solo.config.moco import check_mocov2, check_queue
-from mixmask_solo.config.plain import literal, plain
+from mixmask_solo.config.nodes import literal, to_values
+from mixmask_solo.config.rules import check_kwargs, check_mocov2, check_schedule, count_crops
 from mixmask_solo.config.schema import (
     METHOD_KWARGS,
     MOMENTUM,
@@ -23,10 +21,11 @@ from mixmask_solo.config.schema import (
     Momentum,
     Pretrain,
 )
-from mixmask_solo.config.solo_only import check_solo_only
-from mixmask_solo.config.tables import MOMENTUM_METHODS
 
 __all__ = ["resolve_linear", "resolve_pretrain"]
+
+# with an EMA copy of the network; only these read ``momentum``
+_MOMENTUM_METHODS = ("byol", "dino", "mocov2", "mocov2plus", "mocov3", "nnbyol", "ressl")
 
 
 def resolve_pretrain(
@@ -43,7 +42,7 @@ def resolve_pretrain(
     tells it. ``cfg`` keeps the values as written.
 
     Args:
-        cfg: DictConfig or dict; never changed.
+        cfg: DictConfig or dict.
         blocks: names of strategies' blocks, allowed under ``method_kwargs`` and left alone.
         trainer_keys: further arguments of the trainer, allowed at the top and left alone.
         visible: number of accelerator devices of this machine, None if unknown; what ``auto``
@@ -56,28 +55,24 @@ def resolve_pretrain(
         ConfigError: one line, before any data is read.
     """
     values, run = _read(cfg, Pretrain, trainer_keys)
-    kwargs = check(
-        values.get("method_kwargs"), METHOD_KWARGS[run.method], "method_kwargs", extra=blocks
-    )
+    written = values.get("method_kwargs")
+    kwargs = check(written, METHOD_KWARGS[run.method], "method_kwargs", extra=blocks)
     large, small = count_crops(run.augmentations, run.method)
     batch = _finish(run, visible)
-    if run.method in ("mocov2", "mocov2plus"):
-        check_queue(kwargs.queue_size, batch, twice=getattr(kwargs, "symmetric", False))
+    check_kwargs(run.method, kwargs, batch=batch, max_epochs=run.max_epochs, large=large)
     if run.method == "mocov2":
         check_mocov2(
             kwargs,
-            values.get("method_kwargs"),
+            written,
             batch_size=run.optimizer.batch_size,
             sync_batchnorm=run.sync_batchnorm,
         )
-    check_solo_only(run.method, kwargs, batch=batch, max_epochs=run.max_epochs, large=large)
     run.name = run.name or f"{run.method}-{run.data.dataset}"
-    result = filled(values, run)
-    result["method_kwargs"] = filled(values.get("method_kwargs"), kwargs)
-    if run.method in MOMENTUM_METHODS:
-        schema = MOMENTUM.get(run.method, Momentum)
-        momentum = check(values.get("momentum"), schema, "momentum")
-        result["momentum"] = filled(values.get("momentum"), momentum)
+    result = with_defaults(values, run)
+    result["method_kwargs"] = with_defaults(written, kwargs)
+    if run.method in _MOMENTUM_METHODS:
+        momentum = check(run.momentum, MOMENTUM.get(run.method, Momentum), "momentum")
+        result["momentum"] = with_defaults(run.momentum, momentum)
     elif run.momentum is not None:
         raise ConfigError(f"momentum is given: {run.method} has no momentum network; remove it")
     result["data"].update(num_large_crops=large, num_small_crops=small)
@@ -93,49 +88,32 @@ def resolve_linear(
     trainer_keys: Collection[str] = (),
     visible: int | None = None,
 ) -> DictConfig:
-    """Checks a probe's configuration and completes it, as ``resolve_pretrain`` does.
+    """Checks a probe's configuration and completes it, as :func:`resolve_pretrain` does.
 
-    Args:
-        cfg: DictConfig or dict; never changed.
-        blocks: names of blocks at the top that another part of the package checks.
-        trainer_keys: further arguments of the trainer, allowed at the top and left alone.
-        visible: number of accelerator devices of this machine, None if unknown.
-
-    Raises:
-        ConfigError: one line, before any data is read.
+    Its ``blocks`` stand at the top; another part of the package checks them.
     """
     values, run = _read(cfg, Linear, [*blocks, *trainer_keys])
     batch = _finish(run, visible)
     run.name = run.name or f"linear-{run.data.dataset}"
-    return _scaled(filled(values, run), batch)
+    return _scaled(with_defaults(values, run), batch)
 
 
 def _read(cfg: Any, schema: type[Any], extra: Collection[str]) -> tuple[Any, Any]:
-    values = plain(cfg)
+    values = to_values(cfg)
     wandb = values.get("wandb") if isinstance(values, dict) else None
     if isinstance(wandb, dict) and wandb.get("entity") == "None":
         wandb["entity"] = None  # solo-learn's own files say None, and it reads that as null
     run = check(values, schema, "", extra=extra)
     optimizer = run.optimizer
     kwargs = check(optimizer.kwargs, OPTIMIZER_KWARGS[optimizer.name], "optimizer.kwargs")
-    optimizer.kwargs = filled(optimizer.kwargs, kwargs)
+    optimizer.kwargs = with_defaults(optimizer.kwargs, kwargs)
     return values, run
 
 
 def _finish(run: Any, visible: int | None) -> int:
     """Completes schedule and devices in place; returns the global batch size."""
     scheduler = run.scheduler
-    if scheduler.name.startswith("warmup") and scheduler.warmup_epochs > run.max_epochs:
-        raise ConfigError(
-            f"scheduler.warmup_epochs is {scheduler.warmup_epochs:g}: longer than training "
-            f"(max_epochs is {run.max_epochs}); lower it, 0 for no warm-up"
-        )
-    one_epoch = run.max_epochs == 1 and scheduler.interval == "epoch"
-    if scheduler.name == "cosine_from_one" and one_epoch:
-        raise ConfigError(
-            "scheduler.name is cosine_from_one, whose last epoch runs at min_lr: with max_epochs 1 "
-            "that is the only one; raise max_epochs or set scheduler.name to cosine"
-        )
+    check_schedule(scheduler, run.max_epochs)
     if scheduler.lr_decay_steps is not None:
         counted = [s + run.max_epochs if s < 0 else s for s in scheduler.lr_decay_steps]
         scheduler.lr_decay_steps = [step for step in counted if step > 0]

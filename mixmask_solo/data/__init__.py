@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from mixmask_solo.data.datasets import DATASETS, DatasetInfo, info
+from mixmask_solo.config.datasets import DATASETS, DatasetInfo, info
 from mixmask_solo.data.decoders import build_classification, build_pretrain
 from mixmask_solo.data.decoders.pil import ClassificationData, PretrainData
 from mixmask_solo.data.identity import identity

@@ -8,8 +8,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.plain import plain
-from mixmask_solo.data.datasets import info
+from mixmask_solo.config.datasets import info
+from mixmask_solo.config.nodes import to_values
 
 __all__ = ["data_block", "get"]
 
@@ -18,7 +18,7 @@ def get(cfg: Any, key: str, default: Any = None) -> Any:
     """A dotted key as a plain value; ``default`` where it is absent or null."""
     node = cfg if OmegaConf.is_config(cfg) else OmegaConf.create(cfg)
     value = OmegaConf.select(node, key, default=None)
-    return default if value is None else plain(value, key)
+    return default if value is None else to_values(value, key)
 
 
 def data_block(cfg: Any) -> dict[str, Any]:

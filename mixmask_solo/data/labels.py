@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.errors import listing
 from mixmask_solo.data.sources.base import Source
 from mixmask_solo.data.sources.subset import Subset
 

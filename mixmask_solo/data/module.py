@@ -12,8 +12,8 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import info
 from mixmask_solo.data.block import data_block, get
-from mixmask_solo.data.datasets import info
 from mixmask_solo.data.decoders.samples import Plain, Transform
 from mixmask_solo.data.labels import labelled, refusal, share, tell, uncounted
 from mixmask_solo.data.order.loading import EpochLoader, plain_loader, worker_count

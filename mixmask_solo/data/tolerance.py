@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean
+from mixmask_solo.config.datasets import DatasetInfo
+from mixmask_solo.config.errors import did_you_mean
 from mixmask_solo.data.augmentations.randomness import mix
-from mixmask_solo.data.datasets import DatasetInfo
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import printable, reason
 

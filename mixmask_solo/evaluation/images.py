@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mixmask_solo.config import ConfigError, check
-from mixmask_solo.config.filled import filled
+from mixmask_solo.config.check import with_defaults
 from mixmask_solo.config.schema.data import LinearData
 from mixmask_solo.data import ClassificationData, build_classification
 from mixmask_solo.data.sources.storage import has_columns
@@ -54,7 +54,7 @@ def evaluation_data(
             "data.no_labels, and k-NN needs labelled images"
         )
     values = {**stored, **wanted}
-    block = filled(values, check(values, LinearData, "data"))
+    block = with_defaults(values, check(values, LinearData, "data"))
     if not other and not (values.get("augmentations") or {}).get("crop_size"):
         block["augmentations"] = first_view(config) or block["augmentations"]
     cfg = {"data": block, "optimizer": {"batch_size": batch_size}, "seed": config.get("seed")}

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.errors import listing
 from mixmask_solo.evaluation.backbone import backbone_block, load_weights, new_backbone
 from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained

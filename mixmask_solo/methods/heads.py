@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
-from mixmask_solo.config.tables import HEADS
+from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config.schema.heads import HEADS
 
 __all__ = ["BEHIND", "FRONT", "JointHead", "JointViews", "SimCLRHead", "SimSiamHead", "check_head"]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.errors import listing
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.strategies import BLOCKS, Strategy
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.errors import listing
 from mixmask_solo.records.inert_pickle import Inert
 
 __all__ = ["with_state_dict"]

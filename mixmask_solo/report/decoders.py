@@ -17,7 +17,7 @@ from torch import Tensor
 from mixmask_solo.bench.data_bench import alone
 from mixmask_solo.bench.decoder_rate import variants
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data import ImageError, PretrainData, build_pretrain
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import read

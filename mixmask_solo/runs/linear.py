@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mixmask_solo.config import ConfigError, check, resolve_linear
-from mixmask_solo.config.plain import plain
+from mixmask_solo.config.nodes import to_values
 from mixmask_solo.data import ClassificationData, build_classification
 from mixmask_solo.evaluation.backbone import (
     actual_stem,
@@ -90,7 +90,7 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     Raises:
         ConfigError: naming the key, its value, what is allowed.
     """
-    values: dict[str, Any] = dict(plain(cfg) or {})
+    values: dict[str, Any] = dict(to_values(cfg) or {})
     probe = check(values.pop("probe", None), ProbeOptions, "probe")
     given = values.get("backbone")
     values["backbone"] = given or {"name": "resnet18"}  # the checkpoint's replaces it below

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError, resolve_pretrain
-from mixmask_solo.config.plain import plain
+from mixmask_solo.config.nodes import to_values
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_method
@@ -43,7 +43,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     )
     strategies = build_strategies(resolved)
     check_options(resolved.method, strategies)
-    resolved.method_kwargs = fill_blocks(plain(resolved.method_kwargs), strategies)
+    resolved.method_kwargs = fill_blocks(to_values(resolved.method_kwargs), strategies)
     _method(resolved)
     return resolved
 
@@ -89,7 +89,7 @@ def completed(stored: dict[str, Any]) -> dict[str, Any]:
     data = {k: v for k, v in (stored.get("data") or {}).items() if k not in _DERIVED}
     try:
         written = {**stored, "data": data, "resume_from_checkpoint": None}
-        again = plain(resolve(OmegaConf.create(written)))
+        again = to_values(resolve(OmegaConf.create(written)))
     except ConfigError:  # of solo-learn alone, or of another machine: compared as it is
         return stored
     # resolving scales the learning rates, which in a stored configuration are scaled already

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mixmask_solo.cli.advice import hydra_value, resume_command
-from mixmask_solo.config.plain import literal, plain
+from mixmask_solo.config.nodes import literal, to_values
 
 NASTY = "=,:;()[]{}<>|&*?!#~^%@+-_/\\'\"`$ \té😀Ω"
 # A line is a line: no path of ours holds a line break.
@@ -60,7 +60,7 @@ def test_a_composed_configuration_holds_the_checkpoint(text: str) -> None:
     folder = Path("scripts/pretrain/digits").resolve()
     with initialize_config_dir(str(folder.parent), version_base="1.3"):
         cfg = compose(overrides=arguments)
-    assert plain(cfg) == {"resume_from_checkpoint": path}
+    assert to_values(cfg) == {"resume_from_checkpoint": path}
 
 
 @odd
@@ -68,7 +68,7 @@ def test_a_composed_configuration_holds_the_checkpoint(text: str) -> None:
 def test_a_plain_value_goes_through_a_node_unchanged(text: str) -> None:
     path = f"{text}.ckpt"
     cfg = OmegaConf.create(literal({"a": [{"b": path}]}))
-    assert plain(cfg) == {"a": [{"b": path}]}
+    assert to_values(cfg) == {"a": [{"b": path}]}
 
 
 @pytest.mark.parametrize("text", ODD)

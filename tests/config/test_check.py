@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mixmask_solo.config import ConfigError, check, option
-from mixmask_solo.config.filled import filled
+from mixmask_solo.config.check import with_defaults
 
 
 @dataclass
@@ -42,13 +42,15 @@ class Ordered:
     low: int = 0
     high: int = 1
 
-    @classmethod
-    def extra_keys(cls, values: Mapping[str, Any]) -> Collection[str]:
-        return ["guest"] if values.get("low") == 7 else []
-
     def validate(self, prefix: str) -> None:
-        if self.low > self.high and self.low != 7:
+        if self.low > self.high:
             raise ConfigError(f"{prefix}.low exceeds\n{prefix}.high")
+
+
+class Either(Part):
+    @classmethod
+    def choose(cls, values: Mapping[str, Any]) -> tuple[type[Any], Collection[str]]:
+        return (Ordered, ["guest"]) if "low" in values else (Part, ())
 
 
 def read(**values: Any) -> Block:
@@ -146,15 +148,22 @@ def test_defaults_are_not_shared_between_instances() -> None:
 def test_rules_between_fields_and_guests() -> None:
     with pytest.raises(ConfigError, match=r"x\.low exceeds x\.high"):
         check({"low": 2}, Ordered, "x")
-    assert check({"low": 7, "guest": 1}, Ordered, "x").low == 7
     assert check({"other": 1}, Ordered, "x", extra=["other"]) == Ordered()
     with pytest.raises(ConfigError, match=r"did you mean other\?"):
         check({"othr": 1}, Ordered, "x", extra=["other"])
 
 
-def test_filled_keeps_order_and_guests_and_leaves_absent_nulls_out() -> None:
+def test_a_schema_may_depend_on_the_values() -> None:
+    chosen: Any = check({"low": 0, "guest": 1}, Either, "x")
+    assert chosen == Ordered(0)
+    assert check({"size": 3}, Either, "x") == Part(3)
+    with pytest.raises(ConfigError, match="x is 4: give a block with keys among size and name"):
+        check(4, Either, "x")
+
+
+def test_with_defaults_keeps_order_and_guests_and_leaves_absent_nulls_out() -> None:
     values = {"part": {"size": 2}, "lr": "1e-3", "guest": 5}
-    result = filled(values, check(values, Block, "", extra=["guest"]))
+    result = with_defaults(values, check(values, Block, "", extra=["guest"]))
     assert list(result)[:3] == ["part", "lr", "guest"]
     assert result["part"] == {"size": 2, "name": None}
     assert (result["lr"], result["guest"], result["pairing"]) == (1e-3, 5, None)

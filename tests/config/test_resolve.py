@@ -9,7 +9,6 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError, resolve_linear, resolve_pretrain
-from mixmask_solo.config.devices import count_devices, read_devices
 
 
 def config(**changes: Any) -> DictConfig:
@@ -165,13 +164,19 @@ def test_crops_are_counted_by_the_first_size(
     assert (data.num_large_crops, data.num_small_crops) == crops
 
 
-def test_solo_learns_pipeline_is_completed_and_others_pass_through() -> None:
+def test_our_pipelines_are_completed_and_others_pass_through() -> None:
     mine = {"crop_size": 32, "pipeline": "mine", "swirl": {"angle": 3}, "grayscale": {"prob": 1}}
-    cfg = config(augmentations=[{"crop_size": 32}, mine])
-    first, second = resolve_pretrain(cfg).augmentations
-    assert first.rrc == {"enabled": True, "crop_min_scale": 0.08, "crop_max_scale": 1.0}
+    glyphs = {"crop_size": 32, "pipeline": "glyphs"}
+    cfg = config(method="simclr", augmentations=[{"crop_size": 32}, mine, glyphs])
+    cfg.method_kwargs = {"proj_hidden_dim": 8, "proj_output_dim": 4, "temperature": 0.2}
+    first, second, third = resolve_pretrain(cfg).augmentations
+    crop = {"enabled": True, "crop_min_scale": 0.08, "crop_max_scale": 1.0}
+    assert first.rrc == third.rrc == {**crop, "interpolation": "bicubic"}
     assert first.solarization == {"prob": 0.0}
+    assert first.gaussian_blur == {"prob": 0.0, "sigma": [0.1, 2.0]}
+    assert (first.order, third.color_jitter.prob) == ("crop_first", 0.0)
     assert "mean" not in first
+    assert "rotation" not in third
     assert second == {**mine, "num_crops": 1}
 
 
@@ -228,42 +233,3 @@ def test_a_probe_leaves_the_backbone_to_the_checkpoint_and_takes_guests() -> Non
     assert result.probe == {"features": "cached"}
     with pytest.raises(ConfigError, match="unknown key probe"):
         resolve_linear(cfg)
-
-
-@pytest.mark.parametrize(
-    ("devices", "accelerator", "visible", "expected"),
-    [
-        ([0], "cpu", None, 1),
-        ([0, 1], "auto", 0, 2),
-        ("auto", "cpu", 4, 1),
-        ([0, 1], "gpu", 2, [0, 1]),
-        ("0,1", "gpu", None, [0, 1]),
-        ("2", "gpu", None, 2),
-        ("0,", "gpu", None, [0]),
-        ("auto", "gpu", 4, "auto"),
-    ],
-)
-def test_devices_take_a_form_that_lightning_knows(
-    devices: Any, accelerator: str, visible: int | None, expected: Any
-) -> None:
-    assert read_devices(devices, accelerator, visible) == expected
-
-
-@pytest.mark.parametrize(
-    ("devices", "accelerator", "visible", "match"),
-    [
-        (4, "gpu", 2, "devices is 4: 2 are visible"),
-        (1, "gpu", 0, "accelerator is gpu: no such device is visible"),
-        ([], "gpu", 1, r"devices is \[\]"),
-        (-2, "cpu", 0, "devices is -2"),
-    ],
-)
-def test_devices_that_are_not_there(
-    devices: Any, accelerator: str, visible: int, match: str
-) -> None:
-    with pytest.raises(ConfigError, match=match):
-        read_devices(devices, accelerator, visible)
-
-
-def test_auto_means_what_is_visible_and_at_least_one() -> None:
-    assert [count_devices("auto", visible) for visible in (None, 0, 3)] == [1, 1, 3]

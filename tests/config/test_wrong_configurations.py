@@ -48,6 +48,12 @@ WRONG_PRETRAIN: list[Case] = [
     ({"method_kwargs.pred_hidden_dim": 8}, ["method_kwargs.pred_hidden_dim", "queue_size"]),
     ({"augmentations.0.rrc": {"min_scale": 0.2}}, ["augmentations[0].rrc.min_scale"]),
     ({"augmentations.0.rotation": {}}, ["unknown key augmentations[0].rotation"]),
+    (
+        {"augmentations.0.pipeline": "glyphs", "augmentations.0.grayscale": {"prob": 1}},
+        ["unknown key augmentations[0].grayscale", "rotation and color_jitter"],
+    ),
+    ({"augmentations": 4}, ["augmentations is 4: give a list of blocks"]),
+    ({"augmentations.1": 3}, ["augmentations[1] is 3", "keys among crop_size"]),
     ({"backbone.stm": "cifar"}, ["backbone.stm", "did you mean stem?"]),
     # unknown names
     ({"method": "mocov2pls"}, ["method is 'mocov2pls'", "simsiam", "did you mean mocov2plus?"]),

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
+from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.data import ImageError, build_pretrain
-from mixmask_solo.data.datasets import DATASETS
 from support.odd_images import EDGE, READ, REFUSED, SIZED
 
 TINY = DATASETS["tiny-imagenet"]  # whole images of 64x64, neither cropped nor resized

@@ -22,9 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from mixmask_solo.config.schema.augmentations import GlyphOptions, SoloOptions
 from mixmask_solo.data import build_classification, build_pretrain
-from mixmask_solo.data.augmentations.glyphs import GlyphOptions
-from mixmask_solo.data.augmentations.solo import SoloOptions
 from mixmask_solo.data.tolerance import substitutes
 from mixmask_solo.evaluation.cached import CachedFeatures
 from mixmask_solo.evaluation.soft_targets import SoftTargets

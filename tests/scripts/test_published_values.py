@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mixmask_solo.cli import knn
-from mixmask_solo.data.datasets import info
+from mixmask_solo.config.datasets import info
 from mixmask_solo.host.builtin.online_knn import _TEMPERATURE
 from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.heads import JointHead

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from mixmask_solo.config.schema.linear import Linear
 from mixmask_solo.config.schema.method import METHOD_KWARGS, MOMENTUM, Momentum
 from mixmask_solo.config.schema.optimizer import OPTIMIZER_KWARGS
-from mixmask_solo.config.schema.pretrain import Pretrain
+from mixmask_solo.config.schema.run import Linear, Pretrain
 
 __all__ = ["METHOD_KWARGS", "MOMENTUM", "OPTIMIZER_KWARGS", "Linear", "Momentum", "Pretrain"]

@@ -1,27 +1,43 @@
 # SPDX-License-Identifier: MIT
 # ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
-"""One entry of ``augmentations``: a pipeline and how many crops it makes."""
+"""The keys of one entry of ``augmentations``, as solo-learn spells them, and ours.
+
+solo-learn itself does not read ``mean``, ``std``, ``rrc.interpolation`` and ``order``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 
-__all__ = ["Augmentation"]
+__all__ = [
+    "Augmentation",
+    "Chance",
+    "ColorJitter",
+    "Crop",
+    "GaussianBlur",
+    "GlyphOptions",
+    "Rotation",
+    "SoloOptions",
+    "ViewOptions",
+]
 
 
 @dataclass
-class _Crop:
+class Crop:
+    """Random resized crop: area as a share of the image, aspect ratio 3/4 to 4/3."""
+
     enabled: bool = True
     crop_min_scale: float = option(0.08, above=0.0, high=1.0)
     crop_max_scale: float = option(1.0, above=0.0, high=1.0)
-    interpolation: Literal["bicubic", "bilinear"] | None = option(None, absent=True)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
     def validate(self, prefix: str) -> None:
+        """Raises ConfigError for an empty range."""
         if self.crop_min_scale > self.crop_max_scale:
             raise ConfigError(
                 f"{prefix}.crop_min_scale is {self.crop_min_scale}: it must not exceed "
@@ -30,8 +46,16 @@ class _Crop:
 
 
 @dataclass
-class _ColorJitter:
+class Chance:
+    """An operation without strength; ``prob`` 0 switches it off."""
+
     prob: float = option(0.0, low=0.0, high=1.0)
+
+
+@dataclass
+class ColorJitter(Chance):
+    """Strengths as torchvision's: b means a factor from max(0, 1 - b) to 1 + b."""
+
     brightness: float = option(0.0, low=0.0)
     contrast: float = option(0.0, low=0.0)
     saturation: float = option(0.0, low=0.0)
@@ -39,54 +63,75 @@ class _ColorJitter:
 
 
 @dataclass
-class _Chance:
-    prob: float = option(0.0, low=0.0, high=1.0)
+class GaussianBlur(Chance):
+    """Blur with a deviation in pixels drawn evenly from ``sigma``."""
+
+    sigma: list[float] = option([0.1, 2.0], low=0.0, length=2)
 
 
 @dataclass
-class _Blur(_Chance):
-    sigma: list[float] | None = option(None, low=0.0, length=2, absent=True)
+class Rotation:
+    """Rotation by an angle drawn evenly from -degrees to degrees; corners become black."""
+
+    degrees: float = option(10.0, low=0.0, high=180.0)
+    prob: float = option(1.0, low=0.0, high=1.0)
 
 
 @dataclass
-class Augmentation:
-    """solo-learn's keys; a block that is left out is off, except the random resized crop.
+class ViewOptions:
+    """What every pipeline takes.
 
-    A ``pipeline`` other than ``solo`` brings keys of its own: they pass through unchecked, and
-    the blocks it does not name stay unset. Ours: ``mean`` and ``std``, ``rrc.interpolation`` and
-    ``order``, which solo-learn itself does not read.
+    ``mean`` and ``std`` replace those of the data set, also of one that solo-learn knows.
     """
 
     crop_size: int = option(low=1)
     num_crops: int = option(1, low=1)
     pipeline: str = "solo"
-    rrc: _Crop | None = option(None, absent=True)
-    color_jitter: _ColorJitter | None = option(None, absent=True)
-    grayscale: _Chance | None = option(None, absent=True)
-    gaussian_blur: _Blur | None = option(None, absent=True)
-    solarization: _Chance | None = option(None, absent=True)
-    equalization: _Chance | None = option(None, absent=True)
-    horizontal_flip: _Chance | None = option(None, absent=True)
     mean: list[float] | None = option(None, length=3, absent=True)
     std: list[float] | None = option(None, above=0.0, length=3, absent=True)
-    order: Literal["crop_first", "colour_first"] | None = option(None, absent=True)
-
-    @classmethod
-    def extra_keys(cls, values: Mapping[str, Any]) -> Collection[str]:
-        """Keys that belong to a registered pipeline, not to this schema."""
-        own = {f.name for f in fields(cls)}
-        return [] if values.get("pipeline", "solo") == "solo" else set(values) - own
 
     def validate(self, prefix: str) -> None:
-        """Completes solo-learn's pipeline; raises ConfigError for ``mean`` without ``std``."""
+        """Raises ConfigError for ``mean`` without ``std``, or the reverse."""
         if (self.mean is None) != (self.std is None):
             raise ConfigError(
                 f"{prefix}.mean is {self.mean} and {prefix}.std is {self.std}: give both or none"
             )
-        if self.pipeline != "solo":
-            return
-        self.rrc = self.rrc or _Crop()
-        self.color_jitter = self.color_jitter or _ColorJitter()
-        self.gaussian_blur = self.gaussian_blur or _Blur()
-        for name in ("grayscale", "solarization", "equalization", "horizontal_flip"):
-            setattr(self, name, getattr(self, name) or _Chance())
+
+
+@dataclass
+class SoloOptions(ViewOptions):
+    """The pipeline ``solo``; what is left out is off, except the random resized crop."""
+
+    rrc: Crop = field(default_factory=Crop)
+    color_jitter: ColorJitter = field(default_factory=ColorJitter)
+    grayscale: Chance = field(default_factory=Chance)
+    gaussian_blur: GaussianBlur = field(default_factory=GaussianBlur)
+    solarization: Chance = field(default_factory=Chance)
+    equalization: Chance = field(default_factory=Chance)
+    horizontal_flip: Chance = field(default_factory=Chance)
+    order: Literal["crop_first", "colour_first"] = "crop_first"
+
+
+@dataclass
+class GlyphOptions(ViewOptions):
+    """The pipeline ``glyphs``; a rotation only where its block is written."""
+
+    rrc: Crop = field(default_factory=Crop)
+    rotation: Rotation | None = option(None, absent=True)
+    color_jitter: ColorJitter = field(default_factory=ColorJitter)
+
+
+_BUILTIN: dict[str, type[ViewOptions]] = {"solo": SoloOptions, "glyphs": GlyphOptions}
+
+
+class Augmentation(ViewOptions):
+    """An entry of whichever pipeline: of ours, or one registered elsewhere.
+
+    What the latter takes besides the common keys is checked where it is built.
+    """
+
+    @classmethod
+    def choose(cls, values: Mapping[str, Any]) -> tuple[type[ViewOptions], Collection[str]]:
+        """The schema that the entry's ``pipeline`` means, and further keys to leave alone."""
+        schema = _BUILTIN.get(str(values.get("pipeline") or "solo"))
+        return (schema, ()) if schema else (ViewOptions, values.keys())

@@ -7,10 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixmask_solo.config.errors import ConfigError
-from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.datasets import DATASETS
+from mixmask_solo.config.errors import ConfigError, listing
 from mixmask_solo.config.option import option
-from mixmask_solo.config.tables import DATASETS
 
 __all__ = ["Data", "LinearData"]
 
@@ -20,49 +19,31 @@ _Storage = Literal["image_folder", "parquet", "webdataset", "file_list"]
 
 @dataclass
 class Data:
-    """Source of the images.
-
-    Args:
-        dataset: one of the known names.
-        train_path: folder, Parquet files, tar shards or a list; not needed for ``digits``.
-        val_path: the same for validation; null skips it (``digits`` has its own split).
-        format: how the images are stored, or who decodes them: ``dali`` and ``resident`` (ours)
-            read any storage.
-        storage: how the images are stored, for a ``format`` that does not tell; ``auto`` goes by
-            what lies at ``train_path`` (ours).
-        root: folder that the paths of a file list are relative to; null for the list's own (ours).
-        image_column: column of a Parquet file or CSV list that holds the images; null finds it by
-            its name or type (ours).
-        label_column: column that holds the labels; null finds it (ours).
-        resident_on: where ``format: resident`` keeps the images: in the memory of the training
-            device or of the host; ``auto`` is the device if there is room (ours).
-        num_workers: loader processes of each training process; ``auto`` goes by the cores (ours).
-        no_labels: images without classes: a flat folder, or a table whose columns hold none.
-        fraction: share of the training set to use; -1 for all.
-        download: lets torchvision fetch what is missing (ours).
-        num_classes: for folder data sets; counted from the files when left out (ours).
-        last_batch: whether an epoch's last incomplete batch is dropped, as solo-learn does, or
-            padded with the epoch's first images; batches are full either way (ours).
-        on_error: what happens to an image that cannot be read: the run stops, another one takes
-            its place, or a blank one does (ours).
-        max_errors: damaged images that skip and blank put up with (ours).
-    """
+    """Source of the images."""
 
     dataset: str = option(choices=tuple(DATASETS))
-    train_path: str | None = None
-    val_path: str | None = None
+    train_path: str | None = None  # folder, Parquet files, tar shards or a list; digits need none
+    val_path: str | None = None  # null skips validation; digits have their own split
+    # how the images are stored, or who decodes them: dali and resident (ours) read any storage
     format: Literal[_Storage, "dali", "resident"] = "image_folder"
+    # ours: how they are stored where format does not tell; auto goes by what lies at train_path
     storage: Literal["auto", _Storage] = "auto"
+    # ours: folder that the paths of a file list are relative to; null for the list's own
     root: str | None = option(None, absent=True)
+    # ours: columns of a Parquet file or CSV list; null finds them by their usual names or types
     image_column: str | None = option(None, absent=True)
     label_column: str | None = option(None, absent=True)
+    # ours: which memory holds format resident's images; auto is the device's if there is room
     resident_on: Literal["auto", "device", "host"] = "auto"
-    num_workers: int | Literal["auto"] = option("auto", low=0)
-    no_labels: bool = False
-    fraction: float = -1.0
-    download: bool = False
-    num_classes: int | None = option(None, low=1, absent=True)
+    num_workers: int | Literal["auto"] = option("auto", low=0)  # ours: auto goes by the cores
+    no_labels: bool = False  # a flat folder, or a table whose columns hold none
+    fraction: float = -1.0  # share of the training set to use; -1 for all
+    download: bool = False  # ours: lets torchvision fetch what is missing
+    num_classes: int | None = option(None, low=1, absent=True)  # ours; else counted in the files
+    # ours: an epoch's last incomplete batch is dropped, as by solo-learn, or padded with its first
+    # images; batches are full either way
     last_batch: Literal["drop", "pad"] = "drop"
+    # ours: what takes the place of an image that cannot be read, and how many are put up with
     on_error: Literal["raise", "skip", "blank"] = "raise"
     max_errors: int = option(100, low=0)
 
@@ -71,7 +52,7 @@ class Data:
         facts = DATASETS[self.dataset]
         if self.dataset in ("image_folder", "parquet") and self.format not in ("dali", "resident"):
             self.format = self.dataset  # type: ignore[assignment]
-        if self.train_path is None and facts.kind != "embedded":
+        if self.train_path is None and facts.kind != "digits":
             raise ConfigError(
                 f"{prefix}.train_path is missing: data set {self.dataset} needs the folder "
                 "with its training images"
@@ -81,23 +62,25 @@ class Data:
                 f"{prefix}.fraction is {self.fraction}: give a share above 0, at most 1, "
                 "or -1 for the whole training set"
             )
-        self._validate_kind(prefix, facts.kind)
-        if facts.classes is not None and self.num_classes not in (None, facts.classes):
-            raise ConfigError(
-                f"{prefix}.num_classes is {self.num_classes}: {self.dataset} has {facts.classes}; "
-                "leave the key out"
-            )
-        self.num_classes = facts.classes or self.num_classes
-
-    def _validate_kind(self, prefix: str, kind: str) -> None:
-        for key, fits in (("no_labels", ("folder", "parquet")), ("download", ("torchvision",))):
-            if getattr(self, key) and kind not in fits:
-                names = listing(name for name, facts in DATASETS.items() if facts.kind in fits)
+        for key, kinds in (("no_labels", ("folder", "parquet")), ("download", ("cifar", "stl10"))):
+            if getattr(self, key) and facts.kind not in kinds:
+                names = listing(name for name, other in DATASETS.items() if other.kind in kinds)
                 raise ConfigError(f"{prefix}.{key} is true for {self.dataset}: only {names} can")
+        if facts.num_classes is not None and self.num_classes not in (None, facts.num_classes):
+            raise ConfigError(
+                f"{prefix}.num_classes is {self.num_classes}: {self.dataset} has "
+                f"{facts.num_classes}; leave the key out"
+            )
+        self.num_classes = facts.num_classes or self.num_classes
 
 
 @dataclass
 class _ProbeImage:
+    """``resize`` is the length of a test image's shorter side before its centre is cut out.
+
+    Without it, or without ``interpolation``, images are resized in the data set's usual way.
+    """
+
     crop_size: int | None = option(None, low=1, absent=True)
     resize: int | None = option(None, low=1, absent=True)
     interpolation: Literal["bicubic", "bilinear"] | None = option(None, absent=True)
@@ -107,22 +90,16 @@ class _ProbeImage:
 
 @dataclass
 class LinearData(Data):
-    """``data`` of a probe, with the size and the normalisation of its images.
+    """``data`` of a probe, with the size and the normalisation of its images."""
 
-    Args:
-        last_batch: may also be kept incomplete, as PyTorch's loaders do by themselves.
-        augmentations: edge of the images; length that the shorter side of a test image is brought
-            to before its centre is cut out, and how images are resized (null: the data set's
-            usual way); statistics.
-    """
-
+    # may also be kept incomplete, as PyTorch's loaders do by themselves
     last_batch: Literal["drop", "pad", "keep"] = "drop"  # type: ignore[assignment]
     augmentations: _ProbeImage = field(default_factory=_ProbeImage)
 
     def validate(self, prefix: str) -> None:
         """Adds to the common rules that a probe measures on labelled validation images."""
         super().validate(prefix)
-        if self.val_path is None and DATASETS[self.dataset].kind != "embedded":
+        if self.val_path is None and self.dataset != "digits":
             raise ConfigError(
                 f"{prefix}.val_path is missing: a probe is measured on validation images"
             )

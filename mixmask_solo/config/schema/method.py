@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
-from mixmask_solo.config.schema.projector import Predictor, Projector
+from mixmask_solo.config.schema.heads import HEADS, Predictor, Projector
 from mixmask_solo.config.schema.solo_methods import SOLO_METHOD_KWARGS
-from mixmask_solo.config.tables import HEADS
 
 __all__ = ["METHOD_KWARGS", "MOMENTUM", "Momentum"]
 

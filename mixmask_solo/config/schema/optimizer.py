@@ -64,19 +64,12 @@ _NAMES = tuple(OPTIMIZER_KWARGS)
 class Optimizer:
     """Optimiser of a pretraining run.
 
-    Args:
-        name: sgd, lars, adam or adamw.
-        batch_size: images of one process; BatchNorm and the losses need two.
-        lr: per 256 images of the global batch; the method multiplies it, the classifier's and the
-            schedule's ends by ``accumulate_grad_batches``.
-        classifier_lr: the online classifier's, per 256 images too.
-        weight_decay: L2 term (decoupled for adamw).
-        exclude_bias_n_norm_wd: no decay of biases and norm layers.
-        kwargs: further arguments of the optimiser.
+    Both rates are per 256 images of the global batch; the method multiplies them, and the ends of
+    the schedule, by ``accumulate_grad_batches``.
     """
 
     name: str = option(choices=_NAMES)
-    batch_size: int = option(low=2)
+    batch_size: int = option(low=2)  # of one process; BatchNorm and the losses need two
     lr: float = option(above=0.0)
     classifier_lr: float = option(low=0.0)
     weight_decay: float = option(0.0, low=0.0)
@@ -86,39 +79,28 @@ class Optimizer:
 
 @dataclass
 class LinearOptimizer:
-    """Optimiser of a probe; ``layer_decay`` acts while fine-tuning only."""
+    """Optimiser of a probe."""
 
     name: str = option(choices=_NAMES)
     batch_size: int = option(low=1)
     lr: float = option(above=0.0)
     weight_decay: float = option(0.0, low=0.0)
     exclude_bias_n_norm_wd: bool = False
-    layer_decay: float = option(0.0, low=0.0, high=1.0)
+    layer_decay: float = option(0.0, low=0.0, high=1.0)  # while fine-tuning only
     kwargs: dict[str, Any] = option({})
 
 
 @dataclass
 class _Schedule:
-    """Learning rate over time.
-
-    Args:
-        name: of the schedule; what there is to choose from differs below.
-        min_lr: where a cosine ends.
-        warmup_start_lr: where a warm-up starts.
-        warmup_epochs: its length; fractions of an epoch count with ``interval: step``.
-        lr_decay_steps: epochs at which the rate is multiplied by ``gamma``; a negative one counts
-            from the end of training (ours).
-        interval: whether the rate moves each step or each epoch.
-        gamma: factor at each decay step (ours).
-    """
+    """Learning rate over time."""
 
     name: str = option()
-    min_lr: float = option(0.0, low=0.0)
+    min_lr: float = option(0.0, low=0.0)  # where a cosine ends
     warmup_start_lr: float = option(3e-5, low=0.0)
-    warmup_epochs: float = option(10.0, low=0.0)
-    lr_decay_steps: list[int] | None = None
+    warmup_epochs: float = option(10.0, low=0.0)  # fractions count with ``interval: step``
+    lr_decay_steps: list[int] | None = None  # epochs; a negative one (ours) counts from the end
     interval: Literal["step", "epoch"] = "step"
-    gamma: float = option(0.1, above=0.0, high=1.0)
+    gamma: float = option(0.1, above=0.0, high=1.0)  # ours: factor at each decay step
 
     def validate(self, prefix: str) -> None:
         """Raises ConfigError where a step schedule has no steps."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixmask_solo.config.option import option
-from mixmask_solo.config.schema.projector import Predictor, Projector
+from mixmask_solo.config.schema.heads import Predictor, Projector
 
 __all__ = ["SOLO_METHOD_KWARGS"]
 

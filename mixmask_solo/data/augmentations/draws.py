@@ -3,7 +3,8 @@
 
 Decoders that work on batches (``resident``, ``dali``) get their random numbers from here, so that
 they differ in how they make pixels but not in what they are asked for. The distributions are those
-of the PIL decoder, that is of torchvision's transforms.
+of the PIL decoder, that is of torchvision's transforms. No library draws so: torchvision's take one
+draw for a whole batch, kornia's follow the order of the batch in one stream.
 """
 
 from __future__ import annotations
@@ -14,48 +15,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mixmask_solo.data.augmentations.counter import uniforms
-from mixmask_solo.data.augmentations.glyphs import GlyphOptions
-from mixmask_solo.data.augmentations.options import Chance, ColorJitter, Crop
-from mixmask_solo.data.augmentations.solo import SoloOptions
+from mixmask_solo.config.schema.augmentations import ColorJitter, Crop, GlyphOptions, SoloOptions
+from mixmask_solo.data.augmentations.randomness import uniforms
 
 __all__ = ["DRAWS", "Draws", "draw_glyphs", "draw_solo", "random_resized_boxes"]
 
 _ATTEMPTS = 10
 _RATIO = (3 / 4, 4 / 3)
 _BOX = 4 * _ATTEMPTS  # area, ratio, top, left of each attempt
-_COLUMNS = _BOX + 16
 
 Floats = NDArray[np.float64]
 
 
 class Draws(NamedTuple):
-    """One row a view.
+    """One row a view, N of them."""
 
-    Attributes:
-        box: (N, 4) int64: top, left, height, width in pixels of the stored image; the whole image
-            where the crop is switched off.
-        flip: (N,) bool.
-        jitter: (N,) bool: whether colours are changed at all.
-        order: (N, 4) int64: the order of brightness 0, contrast 1, saturation 2, hue 3.
-        factors: (N, 4) float64: factors of the first three, shift of the hue in turns.
-        gray: (N,) bool.
-        sigma: (N,) float64: deviation of the blur in pixels of the view, 0 for none.
-        solarize: (N,) bool.
-        equalize: (N,) bool.
-        angle: (N,) float64: counter-clockwise turn after the crop in degrees, 0 for none.
-    """
-
-    box: NDArray[np.int64]
+    box: NDArray[np.int64]  # (N, 4) top, left, height, width in the stored image; all of it if off
     flip: NDArray[np.bool_]
-    jitter: NDArray[np.bool_]
-    order: NDArray[np.int64]
-    factors: Floats
+    jitter: NDArray[np.bool_]  # whether colours are changed at all
+    order: NDArray[np.int64]  # (N, 4) of brightness 0, contrast 1, saturation 2, hue 3
+    factors: Floats  # (N, 4) of the first three, shift of the hue in turns
     gray: NDArray[np.bool_]
-    sigma: Floats
+    sigma: Floats  # deviation of the blur in pixels of the view, 0 for none
     solarize: NDArray[np.bool_]
     equalize: NDArray[np.bool_]
-    angle: Floats
+    angle: Floats  # counter-clockwise turn after the crop in degrees, 0 for none
 
     def rows(self, which: NDArray[np.int64] | slice) -> Draws:
         """Some of the views, in the order given."""
@@ -73,55 +57,28 @@ def draw_solo(options: SoloOptions, sizes: NDArray[np.int64], key: NDArray[np.ui
     Args:
         options: keys of the pipeline ``solo``.
         sizes: (N, 2) height and width of the stored images.
-        key: (N,) from ``counter.keys``.
+        key: (N,) from ``randomness.keys``.
     """
-    u = uniforms(key, _COLUMNS)
-    box = random_resized_boxes(options.rrc, sizes, u[:, :_BOX])
-    u = u[:, _BOX:]
-    blur = options.gaussian_blur
-    low, high = blur.sigma if blur else (0.0, 0.0)
-    sigma = np.where(u[:, 0] < (blur.prob if blur else 0.0), low + (high - low) * u[:, 1], 0.0)
-    return Draws(
-        box,
-        _happens(options.horizontal_flip, u[:, 2]),
-        _happens(options.color_jitter, u[:, 3]),
-        np.argsort(u[:, 4:8], axis=1),
-        _factors(options.color_jitter, u[:, 8:12]),
-        _happens(options.grayscale, u[:, 12]),
-        sigma,
-        _happens(options.solarization, u[:, 13]),
-        _happens(options.equalization, u[:, 14]),
-        np.zeros(len(key)),
+    draws, u = _crop_and_jitter(options, sizes, key)
+    low, high = options.gaussian_blur.sigma
+    blurred = u[:, 0] < options.gaussian_blur.prob
+    return draws._replace(
+        sigma=np.where(blurred, low + (high - low) * u[:, 1], 0.0),
+        flip=u[:, 2] < options.horizontal_flip.prob,
+        gray=u[:, 12] < options.grayscale.prob,
+        solarize=u[:, 13] < options.solarization.prob,
+        equalize=u[:, 14] < options.equalization.prob,
     )
 
 
 def draw_glyphs(options: GlyphOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
-    """The draws of one view of each image.
-
-    Args:
-        options: keys of the pipeline ``glyphs``.
-        sizes: (N, 2) height and width of the stored images.
-        key: (N,) from ``counter.keys``.
-    """
-    u = uniforms(key, _COLUMNS)
-    box = random_resized_boxes(options.rrc, sizes, u[:, :_BOX])
-    u = u[:, _BOX:]
+    """The draws of one view of each image, see :func:`draw_solo`."""
+    draws, u = _crop_and_jitter(options, sizes, key)
     turn = options.rotation
-    degrees = turn.degrees if turn else 0.0
-    turned = u[:, 0] < (turn.prob if turn else 0.0)
-    never = np.zeros(len(key), dtype=np.bool_)
-    return Draws(
-        box,
-        flip=never,
-        jitter=_happens(options.color_jitter, u[:, 3]),
-        order=np.argsort(u[:, 4:8], axis=1),
-        factors=_factors(options.color_jitter, u[:, 8:12]),
-        gray=never,
-        sigma=np.zeros(len(key)),
-        solarize=never,
-        equalize=never,
-        angle=np.where(turned, degrees * (2 * u[:, 1] - 1), 0.0),
-    )
+    if turn is None:
+        return draws
+    turned = u[:, 0] < turn.prob
+    return draws._replace(angle=np.where(turned, turn.degrees * (2 * u[:, 1] - 1), 0.0))
 
 
 # by the pipeline's registered name
@@ -129,6 +86,28 @@ DRAWS: dict[str, Callable[[Any, NDArray[np.int64], NDArray[np.uint64]], Draws]] 
     "solo": draw_solo,
     "glyphs": draw_glyphs,
 }
+
+
+def _crop_and_jitter(
+    options: SoloOptions | GlyphOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]
+) -> tuple[Draws, Floats]:
+    """What both pipelines draw, nothing else happening, and the numbers after those of the crop."""
+    u = uniforms(key, _BOX + 16)
+    box, u = random_resized_boxes(options.rrc, sizes, u[:, :_BOX]), u[:, _BOX:]
+    never, zero = np.zeros(len(key), dtype=np.bool_), np.zeros(len(key))
+    draws = Draws(
+        box,
+        flip=never,
+        jitter=u[:, 3] < options.color_jitter.prob,
+        order=np.argsort(u[:, 4:8], axis=1),
+        factors=_factors(options.color_jitter, u[:, 8:12]),
+        gray=never,
+        sigma=zero,
+        solarize=never,
+        equalize=never,
+        angle=zero,
+    )
+    return draws, u
 
 
 def random_resized_boxes(options: Crop, sizes: NDArray[np.int64], u: Floats) -> NDArray[np.int64]:
@@ -143,39 +122,25 @@ def random_resized_boxes(options: Crop, sizes: NDArray[np.int64], u: Floats) -> 
         (N, 4) top, left, height, width: of the first attempt that fits into the image, else the
         largest centred box within the range of ratios.
     """
-    height, width = sizes[:, :1], sizes[:, 1:]
     if not options.enabled:
         return np.concatenate([np.zeros_like(sizes), sizes], axis=1)
     area, ratio, top, left = np.split(u, 4, axis=1)
     low, high = options.crop_min_scale, options.crop_max_scale
-    target = height * width * (low + (high - low) * area)
+    target = sizes.prod(axis=1, keepdims=True) * (low + (high - low) * area)
     aspect = np.exp(np.log(_RATIO[0]) + np.log(_RATIO[1] / _RATIO[0]) * ratio)
-    w = np.rint(np.sqrt(target * aspect)).astype(np.int64)
-    h = np.rint(np.sqrt(target / aspect)).astype(np.int64)
-    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    tops = np.floor(top * (height - h + 1)).astype(np.int64)
-    lefts = np.floor(left * (width - w + 1)).astype(np.int64)
-    tried = np.stack([tops, lefts, h, w], axis=2)
+    edges = np.stack([target / aspect, target * aspect], axis=2)  # (N, 10, 2), as the next ones
+    inner = np.rint(np.sqrt(edges)).astype(np.int64)
+    outer = sizes[:, None]
+    corner = np.floor(np.stack([top, left], axis=2) * (outer - inner + 1)).astype(np.int64)
+    fits = ((inner > 0) & (inner <= outer)).all(axis=2)
+    tried = np.concatenate([corner, inner], axis=2)
     chosen = tried[np.arange(len(u)), fits.argmax(axis=1)]
-    return np.where(fits.any(axis=1)[:, None], chosen, _central(sizes))
+    largest = np.minimum(sizes, np.rint(sizes[:, ::-1] * _RATIO[1]).astype(np.int64))
+    central = np.concatenate([(sizes - largest) // 2, largest], axis=1)
+    return np.where(fits.any(axis=1)[:, None], chosen, central)
 
 
-def _central(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    height, width = sizes[:, 0], sizes[:, 1]
-    narrow, wide = width < _RATIO[0] * height, width > _RATIO[1] * height
-    h = np.where(narrow, np.rint(width / _RATIO[0]).astype(np.int64), height)
-    w = np.where(wide, np.rint(height * _RATIO[1]).astype(np.int64), width)
-    return np.stack([(height - h) // 2, (width - w) // 2, h, w], axis=1)
-
-
-def _happens(options: Chance | ColorJitter | None, u: Floats) -> NDArray[np.bool_]:
-    happens: NDArray[np.bool_] = u < (options.prob if options else 0.0)
-    return happens
-
-
-def _factors(options: ColorJitter | None, u: Floats) -> Floats:
-    if options is None:
-        return np.tile([1.0, 1.0, 1.0, 0.0], (len(u), 1))
+def _factors(options: ColorJitter, u: Floats) -> Floats:
     strength = np.array([options.brightness, options.contrast, options.saturation])
     low = np.append(np.maximum(0.0, 1.0 - strength), -options.hue)
     high = np.append(1.0 + strength, options.hue)

@@ -12,36 +12,25 @@ from torch import Tensor
 from torchvision import transforms
 
 from mixmask_solo.config import ConfigError, check
-from mixmask_solo.data.augmentations.options import ViewOptions
+from mixmask_solo.config.datasets import DatasetInfo
+from mixmask_solo.config.schema.augmentations import ViewOptions
 from mixmask_solo.data.augmentations.registry import lookup
-from mixmask_solo.data.datasets import DatasetInfo
 
 __all__ = ["Pipeline", "build", "build_all"]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One entry of ``augmentations``, ready for use.
+    """One entry of ``augmentations``, ready for use."""
 
-    Attributes:
-        transform: a PIL image in RGB to a (3, crop_size, crop_size) float32 tensor.
-        num_crops: how many views of each image it makes.
-        crop_size: edge of its views.
-        mean: per channel, as subtracted.
-        std: per channel, as divided by.
-        name: the registered name, for decoders that make batches of their own.
-        options: the checked keys, of the type that belongs to the name.
-        key: full key of the entry, for messages.
-    """
-
-    transform: transforms.Compose
-    num_crops: int
+    transform: transforms.Compose  # a PIL image in RGB to a (3, crop_size, crop_size) float32
+    num_crops: int  # views of each image
     crop_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    name: str
-    options: ViewOptions
-    key: str
+    mean: tuple[float, ...]  # per channel, as subtracted
+    std: tuple[float, ...]  # per channel, as divided by
+    name: str  # as registered, for decoders that make batches of their own
+    options: ViewOptions  # the checked keys, of the type that belongs to the name
+    key: str  # full key of the entry, for messages
 
     @property
     def colour_first(self) -> bool:
@@ -55,30 +44,18 @@ class Pipeline:
 
 
 def build(name: str, node: Any, dataset: DatasetInfo, prefix: str = "augmentations") -> Pipeline:
-    """A pipeline from its registered name and its options.
-
-    Args:
-        name: a registered name.
-        node: the entry, a DictConfig or dict.
-        dataset: whose mean and deviation hold where the entry gives none.
-        prefix: full key of the entry, for error lines.
+    """The pipeline registered as ``name``, with the keys of the entry ``node`` called ``prefix``.
 
     Raises:
         ConfigError: for an unknown name, key or value.
     """
-    schema, steps = lookup(name, prefix)
+    schema, operations = lookup(name, prefix)
     options = check(node, schema, prefix)
     mean, std = tuple(options.mean or dataset.mean), tuple(options.std or dataset.std)
     tensor = [transforms.ToTensor(), transforms.Normalize(mean, std)]
+    transform = transforms.Compose([*operations(options), *tensor])
     return Pipeline(
-        transforms.Compose([*steps(options), *tensor]),
-        options.num_crops,
-        options.crop_size,
-        mean,
-        std,
-        name,
-        options,
-        prefix,
+        transform, options.num_crops, options.crop_size, mean, std, name, options, prefix
     )
 
 

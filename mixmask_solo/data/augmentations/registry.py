@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Augmentation pipelines by name.
 
-A pipeline is a function from its options to the steps from a PIL image to a PIL image; turning
+A pipeline is a function from its options to the operations from a PIL image to a PIL image; turning
 the result into a normalised tensor is the same for all of them::
 
     @dataclass
@@ -9,10 +9,10 @@ the result into a normalised tensor is the same for all of them::
         invert: Chance = ...
 
     @register("mine", Options)
-    def mine(options: Options) -> list[Step]: ...
+    def mine(options: Options) -> list[Operation]: ...
 
 Afterwards ``augmentations: [{pipeline: mine, crop_size: 32, invert: {prob: 0.5}}]`` means it.
-Steps draw from torch's global generator, which is seeded for each view; other generators would
+Operations draw from torch's global generator, which is seeded for each view; other generators would
 make a run depend on the number of workers.
 """
 
@@ -24,20 +24,21 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
-from mixmask_solo.data.augmentations.options import ViewOptions
+from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config.schema.augmentations import ViewOptions
 
-__all__ = ["Step", "known", "lookup", "register"]
+__all__ = ["Operation", "known", "lookup", "register"]
 
-Step = Callable[[Image.Image], Image.Image]
+Operation = Callable[[Image.Image], Image.Image]
 Options = TypeVar("Options", bound=ViewOptions)
+Operations = Callable[[Options], list[Operation]]
 
-_PIPELINES: dict[str, tuple[type[ViewOptions], Callable[[Any], list[Step]]]] = {}
+_PIPELINES: dict[str, tuple[type[ViewOptions], Operations[Any]]] = {}
 
 
 def register(
     name: str, options: type[Options]
-) -> Callable[[Callable[[Options], list[Step]]], Callable[[Options], list[Step]]]:
+) -> Callable[[Operations[Options]], Operations[Options]]:
     """Decorator that makes a pipeline known.
 
     Args:
@@ -50,7 +51,9 @@ def register(
     if name in _PIPELINES:
         raise ValueError(f"an augmentation pipeline named {name!r} is registered already")
 
-    def keep(pipeline: Callable[[Options], list[Step]]) -> Callable[[Options], list[Step]]:
+    def keep(
+        pipeline: Callable[[Options], list[Operation]],
+    ) -> Callable[[Options], list[Operation]]:
         _PIPELINES[name] = (options, pipeline)
         return pipeline
 
@@ -62,7 +65,7 @@ def known() -> list[str]:
     return sorted(_PIPELINES)
 
 
-def lookup(name: Any, prefix: str) -> tuple[type[ViewOptions], Callable[[Any], list[Step]]]:
+def lookup(name: Any, prefix: str) -> tuple[type[ViewOptions], Operations[Any]]:
     """Options and function of a pipeline.
 
     Raises:

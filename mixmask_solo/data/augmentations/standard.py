@@ -9,9 +9,9 @@ from typing import Literal
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from mixmask_solo.data.augmentations.options import Chance, Crop
-from mixmask_solo.data.augmentations.solo import SoloOptions, solo
-from mixmask_solo.data.datasets import DatasetInfo
+from mixmask_solo.config.datasets import DatasetInfo
+from mixmask_solo.config.schema.augmentations import Chance, Crop, SoloOptions
+from mixmask_solo.data.augmentations.builtin import solo
 
 __all__ = ["probe_options", "probe_training", "resizing", "unaugmented"]
 
@@ -33,20 +33,11 @@ def resizing(dataset: DatasetInfo, size: int) -> tuple[int | None, Kernel]:
 def unaugmented(
     dataset: DatasetInfo, size: int, mean: Sequence[float], std: Sequence[float]
 ) -> transforms.Compose:
-    """The un-augmented image.
+    """The un-augmented PIL image as a (3, size, size) float32 tensor.
 
     Natural images of any size: shorter side to ``size * 256 / 224``, then the centre (so for 224
     the papers' 256 and 224). Data sets of one size: the image as it is, resized only where the
     network sees another size than the data set's.
-
-    Args:
-        dataset: decides between the two.
-        size: edge of the result.
-        mean: per channel.
-        std: per channel.
-
-    Returns:
-        A transform from a PIL image to a (3, size, size) float32 tensor.
     """
     shorter, kernel = resizing(dataset, size)
     edges = (size, size) if shorter is None else shorter

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data.sources.base import Labels
 from mixmask_solo.data.sources.labels import UNLABELLED, Where, refused, whole
 from mixmask_solo.data.sources.request import Request

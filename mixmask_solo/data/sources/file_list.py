@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data.sources.columns import IMAGE, LABEL
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.labels import numbered

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.errors import listing
 from mixmask_solo.data.sources.base import Encoded, ImageError, Source, printable
 from mixmask_solo.data.sources.class_folders import (
     ANNOTATIONS,

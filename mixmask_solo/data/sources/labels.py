@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean
-from mixmask_solo.data.datasets import info
+from mixmask_solo.config.datasets import info
+from mixmask_solo.config.errors import did_you_mean
 from mixmask_solo.data.sources.base import Labels, printable
 from mixmask_solo.data.sources.request import Request
 

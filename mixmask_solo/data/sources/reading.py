@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import info
 from mixmask_solo.data.block import data_block
-from mixmask_solo.data.datasets import info
 from mixmask_solo.data.sources.base import Source
 from mixmask_solo.data.sources.digits import read_digits
 from mixmask_solo.data.sources.file_list import read_file_list

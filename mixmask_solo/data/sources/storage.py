@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
-from mixmask_solo.data.datasets import info
+from mixmask_solo.config.datasets import info
+from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
 from mixmask_solo.data.sources.scan import look, walk

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
+from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.webdataset import CLASSES_FILE

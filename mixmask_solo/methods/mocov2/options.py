@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError, check
-from mixmask_solo.config.filled import filled
-from mixmask_solo.config.moco import check_mocov2
-from mixmask_solo.config.plain import plain
+from mixmask_solo.config.check import with_defaults
+from mixmask_solo.config.nodes import to_values
+from mixmask_solo.config.rules import check_mocov2
 from mixmask_solo.config.schema import METHOD_KWARGS, MOMENTUM
 from mixmask_solo.strategies import BLOCKS
 
@@ -27,7 +27,7 @@ def complete_mocov2(cfg: Any) -> DictConfig:
     Raises:
         ConfigError: for a wrong key or value, or other views than two large ones.
     """
-    values = plain(cfg)
+    values = to_values(cfg)
     written, momentum = values.get("method_kwargs"), values.get("momentum")
     kwargs = check(written, METHOD_KWARGS[NAME], "method_kwargs", extra=BLOCKS)
     check_mocov2(
@@ -44,6 +44,6 @@ def complete_mocov2(cfg: Any) -> DictConfig:
         )
     result = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(result, DictConfig)
-    result.method_kwargs = filled(written, kwargs)
-    result.momentum = filled(momentum, check(momentum, MOMENTUM[NAME], "momentum"))
+    result.method_kwargs = with_defaults(written, kwargs)
+    result.momentum = with_defaults(momentum, check(momentum, MOMENTUM[NAME], "momentum"))
     return result

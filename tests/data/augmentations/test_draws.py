@@ -9,11 +9,15 @@ import torch
 from torchvision.transforms import ColorJitter as TorchJitter
 from torchvision.transforms import RandomResizedCrop
 
-from mixmask_solo.data.augmentations.counter import keys, uniforms
+from mixmask_solo.config.schema.augmentations import (
+    Chance,
+    ColorJitter,
+    Crop,
+    GaussianBlur,
+    SoloOptions,
+)
 from mixmask_solo.data.augmentations.draws import draw_solo, random_resized_boxes
-from mixmask_solo.data.augmentations.options import Chance, ColorJitter, Crop, GaussianBlur
-from mixmask_solo.data.augmentations.randomness import mix
-from mixmask_solo.data.augmentations.solo import SoloOptions
+from mixmask_solo.data.augmentations.randomness import keys, mix, uniforms
 
 N = 20_000
 

@@ -9,9 +9,9 @@ from PIL import ImageOps
 from torchvision.transforms import functional as F
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.schema.augmentations import Chance
 from mixmask_solo.data import DATASETS
 from mixmask_solo.data.augmentations import ViewOptions, build_all, known, register, registry
-from mixmask_solo.data.augmentations.options import Chance
 
 DIGITS = DATASETS["digits"]
 

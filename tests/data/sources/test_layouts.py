@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import IMAGENET_STD
 from mixmask_solo.data import build_pretrain, num_classes, source
-from mixmask_solo.data.datasets import IMAGENET_STD
 from mixmask_solo.data.sources import read
 from mixmask_solo.data.tools import check, open_path
 

@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import info
 from mixmask_solo.data import ImageError, num_classes, source
 from mixmask_solo.data.augmentations.standard import unaugmented
-from mixmask_solo.data.datasets import info
 from mixmask_solo.data.decoders.samples import Plain
 from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.parquet import read_parquet

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import DatasetInfo
+from mixmask_solo.config.schema.augmentations import Crop, SoloOptions
 from mixmask_solo.data.augmentations import Pipeline
-from mixmask_solo.data.augmentations.counter import keys
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws, draw_solo
-from mixmask_solo.data.augmentations.options import Crop
-from mixmask_solo.data.augmentations.solo import SoloOptions
+from mixmask_solo.data.augmentations.randomness import keys
 from mixmask_solo.data.augmentations.standard import probe_options, resizing
 from mixmask_solo.data.batched.plan import Plan
 from mixmask_solo.data.batched.views import Maker
-from mixmask_solo.data.datasets import DatasetInfo
 
 __all__ = ["Area", "View", "augmented", "central", "probing", "unaugmented", "window"]
 

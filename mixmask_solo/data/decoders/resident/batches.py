@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mixmask_solo.data.augmentations import Pipeline
-from mixmask_solo.data.augmentations.counter import keys
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
+from mixmask_solo.data.augmentations.randomness import keys
 from mixmask_solo.data.batched import Maker
 from mixmask_solo.data.batched.exact import Unaugmented
 from mixmask_solo.data.batched.plan import to_device

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import listing
+from mixmask_solo.config.errors import listing
 from mixmask_solo.data.augmentations.draws import DRAWS
 from mixmask_solo.data.augmentations.standard import probe_options, resizing
 from mixmask_solo.data.batched import Maker

@@ -15,8 +15,8 @@ from torchvision.transforms import functional as F
 
 from mixmask_solo.data import DATASETS
 from mixmask_solo.data.augmentations import build
-from mixmask_solo.data.augmentations.counter import keys
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
+from mixmask_solo.data.augmentations.randomness import keys
 from mixmask_solo.data.batched import Maker
 from mixmask_solo.data.batched.plan import plan
 from mixmask_solo.data.decoders.resident.batches import recipes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Methods that only solo-learn has: their keys, and what it would assert without a word."""
+"""Rules between blocks: the methods that only solo-learn has, what it asserts without a word."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From an OmegaConf node to plain Python values, interpolations resolved, and back."""
+"""From OmegaConf's nodes to plain Python values, interpolations resolved, and back."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mixmask_solo.config.errors import ConfigError
 
-__all__ = ["literal", "plain"]
+__all__ = ["literal", "to_values"]
 
 
-def plain(node: Any, prefix: str = "") -> Any:
+def to_values(node: Any, prefix: str = "") -> Any:
     """Copies a node into dicts, lists and scalars; the node itself stays as it is.
 
     Args:
@@ -30,17 +30,14 @@ def plain(node: Any, prefix: str = "") -> Any:
         except OmegaConfBaseException as error:
             key = error.full_key or prefix or "the configuration"
             raise ConfigError(f"{key} cannot be resolved: {str(error).splitlines()[0]}") from None
-    return _copy(node, prefix)
-
-
-def _copy(value: Any, key: str) -> Any:
-    if isinstance(value, dict):
-        return {k: _copy(v, f"{key}.{k}" if key else str(k)) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_copy(v, f"{key}[{i}]") for i, v in enumerate(value)]
-    if isinstance(value, str) and value == "???":
+    if isinstance(node, dict):
+        return {k: to_values(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [to_values(v, f"{prefix}[{i}]") for i, v in enumerate(node)]
+    if node == "???":
+        key = prefix
         raise ConfigError(f"{key} is missing (???): give it a value, e.g. {key}=... as an argument")
-    return value
+    return node
 
 
 def literal(value: Any) -> Any:

@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Single steps from a PIL image to a PIL image, random ones on torch's global generator."""
+"""Operations from a PIL image to a PIL image, random ones on torch's global generator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from mixmask_solo.data.augmentations.options import ColorJitter, Crop
-from mixmask_solo.data.augmentations.registry import Step
+from mixmask_solo.config.schema.augmentations import ColorJitter, Crop
+from mixmask_solo.data.augmentations.registry import Operation
 
 __all__ = ["RandomBlur", "crop", "jitter", "sometimes"]
 
 
 class RandomBlur:
-    """Pillow's Gaussian blur (box filters) with a deviation drawn evenly.
-
-    Args:
-        sigma: smallest and largest deviation in pixels.
-    """
+    """Pillow's Gaussian blur (box filters), its deviation in pixels drawn evenly."""
 
     def __init__(self, sigma: Sequence[float]) -> None:
         self.low, self.high = sigma
@@ -31,18 +27,8 @@ class RandomBlur:
         return image.filter(ImageFilter.GaussianBlur(radius=sigma))
 
 
-def solarize(image: Image.Image) -> Image.Image:
-    """Inverts what is brighter than half."""
-    return ImageOps.solarize(image)
-
-
-def equalize(image: Image.Image) -> Image.Image:
-    """Flattens the histogram of each channel."""
-    return ImageOps.equalize(image)
-
-
-def crop(options: Crop, size: int) -> list[Step]:
-    """A random resized crop, or the whole image brought to the size; bicubic unless told.
+def crop(options: Crop, size: int) -> list[Operation]:
+    """A random resized crop, or the whole image brought to the size.
 
     Where solo-learn only resizes the shorter side, the centre is cut out as well: images that
     are not square could not be stacked otherwise.
@@ -54,14 +40,12 @@ def crop(options: Crop, size: int) -> list[Step]:
     return [transforms.RandomResizedCrop(size, scale=scale, interpolation=mode)]
 
 
-def jitter(options: ColorJitter | None) -> list[Step]:
+def jitter(options: ColorJitter) -> list[Operation]:
     """Brightness, contrast, saturation and hue in random order, with one probability for all."""
-    if options is None:
-        return []
     strengths = (options.brightness, options.contrast, options.saturation, options.hue)
     return sometimes(options.prob, transforms.ColorJitter(*strengths))
 
 
-def sometimes(prob: float, step: Step) -> list[Step]:
-    """The step with a probability; none at all for 0, which then draws no number either."""
-    return [transforms.RandomApply([step], p=prob)] if prob else []
+def sometimes(prob: float, operation: Operation) -> list[Operation]:
+    """The operation with a probability; none at all for 0, which then draws no number either."""
+    return [transforms.RandomApply([operation], p=prob)] if prob else []

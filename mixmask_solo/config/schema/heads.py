@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-
-"""Widths of heads, keys of nearly every method."""
+"""Keys of the networks behind the backbone, in ``method_kwargs`` of nearly every method."""
 
 from __future__ import annotations
 
@@ -8,7 +7,10 @@ from dataclasses import dataclass
 
 from mixmask_solo.config.option import option
 
-__all__ = ["Predictor", "Projector"]
+__all__ = ["HEADS", "Predictor", "Projector"]
+
+HEADS = {"simclr": ("solo", "htdt", "google"), "simsiam": ("solo", "patrickhua")}
+"""Choices of ``method_kwargs.head`` by method; the first is the default."""
 
 
 @dataclass

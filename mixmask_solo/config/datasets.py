@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""What is known about each data set before it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
+
+__all__ = ["DATASETS", "DatasetInfo", "info"]
+
+Channels = tuple[float, float, float]
+
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Facts of one data set."""
+
+    kind: str  # which reader opens it; ``data.format`` replaces the reader, not the facts
+    num_classes: int | None  # None where the files have to be asked
+    mean: Channels = IMAGENET_MEAN  # pixels in [0, 1]
+    std: Channels = IMAGENET_STD
+    size: int = 224  # edge of the images, or of the usual crop where they vary
+    # test protocol: shorter side to size * 256 / 224 (or to ``resize``), then the centre; else the
+    # whole image, brought to the crop size where it differs
+    center_crop: bool = True
+    min_scale: float = 0.08  # smallest crop a probe trains on
+    flip: bool = True  # whether mirrored images are images of the same kind
+    resize: int | None = None
+    # of a probe's images; None for bilinear crops of natural images, bicubic where a whole image
+    # is brought to another size
+    interpolation: Literal["bicubic", "bilinear"] | None = None
+
+
+# Means and deviations: solo-learn's table for pretraining; Tiny-ImageNet's from
+# htdt/self-supervised; the digits' measured on the training split.
+DATASETS: dict[str, DatasetInfo] = {
+    "digits": DatasetInfo(
+        "digits",
+        10,
+        (0.3052, 0.3052, 0.3052),
+        (0.3760, 0.3760, 0.3760),
+        32,
+        center_crop=False,
+        min_scale=0.6,
+        flip=False,
+    ),
+    "cifar10": DatasetInfo(
+        "cifar", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), 32, center_crop=False
+    ),
+    "cifar100": DatasetInfo(
+        "cifar", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), 32, center_crop=False
+    ),
+    "stl10": DatasetInfo(
+        "stl10", 10, (0.4914, 0.4823, 0.4466), (0.247, 0.243, 0.261), 96, center_crop=False
+    ),
+    "tiny-imagenet": DatasetInfo(
+        "folder", 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282), 64, center_crop=False
+    ),
+    "imagenet100": DatasetInfo("folder", 100),
+    "imagenet": DatasetInfo("folder", 1000),
+    "custom": DatasetInfo("folder", None),
+    "image_folder": DatasetInfo("folder", None),
+    "parquet": DatasetInfo("parquet", None),
+}
+
+
+def info(name: str) -> DatasetInfo:
+    """Facts of the data set ``name``.
+
+    Raises:
+        ConfigError: for a name that is not in the table.
+    """
+    if name not in DATASETS:
+        near = did_you_mean(str(name), DATASETS)
+        raise ConfigError(f"data.dataset is {name!r}: choose {listing(DATASETS)}{near}")
+    return DATASETS[name]

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
+"""The whole of a configuration: what pretraining and probes share, and what each adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mixmask_solo.config.errors import ConfigError
+from mixmask_solo.config.option import option
+from mixmask_solo.config.schema.augmentations import Augmentation
+from mixmask_solo.config.schema.data import Data, LinearData
+from mixmask_solo.config.schema.method import METHOD_KWARGS
+from mixmask_solo.config.schema.optimizer import (
+    LinearOptimizer,
+    LinearScheduler,
+    Optimizer,
+    Scheduler,
+)
+
+__all__ = ["Linear", "Pretrain"]
+
+_PRECISIONS = (
+    *("64", "64-true", "32", "32-true", "16", "16-true", "16-mixed"),
+    *("bf16", "bf16-true", "bf16-mixed"),
+)
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
+
+
+@dataclass
+class _Backbone:
+    name: str = option()  # solo-learn's resnet18 and resnet50, or any timm ConvNet
+    kwargs: dict[str, Any] = option({})
+    stem: Literal["auto", "imagenet", "cifar", "cifar_pool"] = "auto"  # ours; auto is solo-learn's
+    stem_padding: Literal[1, 2] = 2  # ours, of the CIFAR stem: solo-learn has 2, the papers 1
+
+
+@dataclass
+class _KNNEval:
+    """Weighted k-NN on features of the network after each validation."""
+
+    # auto (ours) leaves it off where an epoch's features would take over 2 GiB in each process
+    enabled: bool | Literal["auto"] = False
+    k: int = option(20, low=1)
+    distance_func: Literal["euclidean", "cosine"] = "euclidean"
+    features: Literal["backbone", "projector"] = "backbone"  # ours; the projector's output is z
+    bank_dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # ours
+    bank_device: Literal["device", "cpu"] = "device"  # ours: with the network, or in host memory
+
+
+@dataclass
+class _Performance:
+    disable_channel_last: bool = False
+
+
+@dataclass
+class _Checkpoint:
+    enabled: bool = False
+    dir: str = "trained_models"
+    frequency: int = option(1, low=1)
+    keep_prev: bool = False
+
+
+@dataclass
+class _AutoResume:
+    enabled: bool = False
+    max_hours: float = option(36.0, above=0.0)
+
+
+@dataclass
+class _WandB:
+    enabled: bool = False
+    entity: str | None = None
+    project: str = "solo-learn"
+    offline: bool = False
+
+
+@dataclass
+class _Dali:
+    """The decoder ``data.format: dali``; all ours but one key."""
+
+    device: Literal["auto", "gpu", "cpu"] = "auto"  # decodes; auto is the GPU where there is one
+    encode_indexes_into_labels: bool = False  # solo-learn's; indexes are always true here
+    prefetch: int = option(2, low=1)  # batches decoded ahead on a GPU
+    # whether Pillow reads each image's compressed data once, so that no damaged one passes for
+    # whole; false where ``mixmask-data check`` has done it
+    verify: bool = True
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """Keys that pretraining and probes share; those of the trainer keep Lightning's names."""
+
+    max_epochs: int = option(low=1)
+    name: str | None = None  # made of method and data set when left out
+    seed: int = option(5, low=0, high=2**32 - 1)
+    performance: _Performance = field(default_factory=_Performance)
+    checkpoint: _Checkpoint = field(default_factory=_Checkpoint)
+    auto_resume: _AutoResume = field(default_factory=_AutoResume)
+    wandb: _WandB = field(default_factory=_WandB)
+    resume_from_checkpoint: str | None = None
+    accumulate_grad_batches: int = option(1, low=1)
+    num_nodes: int = option(1, low=1)
+    devices: int | list[int] | str = 1
+    accelerator: str = option("auto", choices=_ACCELERATORS)
+    strategy: str | None = "auto"
+    precision: str = option("32", choices=_PRECISIONS)
+    sync_batchnorm: bool = False
+    check_val_every_n_epoch: int = option(1, low=1)
+    limit_train_batches: int | float | None = option(None, low=0, absent=True)
+    limit_val_batches: int | float | None = option(None, low=0, absent=True)
+    dali: _Dali | None = option(None, absent=True)
+    # solo-learn's, tolerated while switched off
+    auto_umap: dict[str, Any] | None = option(None, absent=True)
+    debug_augmentations: bool = False
+
+    def validate(self, prefix: str) -> None:
+        """Raises ConfigError for what is solo-learn's alone, or a file of another kind."""
+        if self.auto_umap and self.auto_umap.get("enabled", False):
+            raise ConfigError("auto_umap.enabled is true: it is not implemented; remove auto_umap")
+        if self.debug_augmentations:
+            raise ConfigError(
+                "debug_augmentations is true: it is not implemented; "
+                "mixmask-gallery shows augmented images"
+            )
+        path = self.resume_from_checkpoint
+        if path is not None and not path.endswith(".ckpt"):
+            raise ConfigError(
+                f"resume_from_checkpoint is {path!r}: give a .ckpt file written by a run"
+            )
+        self.strategy = self.strategy or "auto"
+
+
+@dataclass(kw_only=True)
+class Pretrain(_Run):
+    """Keys of ``mixmask-pretrain``."""
+
+    method: str = option(choices=tuple(METHOD_KWARGS))
+    host: Literal["auto", "solo", "builtin"] = "auto"  # whose classes; auto: solo-learn's if there
+    backbone: _Backbone = option()
+    data: Data = option()
+    augmentations: list[Augmentation] = option([])  # large crops have the first one's crop_size
+    optimizer: Optimizer = option()
+    scheduler: Scheduler = option()
+    knn_eval: _KNNEval = field(default_factory=_KNNEval)
+    method_kwargs: dict[str, Any] = option({})  # the method's own keys and strategies' blocks
+    momentum: dict[str, Any] | None = option(None, absent=True)
+    # ours: checkpoint whose weights a new run starts with; a resumed run goes on from its own
+    init_from: str | None = option(None, absent=True)
+
+
+@dataclass(kw_only=True)
+class Linear(_Run):
+    """Keys of ``mixmask-linear``."""
+
+    pretrained_feature_extractor: str = option()  # checkpoint whose backbone is probed
+    evaluate: Literal["online", "momentum"] = "online"  # ours: whose weights are taken
+    backbone: _Backbone | None = option(None, absent=True)  # where the checkpoint does not tell
+    pretrain_method: str | None = None  # for the records
+    data: LinearData = option()
+    optimizer: LinearOptimizer = option()
+    scheduler: LinearScheduler = option()
+    finetune: bool = False  # trains the backbone too
+    auto_augment: bool = False
+    label_smoothing: float = option(0.0, low=0.0, high=1.0)
+    mixup: float = option(0.0, low=0.0)
+    cutmix: float = option(0.0, low=0.0)
+
+    def validate(self, prefix: str) -> None:
+        """Adds the checkpoint's suffix and ``layer_decay`` to the common rules."""
+        super().validate(prefix)
+        path = self.pretrained_feature_extractor
+        if not path.endswith((".ckpt", ".pth", ".pt", ".pth.tar")):
+            raise ConfigError(
+                f"pretrained_feature_extractor is {path!r}: give a checkpoint that ends in "
+                ".ckpt, .pth, .pt or .pth.tar"
+            )
+        if self.optimizer.layer_decay and not self.finetune:
+            raise ConfigError(
+                f"optimizer.layer_decay is {self.optimizer.layer_decay}: it needs finetune=true"
+            )
