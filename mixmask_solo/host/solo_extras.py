@@ -16,10 +16,9 @@ from torch import Tensor
 
 from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import set_stem, wrong_kwargs
-from mixmask_solo.host.builtin.base_momentum import momentum_copy
 from mixmask_solo.host.builtin.defaults import METHOD
-from mixmask_solo.host.builtin.labelled import LabelledMeans
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss
+from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
+from mixmask_solo.host.builtin.momentum import momentum_copy
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
 from mixmask_solo.host.knn import UNLABELLED
 
@@ -112,8 +111,7 @@ class OurKeys(LabelledMeans):
         """solo-learn counts unlabelled images as misses; its loss of a batch of them is NaN."""
         theirs = self._as_theirs or (self.training and self.train_labels == "all")
         if not theirs and "logits" in out:
-            out["loss"] = class_loss(out["logits"], targets)
-            out["acc1"], out["acc5"] = accuracy_at_k(out["logits"], targets)
+            out |= class_metrics(out["logits"], targets)
         return out
 
     @property

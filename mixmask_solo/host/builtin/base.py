@@ -7,7 +7,7 @@ The class contract, the configuration keys, the logged names and the keys and sh
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -17,15 +17,14 @@ from torch import Tensor, nn
 from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import build_backbone, features_dim
 from mixmask_solo.host.builtin.defaults import METHOD, complete, require
-from mixmask_solo.host.builtin.labelled import LabelledMeans
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss
+from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
 from mixmask_solo.host.knn import UNLABELLED
 
 __all__ = ["BaseMethod"]
 
 Out = dict[str, Any]
-REQUIRED = ("max_epochs", "backbone.name", "data.dataset", "data.num_classes", "optimizer.name")
+_REQUIRED = ("max_epochs", "backbone.name", "data.dataset", "data.num_classes", "optimizer.name")
 
 
 class BaseMethod(LabelledMeans, LightningModule):
@@ -34,7 +33,16 @@ class BaseMethod(LabelledMeans, LightningModule):
     Args:
         cfg: solo-learn's configuration after its derived values (``data.num_classes``,
             ``data.num_large_crops``, ...); never changed, ``self.cfg`` is a completed copy.
+
+    Attributes:
+        needs: keys of ``method_kwargs`` without which a method is not built.
+        heads: modules on top of the backbone, with what their parameter groups say of themselves.
+        defaults: values of keys that the configuration leaves out.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    heads: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, Any]] = METHOD
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
@@ -62,27 +70,22 @@ class BaseMethod(LabelledMeans, LightningModule):
         self.no_channel_last: bool = cfg.performance.disable_channel_last
         self.validation_step_outputs: list[Out] = []
 
-    @staticmethod
-    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """A copy of ``cfg`` with all defaults filled in.
-
-        Raises:
-            ValueError: naming a key that is missing.
-        """
-        require(cfg, REQUIRED)
-        return complete(cfg, METHOD)
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """A copy of ``cfg`` with all defaults filled in; ValueError names a key that is missing."""
+        require(cfg, [*_REQUIRED, *(f"method_kwargs.{name}" for name in cls.needs)])
+        return complete(cfg, cls.defaults)
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """Parameter groups; subclasses append theirs."""
+        """One group for each module that is trained; the classifiers have a rate of their own."""
+        classifier = {"lr": self.classifier_lr, "weight_decay": 0}
+        groups = {"backbone": {}, "classifier": classifier, "momentum_classifier": classifier}
+        found = [(n, getattr(self, n, None), more) for n, more in (groups | self.heads).items()]
         return [
-            {"name": "backbone", "params": list(self.backbone.parameters())},
-            {
-                "name": "classifier",
-                "params": list(self.classifier.parameters()),
-                "lr": self.classifier_lr,
-                "weight_decay": 0,
-            },
+            {"name": name, "params": list(module.parameters()), **more}
+            for name, module, more in found
+            if module is not None
         ]
 
     def configure_optimizers(self) -> Any:
@@ -144,12 +147,8 @@ class BaseMethod(LabelledMeans, LightningModule):
                 out.setdefault(key, []).extend(values)
         for key in ("loss", "acc1", "acc5"):
             out[key] = torch.stack(out[key]).mean()
-        metrics = {
-            "train_class_loss": out["loss"],
-            "train_acc1": out["acc1"],
-            "train_acc5": out["acc5"],
-        }
-        self.log_labelled(metrics, targets)
+        names = {"loss": "train_class_loss", "acc1": "train_acc1", "acc5": "train_acc5"}
+        self.log_labelled({name: out[key] for key, name in names.items()}, targets)
         if self.knn_eval:
             feats = torch.cat(out["feats"][: self.num_large_crops])
             self.knn.update(
@@ -169,12 +168,8 @@ class BaseMethod(LabelledMeans, LightningModule):
         out = self.base_validation_step(X, targets)
         if self.knn_eval and not self._sanity_checking:
             self.knn.update(test_features=out["feats"], test_targets=targets)
-        metrics = {
-            "batch_size": (targets != UNLABELLED).sum(),
-            "val_loss": out["loss"],
-            "val_acc1": out["acc1"],
-            "val_acc5": out["acc5"],
-        }
+        metrics = {f"val_{key}": out[key] for key in ("loss", "acc1", "acc5")}
+        metrics["batch_size"] = (targets != UNLABELLED).sum()
         if update_validation_step_outputs:
             self.validation_step_outputs.append(metrics)
         return metrics
@@ -185,8 +180,7 @@ class BaseMethod(LabelledMeans, LightningModule):
 
     def _base_shared_step(self, X: Tensor, targets: Tensor) -> Out:
         out: Out = self(X)
-        acc1, acc5 = accuracy_at_k(out["logits"], targets)
-        return {**out, "loss": class_loss(out["logits"], targets), "acc1": acc1, "acc5": acc5}
+        return {**out, **class_metrics(out["logits"], targets)}
 
     def _as_fast_layout(self, X: Tensor) -> Tensor:
         return X if self.no_channel_last else X.to(memory_format=torch.channels_last)

@@ -1,27 +1,76 @@
 # SPDX-License-Identifier: MIT
-"""What a method or a probe logs of its classifier: means over labelled images, of all processes."""
+"""Loss and accuracy of a linear classifier over labelled images, of all processes.
+
+An image without a label, target -1, counts in no mean; a batch without any is not logged.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
-from mixmask_solo.host.builtin.metrics import labelled_means, over_processes
 from mixmask_solo.host.knn import UNLABELLED
+from mixmask_solo.objectives import full_precision
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule as _Module
 else:
     _Module = object
 
-__all__ = ["LabelledMeans"]
+__all__ = ["LabelledMeans", "class_metrics", "labelled_means"]
+
+
+@full_precision
+def class_metrics(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """``loss``, ``acc1`` and ``acc5``: means over the labelled samples, 0 if there is none.
+
+    Args:
+        logits: ``(N, C)``; with fewer than five classes ``acc5`` looks at all.
+        targets: ``(N,)`` int64, -1 without label.
+
+    Returns:
+        Mean cross entropy and percentages, scalars; nothing waits for the device.
+    """
+    count = (targets != UNLABELLED).sum().clamp_min(1)
+    total = F.cross_entropy(logits, targets, ignore_index=UNLABELLED, reduction="sum")
+    hits = logits.detach().topk(min(5, logits.shape[1]), dim=1).indices == targets.unsqueeze(1)
+    acc1, acc5 = (hits[:, :k].sum() * 100.0 / count for k in (1, 5))
+    return {"loss": total / count, "acc1": acc1, "acc5": acc5}
+
+
+def labelled_means(
+    outputs: Sequence[Mapping[str, Any]], names: Sequence[str], device: torch.device
+) -> dict[str, Tensor]:
+    """Means over the labelled images of all batches and processes.
+
+    Args:
+        outputs: of each batch of this process ``batch_size``, its labelled images, and under each
+            name their mean; may be empty.
+        names: what to average.
+        device: of the results.
+
+    Returns:
+        By name; empty where no image of any process has a label.
+    """
+    kind = torch.float32 if device.type == "mps" else torch.float64
+    sums = torch.zeros(len(names) + 1, dtype=kind, device=device)
+    for out in outputs:
+        row = [torch.as_tensor(v, device=device).reshape(()) for v in (*map(out.get, names), 1)]
+        sums += torch.stack([value.to(kind) for value in row]) * out["batch_size"]
+    _add_over_processes(sums)
+    if not sums[-1]:
+        return {}
+    return dict(zip(names, (sums[:-1] / sums[-1]).to(torch.get_default_dtype()), strict=True))
 
 
 class LabelledMeans(_Module):
-    """An image without a label counts in no mean, a batch without any is not logged."""
+    """What a method or a probe logs of its classifier."""
 
     knn: Any
     knn_eval = False
@@ -55,7 +104,7 @@ class LabelledMeans(_Module):
         if self.train_labels == "some":
             mine = (targets != UNLABELLED).sum()
             values = torch.stack([value.detach().reshape(()) for value in metrics.values()])
-            total = over_processes(torch.cat([values * mine, mine[None]]))
+            total = _add_over_processes(torch.cat([values * mine, mine[None]]))
             count = int(total[-1])
             metrics = dict(zip(metrics, total[:-1] / max(1, count), strict=True))
         if count:
@@ -77,3 +126,10 @@ class LabelledMeans(_Module):
     @property
     def _sanity_checking(self) -> bool:
         return self._trainer is not None and bool(self._trainer.sanity_checking)
+
+
+def _add_over_processes(sums: Tensor) -> Tensor:
+    """In place; all training processes call this."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(sums)
+    return sums

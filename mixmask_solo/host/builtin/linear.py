@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 from timm.optim import param_groups_layer_decay
@@ -16,8 +17,7 @@ from torch import Tensor, nn
 from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import features_dim
 from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
-from mixmask_solo.host.builtin.labelled import LabelledMeans
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss
+from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
 
@@ -30,8 +30,6 @@ class LinearModel(LabelledMeans, LightningModule):
     Args:
         backbone: from ``(N, C, H, W)`` to ``(N, F)``.
         cfg: ``data.num_classes``, ``max_epochs``, ``optimizer``, ``scheduler``, ``finetune``.
-        loss_func: of ``(logits, targets)``, for batches that went through ``mixup_func``;
-            cross entropy by default.
         mixup_func: from ``(X, targets)`` to the same, applied to training batches.
     """
 
@@ -42,7 +40,6 @@ class LinearModel(LabelledMeans, LightningModule):
         self,
         backbone: nn.Module,
         cfg: DictConfig,
-        loss_func: Callable[[Tensor, Tensor], Tensor] | None = None,
         mixup_func: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         super().__init__()
@@ -50,7 +47,6 @@ class LinearModel(LabelledMeans, LightningModule):
         self.cfg = cfg
         self.backbone = backbone
         self.classifier = nn.Linear(features_dim(backbone), cfg.data.num_classes)
-        self.loss_func = loss_func or nn.functional.cross_entropy
         self.mixup_func = mixup_func
         optimization.read_options(self, cfg)
         self.layer_decay: float = cfg.optimizer.layer_decay
@@ -62,11 +58,7 @@ class LinearModel(LabelledMeans, LightningModule):
 
     @staticmethod
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """A copy of ``cfg`` with all defaults filled in.
-
-        Raises:
-            ValueError: naming a key that is missing.
-        """
+        """A copy of ``cfg`` with all defaults filled in; ValueError names a key that is missing."""
         require(cfg, ("max_epochs", "data.num_classes", "optimizer.name", "scheduler.name"))
         cfg = complete(cfg, LINEAR)
         if cfg.optimizer.layer_decay > 0 and not cfg.finetune:
@@ -119,13 +111,10 @@ class LinearModel(LabelledMeans, LightningModule):
         X, targets = batch
         if self.training and self.mixup_func is not None:
             X, targets = self.mixup_func(X, targets)
-            # wrapped here, not once for all: a wrapped function cannot be pickled
-            loss = full_precision(self.loss_func)(self(X)["logits"], targets)
+            loss = full_precision(F.cross_entropy)(self(X)["logits"], targets)
             return {"batch_size": len(X), "loss": loss}
-        logits = self(X)["logits"]
-        acc1, acc5 = accuracy_at_k(logits, targets)
-        loss, count = class_loss(logits, targets), (targets != UNLABELLED).sum()
-        return {"batch_size": count, "loss": loss, "acc1": acc1, "acc5": acc5}
+        count = (targets != UNLABELLED).sum()
+        return {"batch_size": count, **class_metrics(self(X)["logits"], targets)}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss; logs it with the accuracies."""
