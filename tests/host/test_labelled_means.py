@@ -159,7 +159,7 @@ def share(rank: int) -> tuple[list[dict[str, Any]], WeightedKNN, int]:
 def worker(rank: int, port: int, folder: str) -> None:
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     outputs, metric, _ = share(rank)
-    means = labelled_means(outputs, ["acc"], CPU)
+    means, _ = labelled_means(outputs, ["acc"], CPU)
     torch.save((float(means["acc"]), *metric.compute()), Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -171,7 +171,7 @@ def test_two_processes_sum_over_images(tmp_path: Path) -> None:
     command = [sys.executable, __file__, str(port), str(tmp_path)]
     processes = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
     outputs, metric, _ = share(-1)
-    expected = (float(labelled_means(outputs, ["acc"], CPU)["acc"]), *metric.compute())
+    expected = (float(labelled_means(outputs, ["acc"], CPU)[0]["acc"]), *metric.compute())
     assert expected[0] == 62.5
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     for rank in range(2):

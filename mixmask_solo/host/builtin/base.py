@@ -14,11 +14,11 @@ from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import build_backbone, features_dim
 from mixmask_solo.host.builtin.defaults import METHOD, complete, require
 from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
+from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
 from mixmask_solo.host.knn import UNLABELLED
 
 __all__ = ["BaseMethod"]
@@ -54,7 +54,7 @@ class BaseMethod(LabelledMeans, LightningModule):
         self.num_classes: int = cfg.data.num_classes
         self.classifier: nn.Module = nn.Linear(self.features_dim, self.num_classes)
 
-        optimization.read_options(self, cfg)
+        read_options(self, cfg)
         self.classifier_lr: float = cfg.optimizer.classifier_lr
         for rate in ("lr", "classifier_lr", "min_lr", "warmup_start_lr"):
             setattr(self, rate, getattr(self, rate) * self.accumulate_grad_batches)
@@ -89,8 +89,7 @@ class BaseMethod(LabelledMeans, LightningModule):
         ]
 
     def configure_optimizers(self) -> Any:
-        """Optimiser and schedule from ``cfg.optimizer`` and ``cfg.scheduler``."""
-        return optimization.configure_optimizers(self, self.learnable_params)
+        return configure_optimizers(self, self.learnable_params)
 
     def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
         """As Lightning's, and silent without a trainer: a step is a function one may just call."""
@@ -114,11 +113,10 @@ class BaseMethod(LabelledMeans, LightningModule):
         return {"feats": self.backbone(self._as_fast_layout(X))}
 
     def base_training_step(self, X: Tensor, targets: Tensor) -> Out:
-        """One view's forward pass and classifier statistics."""
+        """One view's forward pass, with loss and accuracy of the classifier."""
         return self._base_shared_step(X, targets)
 
     def base_validation_step(self, X: Tensor, targets: Tensor) -> Out:
-        """The same for a validation batch."""
         return self._base_shared_step(X, targets)
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -156,13 +154,7 @@ class BaseMethod(LabelledMeans, LightningModule):
             )
         return out
 
-    def validation_step(
-        self,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int | None = None,
-        update_validation_step_outputs: bool = True,
-    ) -> Out:
+    def validation_step(self, batch: Any, batch_idx: int) -> Out:
         """Classifier's loss and accuracy on ``batch = (X, targets)``, features for the k-NN."""
         X, targets = batch
         out = self.base_validation_step(X, targets)
@@ -170,13 +162,8 @@ class BaseMethod(LabelledMeans, LightningModule):
             self.knn.update(test_features=out["feats"], test_targets=targets)
         metrics = {f"val_{key}": out[key] for key in ("loss", "acc1", "acc5")}
         metrics["batch_size"] = (targets != UNLABELLED).sum()
-        if update_validation_step_outputs:
-            self.validation_step_outputs.append(metrics)
+        self.validation_step_outputs.append(metrics)
         return metrics
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs means over all validation samples and the k-NN's accuracy."""
-        self.log_validation()
 
     def _base_shared_step(self, X: Tensor, targets: Tensor) -> Out:
         out: Out = self(X)

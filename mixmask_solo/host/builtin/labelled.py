@@ -46,7 +46,7 @@ def class_metrics(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
 
 def labelled_means(
     outputs: Sequence[Mapping[str, Any]], names: Sequence[str], device: torch.device
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], int]:
     """Means over the labelled images of all batches and processes.
 
     Args:
@@ -56,17 +56,20 @@ def labelled_means(
         device: of the results.
 
     Returns:
-        By name; empty where no image of any process has a label.
+        By name, and the number of labelled images; empty and 0 where no process has one.
     """
     kind = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros(len(names) + 1, dtype=kind, device=device)
     for out in outputs:
         row = [torch.as_tensor(v, device=device).reshape(()) for v in (*map(out.get, names), 1)]
         sums += torch.stack([value.to(kind) for value in row]) * out["batch_size"]
-    _add_over_processes(sums)
-    if not sums[-1]:
-        return {}
-    return dict(zip(names, (sums[:-1] / sums[-1]).to(torch.get_default_dtype()), strict=True))
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(sums)
+    count = int(sums[-1])
+    if not count:
+        return {}, 0
+    means = (sums[:-1] / count).to(torch.get_default_dtype())
+    return dict(zip(names, means, strict=True)), count
 
 
 class LabelledMeans(_Module):
@@ -102,20 +105,19 @@ class LabelledMeans(_Module):
         if self.train_labels == "none":
             return
         if self.train_labels == "some":
-            mine = (targets != UNLABELLED).sum()
-            values = torch.stack([value.detach().reshape(()) for value in metrics.values()])
-            total = _add_over_processes(torch.cat([values * mine, mine[None]]))
-            count = int(total[-1])
-            metrics = dict(zip(metrics, total[:-1] / max(1, count), strict=True))
+            mine = {name: value.detach() for name, value in metrics.items()}
+            mine["batch_size"] = (targets != UNLABELLED).sum()
+            metrics, count = labelled_means([mine], list(metrics), targets.device)
         if count:
             self.log_dict(metrics, on_epoch=True, sync_dist=True, batch_size=count)
 
-    def log_validation(self) -> None:
+    def on_validation_epoch_end(self) -> None:
         """Logs the means over all validation images, and the k-NN's accuracy."""
         names = ["val_loss", "val_acc1", "val_acc5"]
         if getattr(self, "momentum_classifier", None) is not None:
             names += [f"momentum_{name}" for name in names]
-        log: dict[str, Any] = labelled_means(self.validation_step_outputs, names, self.device)
+        means, _ = labelled_means(self.validation_step_outputs, names, self.device)
+        log: dict[str, Any] = {**means}
         if self.knn_eval and not self._sanity_checking:
             found = self.knn.compute()
             if not math.isnan(found.top1):
@@ -126,10 +128,3 @@ class LabelledMeans(_Module):
     @property
     def _sanity_checking(self) -> bool:
         return self._trainer is not None and bool(self._trainer.sanity_checking)
-
-
-def _add_over_processes(sums: Tensor) -> Tensor:
-    """In place; all training processes call this."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(sums)
-    return sums

@@ -14,10 +14,10 @@ from omegaconf import DictConfig
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
-from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import features_dim
 from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
 from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
+from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
 from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
 
@@ -48,7 +48,7 @@ class LinearModel(LabelledMeans, LightningModule):
         self.backbone = backbone
         self.classifier = nn.Linear(features_dim(backbone), cfg.data.num_classes)
         self.mixup_func = mixup_func
-        optimization.read_options(self, cfg)
+        read_options(self, cfg)
         self.layer_decay: float = cfg.optimizer.layer_decay
         self.finetune: bool = cfg.finetune
         self.no_channel_last: bool = cfg.performance.disable_channel_last
@@ -92,8 +92,7 @@ class LinearModel(LabelledMeans, LightningModule):
         return [*layers, classifier]
 
     def configure_optimizers(self) -> Any:
-        """Optimiser and schedule from ``cfg.optimizer`` and ``cfg.scheduler``."""
-        return optimization.configure_optimizers(self, self.learnable_params)
+        return configure_optimizers(self, self.learnable_params)
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
         """``feats (N, F)`` and ``logits (N, classes)`` of ``X (N, C, H, W)``."""
@@ -103,7 +102,7 @@ class LinearModel(LabelledMeans, LightningModule):
             feats = self.backbone(X)
         return {"logits": self.classifier(feats), "feats": feats}
 
-    def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+    def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Loss and accuracy of ``batch = (X, targets)``; no accuracy for mixed targets.
 
         An image without a label, target -1, has no part in them; there must be none to mix.
@@ -111,26 +110,17 @@ class LinearModel(LabelledMeans, LightningModule):
         X, targets = batch
         if self.training and self.mixup_func is not None:
             X, targets = self.mixup_func(X, targets)
-            loss = full_precision(F.cross_entropy)(self(X)["logits"], targets)
-            return {"batch_size": len(X), "loss": loss}
-        count = (targets != UNLABELLED).sum()
-        return {"batch_size": count, **class_metrics(self(X)["logits"], targets)}
+            return {"loss": full_precision(F.cross_entropy)(self(X)["logits"], targets)}
+        return class_metrics(self(X)["logits"], targets)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss; logs it with the accuracies."""
         out = self.shared_step(batch, batch_idx)
-        del out["batch_size"]
         self.log_labelled({f"train_{key}": value for key, value in out.items()}, batch[1])
-        loss: Tensor = out["loss"]
-        return loss
+        return out["loss"]
 
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects loss and accuracies."""
-        out = self.shared_step(batch, batch_idx)
-        metrics = {key if key == "batch_size" else f"val_{key}": v for key, v in out.items()}
-        self.validation_step_outputs.append(metrics)
-        return metrics
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs means over all validation samples."""
-        self.log_validation()
+        found = {f"val_{key}": v for key, v in self.shared_step(batch, batch_idx).items()}
+        found["batch_size"] = (batch[1] != UNLABELLED).sum()
+        self.validation_step_outputs.append(found)

@@ -106,20 +106,12 @@ class BaseMomentumMethod(BaseMethod):
             out["loss"] = out["loss"] + out["momentum_loss"]
         return out
 
-    def validation_step(
-        self,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int | None = None,
-        update_validation_step_outputs: bool = True,
-    ) -> Out:
+    def validation_step(self, batch: Any, batch_idx: int) -> Out:
         """Adds the momentum classifier's figures where there is one."""
-        metrics = super().validation_step(batch, batch_idx, update_validation_step_outputs=False)
+        metrics = super().validation_step(batch, batch_idx)  # the very dict that was collected
         if self.momentum_classifier is not None:
             out = self._shared_step_momentum(*batch)
             metrics |= {f"momentum_val_{key}": out[key] for key in ("loss", "acc1", "acc5")}
-        if update_validation_step_outputs:
-            self.validation_step_outputs.append(metrics)
         return metrics
 
     def on_train_start(self) -> None:
