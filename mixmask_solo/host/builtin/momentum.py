@@ -80,9 +80,8 @@ class BaseMomentumMethod(BaseMethod):
     @property
     def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """(online, momentum) modules: the backbones, and the heads that have a momentum copy."""
-        pairs = [(getattr(self, n), getattr(self, f"momentum_{n}", None)) for n in self.heads]
-        copied = [(online, copy) for online, copy in pairs if copy is not None]
-        return [(self.backbone, self.momentum_backbone), *copied]
+        names = [n for n in ("backbone", *self.heads) if hasattr(self, f"momentum_{n}")]
+        return [(getattr(self, n), getattr(self, f"momentum_{n}")) for n in names]
 
     @torch.no_grad()
     def momentum_forward(self, X: Tensor) -> Out:
