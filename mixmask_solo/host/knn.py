@@ -73,22 +73,17 @@ def knn(
     train_features, train_labels = _labelled(train_features, train_labels)
     test_features, test_labels = _labelled(test_features, test_labels)
     _check(k, temperature, distance, len(train_features), len(test_features))
-    settings = _settings(k, temperature, distance)
-    return accuracies(
-        lambda queries: nearest(queries, [train_features], max(k), distance),
-        train_labels,
-        test_features,
-        test_labels,
-        settings,
-    )
+    temperatures = temperature if distance == "cosine" else [None]
+    settings = [Setting(n, t) for n in k for t in temperatures]
+
+    def search(queries: Tensor) -> tuple[Tensor, Tensor]:
+        return nearest(queries, [train_features], max(k), distance)
+
+    return accuracies(search, train_labels, test_features, test_labels, settings)
 
 
 def accuracies(
-    search: Search,
-    labels: Tensor,
-    queries: Tensor,
-    targets: Tensor,
-    settings: Sequence[Setting],
+    search: Search, labels: Tensor, queries: Tensor, targets: Tensor, settings: Sequence[Setting]
 ) -> dict[Setting, Accuracy]:
     """Counts neighbours' votes, a block of queries after the other.
 
@@ -152,25 +147,16 @@ def nearest(
     return closeness, index
 
 
-def _settings(k: Sequence[int], temperature: Sequence[float], distance: str) -> list[Setting]:
-    temperatures = list(temperature) if distance == "cosine" else [None]
-    return [Setting(n, t) for n in k for t in temperatures]
-
-
 def _pieces(bank: Sequence[Tensor], rows: int) -> Iterator[Tensor]:
     """The bank in pieces of at most ``rows``: batches put together, a whole set cut up."""
     waiting: list[Tensor] = []
     for part in (part for piece in bank for part in piece.split(rows) if len(part)):
         if waiting and sum(map(len, waiting)) + len(part) > rows:
-            yield _joined(waiting)
+            yield torch.cat(waiting)
             waiting = []
         waiting.append(part)
     if waiting:
-        yield _joined(waiting)
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+        yield torch.cat(waiting)
 
 
 def _search(test: Tensor, train: Tensor, k: int, distance: str) -> tuple[Tensor, Tensor]:

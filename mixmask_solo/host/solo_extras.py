@@ -14,13 +14,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import set_stem, wrong_kwargs
-from mixmask_solo.host.builtin.base_momentum import momentum_copy
 from mixmask_solo.host.builtin.defaults import METHOD
-from mixmask_solo.host.builtin.labelled import LabelledMeans
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss
+from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
+from mixmask_solo.host.builtin.momentum import momentum_copy
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
+from mixmask_solo.host.builtin.optimizers import configure_optimizers
 from mixmask_solo.host.knn import UNLABELLED
 
 __all__ = ["OurKeys"]
@@ -83,9 +82,9 @@ class OurKeys(LabelledMeans):
     def on_validation_epoch_end(self) -> None:
         """solo-learn's, or the built-in host's."""
         if self._as_theirs:
-            super().on_validation_epoch_end()
+            super(LabelledMeans, self).on_validation_epoch_end()
         else:
-            self.log_validation()
+            super().on_validation_epoch_end()
 
     def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
         """Without what was not measured: of no labelled image, or by a k-NN without any."""
@@ -112,8 +111,7 @@ class OurKeys(LabelledMeans):
         """solo-learn counts unlabelled images as misses; its loss of a batch of them is NaN."""
         theirs = self._as_theirs or (self.training and self.train_labels == "all")
         if not theirs and "logits" in out:
-            out["loss"] = class_loss(out["logits"], targets)
-            out["acc1"], out["acc5"] = accuracy_at_k(out["logits"], targets)
+            out |= class_metrics(out["logits"], targets)
         return out
 
     @property
@@ -142,7 +140,7 @@ class OurKeys(LabelledMeans):
         module.lr_decay_steps = list(module.lr_decay_steps or ())
         # solo-learn's groups hold generators, which can be read only once
         groups = [{**g, "params": list(g["params"])} for g in module.learnable_params]
-        return optimization.configure_optimizers(self, groups)
+        return configure_optimizers(self, groups)
 
     def _replace_stems(self, cfg: DictConfig) -> None:
         """As the built-in host has it; the momentum network starts as a copy again."""

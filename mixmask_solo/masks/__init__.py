@@ -6,6 +6,6 @@ from __future__ import annotations
 from mixmask_solo.masks.blocked import blocked
 from mixmask_solo.masks.discrete import discrete
 from mixmask_solo.masks.pool import MaskPool
-from mixmask_solo.masks.upsample import own_share, upsample
+from mixmask_solo.masks.upsample import upsample
 
-__all__ = ["MaskPool", "blocked", "discrete", "own_share", "upsample"]
+__all__ = ["MaskPool", "blocked", "discrete", "upsample"]

@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from mixmask_solo.masks.arrays import Array, indices, native, where
-from mixmask_solo.masks.bitboard import BITBOARD_GRID, Bitboards
-from mixmask_solo.masks.bitrows import Bitrows
-from mixmask_solo.masks.canvas import Canvas
-from mixmask_solo.masks.proposal import ATTEMPTS
-from mixmask_solo.masks.ratio import check_ratio, resolve_device, target_cells
+from mixmask_solo.masks.ratio import check_ratio, resolve_device
 
 __all__ = ["blocked"]
 
-_CELLS_AT_ONCE = 1 << 20  # keeps what one round touches near the cache, and memory bounded
+_ATTEMPTS = 10  # proposals in a row that may fail before a mask is left as it is
+_LOG_ASPECT = -math.log(0.3)
 
 
 def blocked(
@@ -28,15 +26,17 @@ def blocked(
 ) -> Tensor:
     """Draws n masks as the published MixMask code does, for all n at once.
 
-    Blocks are proposed one after another (see ``proposal``) and kept where they fit: no full
-    side, at least one new cell, never more cells than asked for. Ten misses in a row leave a mask
-    as it is, so it may fall short (at grid 8 and ratio 0.5: 4.4 % of the masks, by 1.04 cells on
-    average). Blocks lie inside the grid, so centre cells are kept far more often than corners.
+    Blocks are proposed one after another and kept where they fit: no full side, at least one new
+    cell, never more cells than asked for. Ten misses in a row leave a mask as it is, so it may
+    fall short (at grid 8 and ratio 0.5: 4.4 % of the masks, by 1.04 cells on average). Blocks lie
+    inside the grid, so centre cells are kept far more often than corners.
 
     On grids below 4 the published generator is of no use (94 % of its 2×2 masks are empty); here
     the minimum area is 1 instead of 4 there, and an empty mask is drawn again. From grid 4 on the
     distribution is the published one, including an empty mask once in a while (0.03 % at grid 4
     and ratio 0.5, none seen from grid 8 on).
+
+    On a GPU each of the 20 to 40 rounds waits for the device: draw many at once (``MaskPool``).
 
     Args:
         n: number of masks, independent of each other.
@@ -55,44 +55,52 @@ def blocked(
     """
     check_ratio(n, grid, ratio)
     where_to = resolve_device(device, generator)
-    target = target_cells(n, grid, ratio, where_to)
-    parts = []
-    for part in target.split(max(1, _CELLS_AT_ONCE // grid**2)):
-        canvas_type = Bitboards if grid <= BITBOARD_GRID else Bitrows
-        canvas: Canvas = canvas_type(len(part), grid, where_to)
-        rows = native(torch.arange(len(part), device=where_to))
-        _fill(canvas, rows, native(part), generator, redraw_empty=grid < 4)
-        parts.append(canvas.masks())
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
-
-
-def _fill(
-    canvas: Canvas,
-    rows: Array,
-    target: Array,
-    generator: torch.Generator | None,
-    *,
-    redraw_empty: bool,
-) -> None:
-    """Lets every mask try one block a round; masks that are done drop out.
-
-    Args:
-        canvas: n empty masks.
-        rows: ``(n,)`` 0 .. n-1.
-        target: ``(n,)`` cells wanted in each.
-        generator: source of randomness.
-        redraw_empty: never leave a mask without a block.
-    """
-    room = target + 0
-    tries = target * 0 + ATTEMPTS
-    while len(rows) > 0:
-        block, new = canvas.propose(rows, room, generator)
+    target = _target_cells(n, grid, ratio, where_to)
+    mask = torch.zeros(n, grid, grid, dtype=torch.bool, device=where_to)
+    rows = torch.arange(n, device=where_to)  # of the masks that are not done
+    room, tries = target, torch.full_like(target, _ATTEMPTS)
+    while len(rows) > 0:  # every mask tries one block a round
+        block = _propose(room, grid, generator)
+        old = mask[rows]
+        new = (block & ~old).sum((1, 2))
         hit = (new > 0) & (new <= room)
-        canvas.mark(rows, block, hit)
-        room -= new * hit
-        tries = where(hit, ATTEMPTS, tries - 1)
+        mask[rows] = old | (block & hit[:, None, None])
+        room = room - new * hit
+        tries = torch.where(hit, _ATTEMPTS, tries - 1)
         going = (room > 0) & (tries > 0)
-        if redraw_empty:  # ten more tries on an empty grid are the same as a new mask
+        if grid < 4:  # ten more tries on an empty grid are the same as a new mask
             going |= room == target
-        keep = indices(going)
-        rows, room, tries, target = (x.take(keep) for x in (rows, room, tries, target))
+        going = going.nonzero()[:, 0]
+        rows, room, tries, target = rows[going], room[going], tries[going], target[going]
+    return mask
+
+
+def _propose(room: Tensor, grid: int, generator: torch.Generator | None) -> Tensor:
+    """``(m, grid, grid)`` bool: one block for each mask that misses ``room`` ``(m,)`` cells.
+
+    Area uniform between a minimum and ``room``, which the published code's draw swaps where
+    ``room`` is less; aspect ratio log-uniform in [0.3, 1/0.3]; sides rounded half to even. A block
+    that spans a full side is proposed like any other, but empty here, since it is always dropped.
+    """
+    low = 4 if grid >= 4 else 1
+    u = torch.rand(4, len(room), generator=generator, device=room.device)
+    area, aspect = low + (room - low) * u[0], ((2 * u[1] - 1) * _LOG_ASPECT).exp()
+    sides = torch.stack([area * aspect, area / aspect]).sqrt().round()  # height and width, (2, m)
+    start = (u[2:] * (grid + 1 - sides)).floor()
+    stop = start + sides * (sides < grid).all(0)
+    line = torch.arange(grid, device=room.device)
+    inside = (line >= start[:, :, None]) & (line < stop[:, :, None])  # (2, m, grid)
+    return inside[0, :, :, None] & inside[1, :, None, :]
+
+
+def _target_cells(n: int, grid: int, ratio: float | Tensor, device: torch.device) -> Tensor:
+    """``(n,)`` int64: ``floor(ratio * grid**2)`` cells per mask.
+
+    Ratios per mask are random draws as a rule, so none is refused: less than a cell is none, as
+    published (on grids below 4, whose masks are ours, it is one cell); all cells are all but one.
+    """
+    cells = grid * grid
+    if isinstance(ratio, Tensor):
+        wanted = (ratio.to(device=device, dtype=torch.float64) * cells).floor().long()
+        return wanted.clamp_(0 if grid >= 4 else 1, cells - 1)
+    return torch.full((n,), math.floor(ratio * cells), device=device)

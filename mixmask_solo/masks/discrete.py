@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.distributions import Binomial
 
 from mixmask_solo.masks.ratio import check_ratio, resolve_device
 
@@ -56,11 +57,9 @@ def _mixed(share: Tensor, cells: int, generator: torch.Generator | None) -> Tens
     What drawing again and again ends in, in one draw, since near 0 and 1 nearly all draws fail:
     first how many cells are kept, then which.
     """
-    kept = torch.arange(1, cells, dtype=torch.float64, device=share.device)
-    whole = torch.tensor(float(cells + 1), dtype=torch.float64, device=share.device).lgamma()
-    ways = whole - (kept + 1).lgamma() - (cells - kept + 1).lgamma()
+    counts = torch.arange(1, cells, dtype=torch.float64, device=share.device)
     p = share.clamp(1e-12, 1 - 1e-12)[:, None]
-    chance = (ways + kept * p.log() + (cells - kept) * (-p).log1p()).softmax(1)
-    number = 1 + torch.multinomial(chance, 1, generator=generator)
+    chance = Binomial(cells, p, validate_args=False).log_prob(counts).softmax(1)
+    kept = 1 + torch.multinomial(chance, 1, generator=generator)
     order = torch.rand(len(share), cells, generator=generator, device=share.device).argsort(1)
-    return order.argsort(1) < number
+    return order.argsort(1) < kept

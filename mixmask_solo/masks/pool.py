@@ -23,9 +23,6 @@ class MaskPool:
         batches: batches drawn at once.
         generator_for: ``generator_for(epoch, block)`` gives a fresh generator seeded by exactly
             these two (and whatever else tells runs apart); block = batch index // ``batches``.
-
-    Raises:
-        ValueError: for sizes below 1.
     """
 
     def __init__(
@@ -35,8 +32,6 @@ class MaskPool:
         batches: int,
         generator_for: Callable[[int, int], torch.Generator],
     ) -> None:
-        if per_batch < 1 or batches < 1:
-            raise ValueError(f"per_batch is {per_batch}, batches is {batches}: both at least 1")
         self._draw = draw
         self._per_batch = per_batch
         self._batches = batches

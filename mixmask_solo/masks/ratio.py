@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["check_ratio", "resolve_device", "target_cells"]
+__all__ = ["check_ratio", "resolve_device"]
 
 
 def resolve_device(
@@ -60,16 +60,3 @@ def check_ratio(n: int, grid: int, ratio: float | Tensor) -> None:
             f"ratio is {ratio}: of {cells} cells this keeps {kept}, so nothing would be mixed; "
             f"choose from {1 / cells:.4g} up to, but below, 1"
         )
-
-
-def target_cells(n: int, grid: int, ratio: float | Tensor, device: torch.device) -> Tensor:
-    """``(n,)`` int64: ``floor(ratio * grid**2)`` cells per mask.
-
-    Ratios per mask are random draws as a rule, so none is refused: less than a cell is none, as
-    published (on grids below 4, whose masks are ours, it is one cell); all cells are all but one.
-    """
-    cells = grid * grid
-    if isinstance(ratio, Tensor):
-        wanted = (ratio.to(device=device, dtype=torch.float64) * cells).floor().long()
-        return wanted.clamp_(0 if grid >= 4 else 1, cells - 1)
-    return torch.full((n,), math.floor(ratio * cells), device=device)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixmask_solo.mixtures.batch import check_batch, check_lam, lam_dtype, where_own
-from mixmask_solo.mixtures.mixture import Mixture
+from mixmask_solo.mixtures.mixture import Mixture, check_batch, check_lam, lam_dtype
 
 __all__ = ["Box", "cutmix", "cutmix_box"]
 
@@ -75,14 +74,14 @@ def cutmix(
     check_lam(lam, len(x))
     height, width = x.shape[2:]
     lam = lam.to(x.device).view(-1)
-    draw = [
+    center = [
         torch.randint(pixels, lam.shape, generator=generator, device=x.device)
         for pixels in (height, width)
     ]
-    box = cutmix_box(lam, (height, width), (draw[0], draw[1]))
-    rows = _between(box.top, box.bottom, height)[:, :, None]
-    columns = _between(box.left, box.right, width)[:, None, :]
-    images = where_own(~(rows & columns)[:, None], x, partner)
+    box = cutmix_box(lam, (height, width), (center[0], center[1]))
+    rows = _between(box.top, box.bottom, height)[:, None, :, None]
+    columns = _between(box.left, box.right, width)[:, None, None, :]
+    images = torch.where(rows & columns, x[partner], x)
     return Mixture(images, box.lam.to(lam_dtype(x)).expand(len(x)), partner)
 
 

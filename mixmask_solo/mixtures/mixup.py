@@ -6,8 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mixmask_solo.mixtures.batch import check_batch, check_lam, lam_dtype, take
-from mixmask_solo.mixtures.mixture import Mixture
+from mixmask_solo.mixtures.mixture import Mixture, check_batch, check_lam, lam_dtype
 
 __all__ = ["mixup"]
 
@@ -32,9 +31,5 @@ def mixup(x: Tensor, lam: Tensor, partner: Tensor) -> Mixture:
     if not x.is_floating_point():
         raise ValueError(f"x is {x.dtype}: Mixup blends values, convert the images to float first")
     weight = lam.to(x.dtype).expand(len(x))
-    other, broad = take(x, partner), weight[:, None, None, None]
-    if torch.is_grad_enabled() and (x.requires_grad or lam.requires_grad):
-        images = torch.lerp(other, x, broad)
-    else:
-        images = other.lerp_(x, broad)  # saves a third tensor of this size
+    images = torch.lerp(x[partner], x, weight[:, None, None, None])
     return Mixture(images, weight.to(lam_dtype(x)), partner)

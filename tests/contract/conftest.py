@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.host import Host, load
 from mixmask_solo.methods.own import own_methods
+from support.methods import golden_config
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +47,7 @@ def make_cfg(golden) -> Callable[..., DictConfig]:
     """solo-learn's configuration of the golden step, cut to eight batches of four images."""
 
     def make(method: str, **changes: Any) -> DictConfig:
-        stored = "mocov2plus" if method == "mocov2" else method
-        cfg = OmegaConf.create(json.loads(str(golden("solo_step")[f"{stored}_config_json"])))
+        cfg = golden_config(golden("solo_step"), "mocov2plus" if method == "mocov2" else method)
         if method == "mocov2":
             cfg.method = method
             cfg.optimizer.batch_size = 4

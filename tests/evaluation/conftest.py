@@ -14,18 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mixmask_solo.config import resolve_pretrain
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.host import load
-
-CONFIG: dict[str, Any] = {
-    "method": "simclr",
-    "seed": 3,
-    "backbone": {"name": "resnet10t"},
-    "method_kwargs": {"proj_hidden_dim": 32, "proj_output_dim": 16, "temperature": 0.2},
-    "data": {"dataset": "digits", "num_workers": 0},
-    "augmentations": [{"crop_size": 24, "num_crops": 2}],
-    "optimizer": {"name": "sgd", "batch_size": 32, "lr": 0.4, "classifier_lr": 0.1},
-    "scheduler": {"name": "none"},
-    "max_epochs": 1,
-}
+from support.methods import run_config
 
 
 def fresh_method(cfg: DictConfig) -> Any:
@@ -45,7 +34,7 @@ def save_run(folder: Path, cfg: DictConfig, state: dict[str, torch.Tensor]) -> P
 @pytest.fixture(scope="session")
 def pretrain_cfg() -> DictConfig:
     """The resolved configuration of the run."""
-    return resolve_pretrain(CONFIG)
+    return resolve_pretrain(run_config("simclr", seed=3, optimizer={"batch_size": 32}))
 
 
 @pytest.fixture(scope="session")

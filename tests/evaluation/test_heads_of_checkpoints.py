@@ -8,31 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.method import has_projector, load_network
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.pretrain import resolve
-
-CONFIG: dict[str, Any] = {
-    "backbone": {"name": "resnet10t"},
-    "method_kwargs": {"proj_hidden_dim": 32, "proj_output_dim": 16, "temperature": 0.2},
-    "data": {"dataset": "digits", "num_workers": 0},
-    "augmentations": [{"crop_size": 24, "num_crops": 2}],
-    "optimizer": {"name": "sgd", "batch_size": 8, "lr": 0.4, "classifier_lr": 0.1},
-    "scheduler": {"name": "none"},
-    "max_epochs": 1,
-}
+from support.methods import run_config
 
 
 def run(tmp_path: Path, method: str, head: str, **blocks: Any) -> tuple[DictConfig, Any]:
     """A method after two steps, so that its running statistics have moved."""
-    kwargs = {**CONFIG["method_kwargs"], "head": head, **blocks}
-    if method == "simsiam":
-        kwargs["pred_hidden_dim"] = 8
-    cfg = resolve(OmegaConf.create(CONFIG | {"method": method, "method_kwargs": kwargs}))
+    cfg = resolve(run_config(method, {"head": head, **blocks}))
     cfg.data.num_classes = 10
     model = get_methods("builtin")[method](cfg)
     x = torch.rand(2, 8, 3, 24, 24, generator=torch.Generator().manual_seed(0))
@@ -71,6 +59,5 @@ def test_a_checkpoint_without_the_norm_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_the_schema_knows_the_heads(method: str, head: str, message: str) -> None:
-    kwargs = {**CONFIG["method_kwargs"], "head": head}
     with pytest.raises(ConfigError, match=message):
-        resolve(OmegaConf.create(CONFIG | {"method": method, "method_kwargs": kwargs}))
+        resolve(run_config(method, {"head": head}))

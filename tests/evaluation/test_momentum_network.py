@@ -22,30 +22,14 @@ from mixmask_solo.host.knn import knn
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import resolve
+from support.methods import run_config
 
-CONFIG: dict[str, Any] = {
-    "backbone": {"name": "resnet10t"},
-    "data": {"dataset": "digits", "num_workers": 0},
-    "augmentations": [{"crop_size": 24, "num_crops": 2}],
-    "optimizer": {"name": "sgd", "batch_size": 8, "lr": 0.4, "classifier_lr": 0.1},
-    "scheduler": {"name": "none"},
-    "max_epochs": 1,
-}
-KWARGS: dict[str, dict[str, Any]] = {
-    "byol": {"proj_hidden_dim": 32, "proj_output_dim": 16, "pred_hidden_dim": 8},
-    "mocov2plus": {
-        "proj_hidden_dim": 32,
-        "proj_output_dim": 16,
-        "temperature": 0.2,
-        "queue_size": 32,
-    },
-    "mocov2": {"projector": "mlp", "proj_hidden_dim": 32, "queue_size": 32, "temperature": 0.2},
-}
+METHODS = ("byol", "mocov2plus", "mocov2")
 
 
 def save(folder: Path, method: str, drop: str = "-") -> Any:
     """A run whose two networks differ, weights and running statistics."""
-    cfg = resolve(OmegaConf.create(CONFIG | {"method": method, "method_kwargs": KWARGS[method]}))
+    cfg = resolve(run_config(method))
     cfg.data.num_classes = 10
     torch.manual_seed(0)
     model = get_methods("builtin")[method](cfg)
@@ -61,7 +45,7 @@ def save(folder: Path, method: str, drop: str = "-") -> Any:
     return model.eval()
 
 
-@pytest.mark.parametrize("method", list(KWARGS))
+@pytest.mark.parametrize("method", METHODS)
 def test_features_are_those_of_the_momentum_network(method: str, tmp_path: Path) -> None:
     model = save(tmp_path, method)
     network = load_network(read_pretrained(tmp_path, "momentum"), projector=True).eval()

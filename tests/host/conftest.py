@@ -3,26 +3,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+
+from support.methods import golden_config
 
 
 @pytest.fixture
 def make_cfg(golden) -> Callable[..., DictConfig]:
     """``make_cfg("byol", **{"data.num_classes": 3})``: the golden configuration, changed."""
-
-    def make(method: str, **changes: Any) -> DictConfig:
-        cfg = OmegaConf.create(json.loads(str(golden("solo_step")[f"{method}_config_json"])))
-        for key, value in changes.items():
-            OmegaConf.update(cfg, key, value, force_add=True, merge=False)
-        return cfg
-
-    return make
+    return partial(golden_config, golden("solo_step"))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mixmask_solo.host import load
 from mixmask_solo.host.builtin import WeightedKNN
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, labelled_means
+from mixmask_solo.host.builtin.labelled import class_metrics, labelled_means
 
 LABELS = [0, -1, -1, -1, 1, 2, 0, 1]  # two batches: one of four labelled, and four of four
 CPU = torch.device("cpu")
@@ -124,13 +124,15 @@ def test_a_momentum_classifier_counts_the_same(make_cfg: Any) -> None:
     assert float(out["acc1"]) in (0.0, 100.0)
 
 
-def test_accuracy_of_a_batch() -> None:
-    logits = torch.eye(4, 6)
-    assert [float(a) for a in accuracy_at_k(logits, torch.tensor([0, -1, -1, 3]))] == [100, 100]
-    assert [float(a) for a in accuracy_at_k(logits, torch.tensor([0, 0, -1, 3]))] == [
-        pytest.approx(200 / 3),
-        100,
-    ]
+@pytest.mark.parametrize(
+    ("targets", "acc1"), [([0, -1, -1, 3], 100), ([0, 0, -1, 3], 200 / 3), ([-1] * 4, 0)]
+)
+def test_metrics_of_a_batch(targets: list[int], acc1: float) -> None:
+    found = class_metrics(torch.eye(4, 6), torch.tensor(targets))
+    any_label = max(targets) >= 0
+    assert float(found["acc1"]) == pytest.approx(acc1)
+    assert float(found["acc5"]) == 100 * any_label
+    assert bool(found["loss"] > 0) == any_label
 
 
 def share(rank: int) -> tuple[list[dict[str, Any]], WeightedKNN, int]:
@@ -157,7 +159,7 @@ def share(rank: int) -> tuple[list[dict[str, Any]], WeightedKNN, int]:
 def worker(rank: int, port: int, folder: str) -> None:
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     outputs, metric, _ = share(rank)
-    means = labelled_means(outputs, ["acc"], CPU)
+    means, _ = labelled_means(outputs, ["acc"], CPU)
     torch.save((float(means["acc"]), *metric.compute()), Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -169,7 +171,7 @@ def test_two_processes_sum_over_images(tmp_path: Path) -> None:
     command = [sys.executable, __file__, str(port), str(tmp_path)]
     processes = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
     outputs, metric, _ = share(-1)
-    expected = (float(labelled_means(outputs, ["acc"], CPU)["acc"]), *metric.compute())
+    expected = (float(labelled_means(outputs, ["acc"], CPU)[0]["acc"]), *metric.compute())
     assert expected[0] == 62.5
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     for rank in range(2):

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from mixmask_solo.host import load
+from support.methods import golden_config
 
 METHODS = ("byol", "mocov2plus", "simclr", "simsiam")
 
@@ -47,8 +47,7 @@ def golden_state(model: torch.nn.Module, kind: str) -> dict[str, torch.Tensor]:
 
 
 def golden_model(g: dict[str, Any], method: str, kind: str) -> torch.nn.Module:
-    cfg = OmegaConf.create(json.loads(str(g[f"{method}_config_json"])))
-    model = load("builtin").methods[method](cfg).double().train()
+    model = load("builtin").methods[method](golden_config(g, method)).double().train()
     model.load_state_dict(golden_state(model, kind))
     return model
 
@@ -94,8 +93,7 @@ def steps(golden):
 @pytest.mark.parametrize("method", METHODS)
 def test_state_dict_keys_and_shapes_are_solo_learns(golden, method):
     g = golden("solo_step")
-    cfg = OmegaConf.create(json.loads(str(g[f"{method}_config_json"])))
-    state = load("builtin").methods[method](cfg).state_dict()
+    state = load("builtin").methods[method](golden_config(g, method)).state_dict()
     expected = json.loads(str(g[f"{method}_state_dict_json"]))
     assert [[key, list(value.shape)] for key, value in state.items()] == expected
 

@@ -217,7 +217,7 @@ def test_probe_with_mixed_targets_reports_no_accuracy_while_training(make_cfg, m
     _, (x, _), y = make_batch([12, 12])
     probe.train()
     out = probe.shared_step((x, y), 0)
-    assert set(out) == {"batch_size", "loss"}
+    assert set(out) == {"loss"}
     expected = -probe(x.flip(0))["logits"].log_softmax(1).mean()
     torch.testing.assert_close(out["loss"], expected, rtol=1e-4, atol=1e-5)
     probe.eval()

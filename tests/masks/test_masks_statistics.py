@@ -7,7 +7,6 @@ counts of kept cells are compared by a chi-square test at 1e-6. Seeds are fixed.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,6 @@ from scipy.stats import chi2_contingency
 
 from mixmask_solo.masks import blocked, discrete
 
-BLOCKED = importlib.import_module("mixmask_solo.masks.blocked")
 N = 40_000
 
 
@@ -58,16 +56,9 @@ def of_case(file: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {key: file[f"{prefix}_{key}"] for key in keys}
 
 
-@pytest.mark.parametrize("canvas", ["own", "bitrows"])
 @pytest.mark.parametrize("alt", [False, True])
 @pytest.mark.parametrize("grid", [4, 8, 16])
-def test_blocked_masks_are_distributed_as_published(
-    golden: Any, monkeypatch: pytest.MonkeyPatch, grid: int, alt: bool, canvas: str
-) -> None:
-    if canvas == "bitrows":
-        if grid == 16:
-            pytest.skip("grid 16 takes this canvas anyway")
-        monkeypatch.setattr(BLOCKED, "BITBOARD_GRID", 0)
+def test_blocked_masks_are_distributed_as_published(golden: Any, grid: int, alt: bool) -> None:
     file = golden("masks_stats")
     ratio = float(file["alt_ratio"] if alt else file["ratio"])
     stats = of_case(file, f"block_g{grid}" + "_alt" * alt)

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,9 +47,3 @@ def test_a_block_is_what_one_draw_gives() -> None:
     parts = torch.cat([pool().take(2, batch) for batch in range(4, 8)])
     whole = blocked(12, 8, generator=torch.Generator().manual_seed(2001))
     assert torch.equal(parts, whole)
-
-
-@pytest.mark.parametrize("make", [lambda: pool(batches=0), lambda: pool(per_batch=0)])
-def test_sizes_below_one_are_refused(make: Callable[[], MaskPool]) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        make()

@@ -8,49 +8,24 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.methods import get_methods
 from mixmask_solo.strategies import Step, build_strategies
+from support.methods import method_config
 
 T, HIDDEN, EMB, N = 0.5, 16, 6, 6
 
 
 def config(method: str, **kwargs: Any) -> DictConfig:
-    base = {"proj_hidden_dim": HIDDEN, "proj_output_dim": EMB}
-    more: dict[str, dict[str, Any]] = {
-        "simclr": {"temperature": T},
-        "simsiam": {"pred_hidden_dim": 12},
-    }
-    return OmegaConf.create(
-        {
-            "method": method,
-            "seed": 1,
-            "backbone": {"name": "resnet10t", "kwargs": {}},
-            "method_kwargs": {
-                **base,
-                **more.get(method, {"pred_hidden_dim": 12, "temperature": T, "queue_size": 12}),
-                **kwargs,
-            },
-            "momentum": {"base_tau": 0.9, "final_tau": 1.0},
-            "data": {
-                "dataset": "custom",
-                "num_classes": 10,
-                "num_large_crops": 2,
-                "num_small_crops": 0,
-            },
-            "optimizer": {
-                "name": "sgd",
-                "batch_size": N,
-                "lr": 0.1,
-                "classifier_lr": 0.1,
-                "weight_decay": 0.0,
-            },
-            "scheduler": {"name": "none"},
-            "max_epochs": 1,
-        }
+    sizes = {"proj_hidden_dim": HIDDEN, "proj_output_dim": EMB, "pred_hidden_dim": 12}
+    return method_config(
+        method,
+        {**sizes, "temperature": T, "queue_size": 2 * N, **kwargs},
+        backbone={"name": "resnet10t"},
+        optimizer={"batch_size": N},
     )
 
 

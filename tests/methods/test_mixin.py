@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from mixmask_solo.host import load
@@ -16,53 +16,18 @@ from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.build import _assert_order
 from mixmask_solo.methods.mixin import BranchesMixin
 from mixmask_solo.methods.own import own_methods
+from support.methods import HEADS, method_config
 
-METHODS = ("byol", "mocov2", "mocov2plus", "simclr", "simsiam")
-KWARGS = {
-    "proj_hidden_dim": 16,
-    "proj_output_dim": 8,
-    "pred_hidden_dim": 12,
-    "temperature": 0.2,
-    "queue_size": 32,
-}
-NEEDS = {
-    "byol": ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim"),
-    "mocov2": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
-    "mocov2plus": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
-    "simclr": ("proj_hidden_dim", "proj_output_dim", "temperature"),
-    "simsiam": ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim"),
-}
+METHODS = sorted(HEADS)
 
 
-def config(method: str, mixmask: Any = None, small: int = 0) -> DictConfig:
+def config(method: str, mixmask: Any = None, small: int = 0, **kwargs: Any) -> DictConfig:
     block = {} if mixmask is None else {"mixmask": mixmask}
-    return OmegaConf.create(
-        {
-            "method": method,
-            "seed": 1,
-            "backbone": {"name": "resnet18", "kwargs": {}},
-            "method_kwargs": {**{k: KWARGS[k] for k in NEEDS[method]}, **block},
-            "momentum": {"base_tau": 0.9, "final_tau": 1.0},
-            "data": {
-                "dataset": "custom",
-                "num_classes": 10,
-                "num_large_crops": 2,
-                "num_small_crops": small,
-            },
-            "optimizer": {
-                "name": "sgd",
-                "batch_size": 8,
-                "lr": 0.1,
-                "classifier_lr": 0.1,
-                "weight_decay": 0.0,
-            },
-            "scheduler": {"name": "none"},
-            "max_epochs": 1,
-        }
-    )
+    return method_config(method, {**block, **kwargs}, data={"num_small_crops": small})
 
 
 def batch(small: int = 0, n: int = 8) -> list[Any]:
+    """Two large views, the same whatever else there is, and small ones."""
     g = torch.Generator().manual_seed(3)
     sizes = [32, 32] + [16] * small
     views = [torch.randn(n, 3, s, s, generator=g) for s in sizes]
@@ -72,7 +37,9 @@ def batch(small: int = 0, n: int = 8) -> list[Any]:
 def step(cls: type[Any], cfg: DictConfig, data: list[Any]) -> tuple[Any, Tensor]:
     torch.manual_seed(0)
     model = cls(cfg)
-    model.log = model.log_dict = lambda *_, **__: None
+    model.logged = {}
+    model.log = lambda name, value, **_: model.logged.update({name: value})
+    model.log_dict = lambda values, **_: model.logged.update(values)
     loss = model.training_step(data, 0)
     loss.backward()
     return model, loss
@@ -110,11 +77,13 @@ def test_the_block_adds_exactly_its_weighted_loss(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_state_dict_is_the_vanilla_one_and_classes_pickle(method: str) -> None:
+def test_state_dict_is_the_vanilla_one_and_methods_pickle(method: str) -> None:
     cls = get_methods("builtin")[method]
     with_block, without = cls(config(method, {"grid_size": 4})), cls(config(method))
     assert list(with_block.state_dict()) == list(without.state_dict())
-    assert pickle.loads(pickle.dumps(cls)) is cls
+    copy = pickle.loads(pickle.dumps(with_block))
+    assert type(copy) is cls
+    assert all(torch.equal(copy.state_dict()[k], v) for k, v in with_block.state_dict().items())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -134,23 +103,34 @@ def test_same_draws_in_the_same_step_other_draws_in_the_next(method: str) -> Non
 
 @pytest.mark.parametrize("method", ["byol", "simclr"])
 def test_small_crops_are_neither_mixed_nor_targets(method: str) -> None:
-    cls = get_methods("builtin")[method]
-    _, loss = step(cls, config(method, {"grid_size": 4}, small=2), batch(small=2))
-    assert torch.isfinite(loss)
+    """They change the method's own loss, and the mixture's in nothing."""
+    cls, block = get_methods("builtin")[method], {"grid_size": 4}
+    alone, _ = step(cls, config(method, block), batch())
+    model, loss = step(cls, config(method, block, small=2), batch(small=2))
+    plain, own = step(cls, config(method, small=2), batch(small=2))
+    mixture = model.logged["train_mixture_loss"]
+    torch.testing.assert_close(mixture, alone.logged["train_mixture_loss"])
+    torch.testing.assert_close(loss, own + mixture)
+    assert plain.backbone.bn1.num_batches_tracked + 1 == model.backbone.bn1.num_batches_tracked
 
 
 @pytest.mark.parametrize("pairing", ["query", "pair"])
 @pytest.mark.parametrize("method", METHODS)
-def test_odd_batches_of_one_channel_per_sample(method: str, pairing: str) -> None:
+def test_odd_batches_and_grids_per_sample(method: str, pairing: str) -> None:
     block = {"grid_size": 3, "per_sample": True, "pairing": pairing, "ratio": [0.2, 0.8]}
-    n = 7
-    cfg = config(method, block)
+    n, more = 7, {}
     if method.startswith("moco"):
-        cfg.method_kwargs.queue_size = 4 * n
+        more["queue_size"] = 4 * n
     if method == "mocov2":
-        cfg.method_kwargs.symmetric = True  # otherwise it refuses `pair`
-    _, loss = step(get_methods("builtin")[method], cfg, batch(n=n))
-    assert torch.isfinite(loss)
+        more["symmetric"] = True  # otherwise it refuses `pair`
+    cls = get_methods("builtin")[method]
+    _, own = step(cls, config(method, **more), batch(n=n))
+    model, loss = step(cls, config(method, block, **more), batch(n=n))
+    mixture = model.logged["train_mixture_loss"]
+    assert abs(mixture) > 1e-3
+    torch.testing.assert_close(loss, own + mixture)
+    torch.testing.assert_close(mixture, model.logged["train_mixmask_loss"])
+    assert 0.1 <= model.logged["train_mixmask_lam"] <= 0.8
 
 
 @pytest.mark.parametrize(
@@ -173,11 +153,12 @@ def test_a_step_forwards_and_norms_count_what_the_docs_say(
 
 
 def test_autocast_gives_float32_losses() -> None:
-    cls = get_methods("builtin")["mocov2plus"]
+    case = get_methods("builtin")["mocov2plus"], config("mocov2plus", {"grid_size": 4}), batch()
+    _, exact = step(*case)
     with torch.autocast("cpu", torch.bfloat16):
-        _, loss = step(cls, config("mocov2plus", {"grid_size": 4}), batch())
+        _, loss = step(*case)
     assert loss.dtype == torch.float32
-    assert torch.isfinite(loss)
+    torch.testing.assert_close(loss, exact, rtol=0.05, atol=0)
 
 
 def test_a_wrong_order_of_classes_is_refused() -> None:

@@ -7,44 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_methods
-
-KWARGS = {
-    "mocov2": {"projector": "linear", "proj_output_dim": 8, "queue_size": 32, "temperature": 0.2},
-    "simclr": {"proj_hidden_dim": 16, "proj_output_dim": 8, "temperature": 0.2},
-    "byol": {"proj_hidden_dim": 16, "proj_output_dim": 8, "pred_hidden_dim": 16},
-}
+from support.methods import method_config
 
 
 def config(method: str, features: str | None, small: int = 0) -> DictConfig:
-    knn = {"enabled": True, "k": 2}
-    return OmegaConf.create(
-        {
-            "method": method,
-            "backbone": {"name": "resnet18"},
-            "method_kwargs": KWARGS[method],
-            "momentum": {"base_tau": 0.99},
-            "knn_eval": knn if features is None else {**knn, "features": features},
-            "data": {
-                "dataset": "custom",
-                "num_classes": 10,
-                "num_large_crops": 2,
-                "num_small_crops": small,
-            },
-            "optimizer": {
-                "name": "sgd",
-                "batch_size": 8,
-                "lr": 0.1,
-                "classifier_lr": 0.1,
-                "weight_decay": 0.0,
-            },
-            "scheduler": {"name": "none"},
-            "max_epochs": 1,
-        }
-    )
+    asked = {} if features is None else {"features": features}
+    knn = {"enabled": True, "k": 2, **asked}
+    return method_config(method, knn_eval=knn, data={"num_small_crops": small})
 
 
 def step(method: str, features: str | None, small: int = 0) -> tuple[Any, torch.Tensor]:
@@ -64,7 +37,7 @@ def step(method: str, features: str | None, small: int = 0) -> tuple[Any, torch.
 def test_projections_take_the_place_of_features(method: str, small: int) -> None:
     views = 1 if method == "mocov2" else 2  # asymmetric: view 2 is never a query
     losses = []
-    for features, width in ((None, 512), ("backbone", 512), ("projector", 8)):
+    for features, width in ((None, 512), ("backbone", 512), ("projector", 16)):
         model, loss = step(method, features, small)
         train, test = torch.cat(list(model.knn.train_features)), model.knn.test_features[0]
         labels = torch.cat(list(model.knn.train_targets))

@@ -3,27 +3,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 
 from mixmask_solo.methods import get_methods
-from support.tiny import HEADS, config
+from support.methods import HEADS, method_config
 
 
 @pytest.mark.parametrize("pairing", ["query", "pair"])
 @pytest.mark.parametrize("method", [name for name in HEADS if name != "mocov2"])
 def test_views_then_mixtures_in_both_networks(
-    method: str, pairing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    method: str, pairing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cfg = config(tmp_path, method, max_epochs=1)
-    cfg.data.update(num_classes=10, num_large_crops=2, num_small_crops=0)
     block = {"prob": 0.0, "pairing": pairing}  # a box of the reversed batch
-    cfg.method_kwargs = {**HEADS[method], "unmix": block}
-    cfg.optimizer.batch_size = 8
-    model = get_methods("builtin")[method](cfg)
+    model = get_methods("builtin")[method](method_config(method, {"unmix": block}))
     passes: dict[str, list[Tensor]] = {"backbone": [], "momentum_backbone": []}
     for name, seen in passes.items():
         if hasattr(model, name):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 from PIL import Image
 
 from mixmask_solo.data import ImageError, Tolerance
@@ -20,6 +19,7 @@ from mixmask_solo.data import tolerance as tolerance_module
 from mixmask_solo.records.damage import LIST
 from mixmask_solo.records.files import write_json
 from mixmask_solo.runs.pretrain import pretrain
+from support.methods import run_config
 from support.tiny import crash_at
 
 BROKEN = ("a/1.png", "b/0.png")
@@ -41,32 +41,15 @@ def cfg(tmp_path):
         (tmp_path / "images" / "val" / "a" / f"{i}.png").write_bytes(b"")
 
     def make(resume=None, **data):
-        heads = {"proj_hidden_dim": 16, "proj_output_dim": 8, "temperature": 0.2}
         root = str(tmp_path / "images")
-        block = {"dataset": "custom", "train_path": root, "val_path": root, "num_workers": 0}
-        return OmegaConf.create(
-            {
-                "name": "damaged",
-                "method": "simclr",
-                "host": "builtin",
-                "backbone": {"name": "resnet10t"},
-                "method_kwargs": heads,
-                "data": block | data,
-                "augmentations": [{"crop_size": 16, "num_crops": 2}],
-                "optimizer": {
-                    "name": "sgd",
-                    "batch_size": 4,
-                    "lr": 0.01,
-                    "classifier_lr": 0.1,
-                    "weight_decay": 0.0,
-                },
-                "scheduler": {"name": "none"},
-                "checkpoint": {"enabled": True, "dir": str(tmp_path / "runs")},
-                "max_epochs": 2,
-                "resume_from_checkpoint": resume,
-                "accelerator": "cpu",
-                "devices": 1,
-            }
+        return run_config(
+            "simclr",
+            data={"dataset": "custom", "train_path": root, "val_path": root} | data,
+            augmentations=[{"crop_size": 16, "num_crops": 2}],
+            optimizer={"batch_size": 4, "lr": 0.01},
+            checkpoint={"enabled": True, "dir": str(tmp_path / "runs")},
+            max_epochs=2,
+            resume_from_checkpoint=resume,
         )
 
     return make

@@ -18,15 +18,11 @@ from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.reseed import Reseed
+from support.methods import HEADS, run_config
 
-HIDDEN = {"proj_hidden_dim": 16, "proj_output_dim": 8}
-MOCO = {"proj_output_dim": 8, "temperature": 0.2, "queue_size": 32}
-METHODS: dict[str, dict[str, Any]] = {
-    "byol": {**HIDDEN, "pred_hidden_dim": 16},
-    "mocov2": {**MOCO, "projector": "linear", "bn_splits": 2, "symmetric": True},
-    "mocov2plus": {**MOCO, "proj_hidden_dim": 16},
-    "simclr": {**HIDDEN, "temperature": 0.2, "head": "htdt"},
-    "simsiam": {**HIDDEN, "pred_hidden_dim": 8},
+KWARGS: dict[str, dict[str, Any]] = {
+    "mocov2": {"bn_splits": 2, "symmetric": True},
+    "simclr": {"head": "htdt"},
 }
 BLOCKS = {"mixmask": {"grid_size": 4, "per_sample": True}, "unmix": {}, "permutations": "different"}
 Command = Callable[[DictConfig], dict[str, Any]]
@@ -47,14 +43,12 @@ def config(folder: Path, **more: Any) -> DictConfig:
 
 
 def pretraining(folder: Path, method: str = "simclr") -> DictConfig:
-    return config(
-        folder,
-        method=method,
-        host="builtin",
-        backbone={"name": "resnet10t", "kwargs": {"channels": [8, 8, 16, 16]}},
-        method_kwargs={**METHODS[method], **BLOCKS},
+    return run_config(
+        method,
+        {**KWARGS.get(method, {}), **BLOCKS},
+        **config(folder),
+        backbone={"kwargs": {"channels": [8, 8, 16, 16]}},
         augmentations=[{"crop_size": 16, "num_crops": 2}],
-        optimizer={"name": "sgd", "batch_size": 8, "lr": 0.1, "classifier_lr": 0.1},
         knn_eval={"enabled": True, "k": 5},
     )
 
@@ -90,7 +84,7 @@ def assert_alike(models: list[Any], batch: list[Any]) -> float:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", HEADS)
 def test_a_pretrained_method(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, early = trained(pretrain, pretraining(tmp_path, method), monkeypatch)
     x, y = torch.rand(2, 8, 3, 16, 16), torch.arange(8)

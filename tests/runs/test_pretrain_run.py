@@ -14,7 +14,8 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.readback import NonFiniteLoss
-from support.tiny import HEADS, config, crash_at, interrupted, weights
+from support.methods import HEADS
+from support.tiny import config, crash_at, interrupted, weights
 
 
 @pytest.mark.parametrize("method", sorted(HEADS))

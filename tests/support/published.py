@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from mixmask_solo.host.builtin import optimization
+from mixmask_solo.host.builtin.schedules import schedule_of
 
 __all__ = [
     *("IMAGES", "Run", "Source", "View", "rates_of"),
@@ -131,5 +131,5 @@ def constant(tau: float) -> Callable[[Run], float]:
 def rates_of(model: Any, at: Sequence[Run]) -> list[float]:
     """The rates that a method or probe of ours trains with."""
     model._trainer = SimpleNamespace(estimated_stepping_batches=at[0].total)
-    schedule, interval = optimization._schedule(model)
+    schedule, interval = schedule_of(model)
     return [schedule.lr(model.lr, r.step if interval == "step" else r.epoch) for r in at]

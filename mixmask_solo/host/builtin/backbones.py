@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import timm
 import torchvision
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+
+from mixmask_solo.host.builtin.defaults import one_of
 
 __all__ = ["STEMS", "build_backbone", "features_dim", "set_stem", "wrong_kwargs"]
 
@@ -35,9 +35,19 @@ def build_backbone(cfg: DictConfig) -> nn.Module:
         ValueError: for a name that neither library knows, arguments that its network does not
             take, or a stem that it cannot take.
     """
-    constructor = _constructor(cfg.backbone.name)
+    name, kwargs = cfg.backbone.name, _as_dict(cfg.backbone.kwargs)
+    if name not in TORCHVISION and not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
+        raise ValueError(
+            f"backbone.name is {name!r}: neither torchvision's ResNets nor timm have it"
+            + (f"; near it timm has {near}" if near else "")
+        )
     try:
-        backbone = constructor(**_plain(cfg.backbone.kwargs))
+        if name in TORCHVISION:
+            backbone = getattr(torchvision.models, name)(**kwargs)
+            backbone.fc = nn.Identity()
+        else:
+            backbone = timm.create_model(name, num_classes=0, **kwargs)
     except OSError:  # weights that cannot be fetched
         raise
     except Exception as error:  # networks answer a wrong value in many types
@@ -47,16 +57,11 @@ def build_backbone(cfg: DictConfig) -> nn.Module:
 
 
 def wrong_kwargs(cfg: DictConfig, error: Exception) -> ValueError | None:
-    """The error to raise where ``backbone.kwargs`` made a network's constructor fail.
+    """The error to raise where ``backbone.kwargs`` made a network's constructor raise ``error``.
 
-    Args:
-        cfg: ``backbone.name`` and ``.kwargs``.
-        error: what the constructor raised.
-
-    Returns:
-        None where there are no ``kwargs`` to blame.
+    None where there are no ``kwargs`` to blame.
     """
-    name, kwargs = cfg.backbone.name, _plain(cfg.backbone.get("kwargs"))
+    name, kwargs = cfg.backbone.name, _as_dict(cfg.backbone.get("kwargs"))
     if not kwargs:
         return None
     unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
@@ -70,24 +75,6 @@ def wrong_kwargs(cfg: DictConfig, error: Exception) -> ValueError | None:
         f"backbone.kwargs is {kwargs}: {name} cannot be built with that "
         f"({type(error).__name__}: {error}); correct or remove it"
     )
-
-
-def _constructor(name: str) -> Callable[..., nn.Module]:
-    if name in TORCHVISION:
-        return partial(_torchvision, name)
-    if timm.is_model(name):
-        return partial(timm.create_model, name, num_classes=0)
-    near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
-    raise ValueError(
-        f"backbone.name is {name!r}: neither torchvision's ResNets nor timm have it"
-        + (f"; near it timm has {near}" if near else "")
-    )
-
-
-def _torchvision(name: str, **kwargs: Any) -> nn.Module:
-    backbone: nn.Module = getattr(torchvision.models, name)(**kwargs)
-    backbone.fc = nn.Identity()
-    return backbone
 
 
 def features_dim(backbone: nn.Module) -> int:
@@ -114,12 +101,12 @@ def set_stem(backbone: nn.Module, cfg: DictConfig) -> bool:
     Raises:
         ValueError: for an unknown stem, or one that the network cannot take.
     """
-    conv = getattr(backbone, "conv1", None)
+    conv: Any = getattr(backbone, "conv1", None)
     replaceable = isinstance(conv, nn.Conv2d) and hasattr(backbone, "maxpool")
     stem = _wanted_stem(cfg, replaceable)
-    if stem == "imagenet" and not (replaceable and _is_small_stem(conv)):
+    small = replaceable and conv.kernel_size == (3, 3) and conv.stride == (1, 1)
+    if stem == "imagenet" and not small:
         return False
-    assert isinstance(conv, nn.Conv2d)
     kernel, padding = (7, 3) if stem == "imagenet" else (3, int(cfg.backbone.stem_padding))
     pooled, replaced = stem != "cifar", False
     if conv.kernel_size != (kernel, kernel) or conv.padding != (padding, padding):
@@ -133,8 +120,7 @@ def set_stem(backbone: nn.Module, cfg: DictConfig) -> bool:
 
 def _wanted_stem(cfg: DictConfig, replaceable: bool) -> str:
     stem = str(cfg.backbone.stem)
-    if stem not in STEMS:
-        raise ValueError(f"backbone.stem is {stem!r}: choose one of {', '.join(STEMS)}")
+    one_of("backbone.stem", stem, STEMS)
     if stem == "auto":
         return "cifar" if replaceable and cfg.data.dataset in _SMALL_IMAGES else "imagenet"
     if stem != "imagenet" and not replaceable:
@@ -143,10 +129,6 @@ def _wanted_stem(cfg: DictConfig, replaceable: bool) -> str:
             "choose auto or imagenet"
         )
     return stem
-
-
-def _is_small_stem(conv: nn.Module | None) -> bool:
-    return isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3) and conv.stride == (1, 1)
 
 
 def _stem_conv(old: nn.Conv2d, kernel: int, padding: int) -> nn.Conv2d:
@@ -158,6 +140,6 @@ def _stem_conv(old: nn.Conv2d, kernel: int, padding: int) -> nn.Conv2d:
     return conv
 
 
-def _plain(node: Any) -> dict[str, Any]:
+def _as_dict(node: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     return dict(container or {})  # type: ignore[arg-type]

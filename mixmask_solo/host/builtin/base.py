@@ -7,25 +7,24 @@ The class contract, the configuration keys, the logged names and the keys and sh
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import build_backbone, features_dim
 from mixmask_solo.host.builtin.defaults import METHOD, complete, require
-from mixmask_solo.host.builtin.labelled import LabelledMeans
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss
+from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
+from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
 from mixmask_solo.host.knn import UNLABELLED
 
 __all__ = ["BaseMethod"]
 
 Out = dict[str, Any]
-REQUIRED = ("max_epochs", "backbone.name", "data.dataset", "data.num_classes", "optimizer.name")
+_REQUIRED = ("max_epochs", "backbone.name", "data.dataset", "data.num_classes", "optimizer.name")
 
 
 class BaseMethod(LabelledMeans, LightningModule):
@@ -34,7 +33,16 @@ class BaseMethod(LabelledMeans, LightningModule):
     Args:
         cfg: solo-learn's configuration after its derived values (``data.num_classes``,
             ``data.num_large_crops``, ...); never changed, ``self.cfg`` is a completed copy.
+
+    Attributes:
+        needs: keys of ``method_kwargs`` without which a method is not built.
+        heads: modules on top of the backbone, with what their parameter groups say of themselves.
+        defaults: values of keys that the configuration leaves out.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    heads: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, Any]] = METHOD
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
@@ -46,7 +54,7 @@ class BaseMethod(LabelledMeans, LightningModule):
         self.num_classes: int = cfg.data.num_classes
         self.classifier: nn.Module = nn.Linear(self.features_dim, self.num_classes)
 
-        optimization.read_options(self, cfg)
+        read_options(self, cfg)
         self.classifier_lr: float = cfg.optimizer.classifier_lr
         for rate in ("lr", "classifier_lr", "min_lr", "warmup_start_lr"):
             setattr(self, rate, getattr(self, rate) * self.accumulate_grad_batches)
@@ -62,32 +70,26 @@ class BaseMethod(LabelledMeans, LightningModule):
         self.no_channel_last: bool = cfg.performance.disable_channel_last
         self.validation_step_outputs: list[Out] = []
 
-    @staticmethod
-    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """A copy of ``cfg`` with all defaults filled in.
-
-        Raises:
-            ValueError: naming a key that is missing.
-        """
-        require(cfg, REQUIRED)
-        return complete(cfg, METHOD)
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """A copy of ``cfg`` with all defaults filled in; ValueError names a key that is missing."""
+        require(cfg, [*_REQUIRED, *(f"method_kwargs.{name}" for name in cls.needs)])
+        return complete(cfg, cls.defaults)
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """Parameter groups; subclasses append theirs."""
+        """One group for each module that is trained; the classifiers have a rate of their own."""
+        classifier = {"lr": self.classifier_lr, "weight_decay": 0}
+        groups = {"backbone": {}, "classifier": classifier, "momentum_classifier": classifier}
+        found = [(n, getattr(self, n, None), more) for n, more in (groups | self.heads).items()]
         return [
-            {"name": "backbone", "params": list(self.backbone.parameters())},
-            {
-                "name": "classifier",
-                "params": list(self.classifier.parameters()),
-                "lr": self.classifier_lr,
-                "weight_decay": 0,
-            },
+            {"name": name, "params": list(module.parameters()), **more}
+            for name, module, more in found
+            if module is not None
         ]
 
     def configure_optimizers(self) -> Any:
-        """Optimiser and schedule from ``cfg.optimizer`` and ``cfg.scheduler``."""
-        return optimization.configure_optimizers(self, self.learnable_params)
+        return configure_optimizers(self, self.learnable_params)
 
     def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
         """As Lightning's, and silent without a trainer: a step is a function one may just call."""
@@ -111,11 +113,10 @@ class BaseMethod(LabelledMeans, LightningModule):
         return {"feats": self.backbone(self._as_fast_layout(X))}
 
     def base_training_step(self, X: Tensor, targets: Tensor) -> Out:
-        """One view's forward pass and classifier statistics."""
+        """One view's forward pass, with loss and accuracy of the classifier."""
         return self._base_shared_step(X, targets)
 
     def base_validation_step(self, X: Tensor, targets: Tensor) -> Out:
-        """The same for a validation batch."""
         return self._base_shared_step(X, targets)
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -144,12 +145,8 @@ class BaseMethod(LabelledMeans, LightningModule):
                 out.setdefault(key, []).extend(values)
         for key in ("loss", "acc1", "acc5"):
             out[key] = torch.stack(out[key]).mean()
-        metrics = {
-            "train_class_loss": out["loss"],
-            "train_acc1": out["acc1"],
-            "train_acc5": out["acc5"],
-        }
-        self.log_labelled(metrics, targets)
+        names = {"loss": "train_class_loss", "acc1": "train_acc1", "acc5": "train_acc5"}
+        self.log_labelled({name: out[key] for key, name in names.items()}, targets)
         if self.knn_eval:
             feats = torch.cat(out["feats"][: self.num_large_crops])
             self.knn.update(
@@ -157,36 +154,20 @@ class BaseMethod(LabelledMeans, LightningModule):
             )
         return out
 
-    def validation_step(
-        self,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int | None = None,
-        update_validation_step_outputs: bool = True,
-    ) -> Out:
+    def validation_step(self, batch: Any, batch_idx: int) -> Out:
         """Classifier's loss and accuracy on ``batch = (X, targets)``, features for the k-NN."""
         X, targets = batch
         out = self.base_validation_step(X, targets)
         if self.knn_eval and not self._sanity_checking:
             self.knn.update(test_features=out["feats"], test_targets=targets)
-        metrics = {
-            "batch_size": (targets != UNLABELLED).sum(),
-            "val_loss": out["loss"],
-            "val_acc1": out["acc1"],
-            "val_acc5": out["acc5"],
-        }
-        if update_validation_step_outputs:
-            self.validation_step_outputs.append(metrics)
+        metrics = {f"val_{key}": out[key] for key in ("loss", "acc1", "acc5")}
+        metrics["batch_size"] = (targets != UNLABELLED).sum()
+        self.validation_step_outputs.append(metrics)
         return metrics
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs means over all validation samples and the k-NN's accuracy."""
-        self.log_validation()
 
     def _base_shared_step(self, X: Tensor, targets: Tensor) -> Out:
         out: Out = self(X)
-        acc1, acc5 = accuracy_at_k(out["logits"], targets)
-        return {**out, "loss": class_loss(out["logits"], targets), "acc1": acc1, "acc5": acc5}
+        return {**out, **class_metrics(out["logits"], targets)}
 
     def _as_fast_layout(self, X: Tensor) -> Tensor:
         return X if self.no_channel_last else X.to(memory_format=torch.channels_last)

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixmask_solo import objectives
 from mixmask_solo.host.builtin.base import Out
-from mixmask_solo.host.builtin.base_momentum import BaseMomentumMethod, momentum_copy
-from mixmask_solo.host.builtin.defaults import require
 from mixmask_solo.host.builtin.heads import mlp, z_std
+from mixmask_solo.host.builtin.momentum import BaseMomentumMethod, momentum_copy
 
 __all__ = ["BYOL"]
 
@@ -25,6 +24,9 @@ class BYOL(BaseMomentumMethod):
         cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, pred_hidden_dim}``.
     """
 
+    needs = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim")
+    heads: ClassVar = {"projector": {}, "predictor": {}}
+
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         kwargs = self.cfg.method_kwargs
@@ -32,28 +34,6 @@ class BYOL(BaseMomentumMethod):
         self.projector = mlp(self.features_dim, kwargs.proj_hidden_dim, out_dim, norm=True)
         self.momentum_projector = momentum_copy(self.projector)
         self.predictor = mlp(out_dim, kwargs.pred_hidden_dim, out_dim, norm=True)
-
-    @staticmethod
-    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """See :meth:`BaseMethod.add_and_assert_specific_cfg`."""
-        cfg = BaseMomentumMethod.add_and_assert_specific_cfg(cfg)
-        names = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim")
-        require(cfg, [f"method_kwargs.{name}" for name in names])
-        return cfg
-
-    @property
-    def learnable_params(self) -> list[dict[str, Any]]:
-        """Adds projector and predictor."""
-        return [
-            *super().learnable_params,
-            {"name": "projector", "params": list(self.projector.parameters())},
-            {"name": "predictor", "params": list(self.predictor.parameters())},
-        ]
-
-    @property
-    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """Adds the projectors."""
-        return [*super().momentum_pairs, (self.projector, self.momentum_projector)]
 
     def forward(self, X: Tensor) -> Out:
         """Adds ``z (N, D)`` and ``p (N, D)``, any length."""

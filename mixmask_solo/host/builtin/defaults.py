@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""solo-learn's defaults for the keys that a method reads, and ours beside them."""
+"""solo-learn's defaults for the keys that a method reads, ours beside them, and checks of both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["LINEAR", "METHOD", "MOMENTUM", "complete", "require"]
+__all__ = ["LINEAR", "METHOD", "MOMENTUM", "complete", "one_of", "require"]
 
 _SCHEDULER = {
     "lr_decay_steps": None,
@@ -63,3 +63,9 @@ def require(cfg: DictConfig, keys: Iterable[str]) -> None:
     for key in keys:
         if OmegaConf.select(cfg, key) is None:
             raise ValueError(f"{key} is missing: {cfg.get('method', 'this method')} needs it")
+
+
+def one_of(key: str, value: str, allowed: Iterable[str]) -> None:
+    """Raises ValueError where ``key`` has another value than the ``allowed``."""
+    if value not in allowed:
+        raise ValueError(f"{key} is {value!r}: choose one of {', '.join(allowed)}")

@@ -1,27 +1,79 @@
 # SPDX-License-Identifier: MIT
-"""What a method or a probe logs of its classifier: means over labelled images, of all processes."""
+"""Loss and accuracy of a linear classifier over labelled images, of all processes.
+
+An image without a label, target -1, counts in no mean; a batch without any is not logged.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
-from mixmask_solo.host.builtin.metrics import labelled_means, over_processes
 from mixmask_solo.host.knn import UNLABELLED
+from mixmask_solo.objectives import full_precision
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule as _Module
 else:
     _Module = object
 
-__all__ = ["LabelledMeans"]
+__all__ = ["LabelledMeans", "class_metrics", "labelled_means"]
+
+
+@full_precision
+def class_metrics(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """``loss``, ``acc1`` and ``acc5``: means over the labelled samples, 0 if there is none.
+
+    Args:
+        logits: ``(N, C)``; with fewer than five classes ``acc5`` looks at all.
+        targets: ``(N,)`` int64, -1 without label.
+
+    Returns:
+        Mean cross entropy and percentages, scalars; nothing waits for the device.
+    """
+    count = (targets != UNLABELLED).sum().clamp_min(1)
+    total = F.cross_entropy(logits, targets, ignore_index=UNLABELLED, reduction="sum")
+    hits = logits.detach().topk(min(5, logits.shape[1]), dim=1).indices == targets.unsqueeze(1)
+    acc1, acc5 = (hits[:, :k].sum() * 100.0 / count for k in (1, 5))
+    return {"loss": total / count, "acc1": acc1, "acc5": acc5}
+
+
+def labelled_means(
+    outputs: Sequence[Mapping[str, Any]], names: Sequence[str], device: torch.device
+) -> tuple[dict[str, Tensor], int]:
+    """Means over the labelled images of all batches and processes.
+
+    Args:
+        outputs: of each batch of this process ``batch_size``, its labelled images, and under each
+            name their mean; may be empty.
+        names: what to average.
+        device: of the results.
+
+    Returns:
+        By name, and the number of labelled images; empty and 0 where no process has one.
+    """
+    kind = torch.float32 if device.type == "mps" else torch.float64
+    sums = torch.zeros(len(names) + 1, dtype=kind, device=device)
+    for out in outputs:
+        row = [torch.as_tensor(v, device=device).reshape(()) for v in (*map(out.get, names), 1)]
+        sums += torch.stack([value.to(kind) for value in row]) * out["batch_size"]
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(sums)
+    count = int(sums[-1])
+    if not count:
+        return {}, 0
+    means = (sums[:-1] / count).to(torch.get_default_dtype())
+    return dict(zip(names, means, strict=True)), count
 
 
 class LabelledMeans(_Module):
-    """An image without a label counts in no mean, a batch without any is not logged."""
+    """What a method or a probe logs of its classifier."""
 
     knn: Any
     knn_eval = False
@@ -53,20 +105,19 @@ class LabelledMeans(_Module):
         if self.train_labels == "none":
             return
         if self.train_labels == "some":
-            mine = (targets != UNLABELLED).sum()
-            values = torch.stack([value.detach().reshape(()) for value in metrics.values()])
-            total = over_processes(torch.cat([values * mine, mine[None]]))
-            count = int(total[-1])
-            metrics = dict(zip(metrics, total[:-1] / max(1, count), strict=True))
+            mine = {name: value.detach() for name, value in metrics.items()}
+            mine["batch_size"] = (targets != UNLABELLED).sum()
+            metrics, count = labelled_means([mine], list(metrics), targets.device)
         if count:
             self.log_dict(metrics, on_epoch=True, sync_dist=True, batch_size=count)
 
-    def log_validation(self) -> None:
+    def on_validation_epoch_end(self) -> None:
         """Logs the means over all validation images, and the k-NN's accuracy."""
         names = ["val_loss", "val_acc1", "val_acc5"]
         if getattr(self, "momentum_classifier", None) is not None:
             names += [f"momentum_{name}" for name in names]
-        log: dict[str, Any] = labelled_means(self.validation_step_outputs, names, self.device)
+        means, _ = labelled_means(self.validation_step_outputs, names, self.device)
+        log: dict[str, Any] = {**means}
         if self.knn_eval and not self._sanity_checking:
             found = self.knn.compute()
             if not math.isnan(found.top1):

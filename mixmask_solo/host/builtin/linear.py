@@ -8,16 +8,16 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
-from mixmask_solo.host.builtin import optimization
 from mixmask_solo.host.builtin.backbones import features_dim
 from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
-from mixmask_solo.host.builtin.labelled import LabelledMeans
-from mixmask_solo.host.builtin.metrics import accuracy_at_k, class_loss
+from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
+from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
 from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
 
@@ -30,8 +30,6 @@ class LinearModel(LabelledMeans, LightningModule):
     Args:
         backbone: from ``(N, C, H, W)`` to ``(N, F)``.
         cfg: ``data.num_classes``, ``max_epochs``, ``optimizer``, ``scheduler``, ``finetune``.
-        loss_func: of ``(logits, targets)``, for batches that went through ``mixup_func``;
-            cross entropy by default.
         mixup_func: from ``(X, targets)`` to the same, applied to training batches.
     """
 
@@ -42,7 +40,6 @@ class LinearModel(LabelledMeans, LightningModule):
         self,
         backbone: nn.Module,
         cfg: DictConfig,
-        loss_func: Callable[[Tensor, Tensor], Tensor] | None = None,
         mixup_func: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         super().__init__()
@@ -50,9 +47,8 @@ class LinearModel(LabelledMeans, LightningModule):
         self.cfg = cfg
         self.backbone = backbone
         self.classifier = nn.Linear(features_dim(backbone), cfg.data.num_classes)
-        self.loss_func = loss_func or nn.functional.cross_entropy
         self.mixup_func = mixup_func
-        optimization.read_options(self, cfg)
+        read_options(self, cfg)
         self.layer_decay: float = cfg.optimizer.layer_decay
         self.finetune: bool = cfg.finetune
         self.no_channel_last: bool = cfg.performance.disable_channel_last
@@ -62,11 +58,7 @@ class LinearModel(LabelledMeans, LightningModule):
 
     @staticmethod
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """A copy of ``cfg`` with all defaults filled in.
-
-        Raises:
-            ValueError: naming a key that is missing.
-        """
+        """A copy of ``cfg`` with all defaults filled in; ValueError names a key that is missing."""
         require(cfg, ("max_epochs", "data.num_classes", "optimizer.name", "scheduler.name"))
         cfg = complete(cfg, LINEAR)
         if cfg.optimizer.layer_decay > 0 and not cfg.finetune:
@@ -100,8 +92,7 @@ class LinearModel(LabelledMeans, LightningModule):
         return [*layers, classifier]
 
     def configure_optimizers(self) -> Any:
-        """Optimiser and schedule from ``cfg.optimizer`` and ``cfg.scheduler``."""
-        return optimization.configure_optimizers(self, self.learnable_params)
+        return configure_optimizers(self, self.learnable_params)
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
         """``feats (N, F)`` and ``logits (N, classes)`` of ``X (N, C, H, W)``."""
@@ -111,7 +102,7 @@ class LinearModel(LabelledMeans, LightningModule):
             feats = self.backbone(X)
         return {"logits": self.classifier(feats), "feats": feats}
 
-    def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+    def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Loss and accuracy of ``batch = (X, targets)``; no accuracy for mixed targets.
 
         An image without a label, target -1, has no part in them; there must be none to mix.
@@ -119,29 +110,17 @@ class LinearModel(LabelledMeans, LightningModule):
         X, targets = batch
         if self.training and self.mixup_func is not None:
             X, targets = self.mixup_func(X, targets)
-            # wrapped here, not once for all: a wrapped function cannot be pickled
-            loss = full_precision(self.loss_func)(self(X)["logits"], targets)
-            return {"batch_size": len(X), "loss": loss}
-        logits = self(X)["logits"]
-        acc1, acc5 = accuracy_at_k(logits, targets)
-        loss, count = class_loss(logits, targets), (targets != UNLABELLED).sum()
-        return {"batch_size": count, "loss": loss, "acc1": acc1, "acc5": acc5}
+            return {"loss": full_precision(F.cross_entropy)(self(X)["logits"], targets)}
+        return class_metrics(self(X)["logits"], targets)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss; logs it with the accuracies."""
         out = self.shared_step(batch, batch_idx)
-        del out["batch_size"]
         self.log_labelled({f"train_{key}": value for key, value in out.items()}, batch[1])
-        loss: Tensor = out["loss"]
-        return loss
+        return out["loss"]
 
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects loss and accuracies."""
-        out = self.shared_step(batch, batch_idx)
-        metrics = {key if key == "batch_size" else f"val_{key}": v for key, v in out.items()}
-        self.validation_step_outputs.append(metrics)
-        return metrics
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs means over all validation samples."""
-        self.log_validation()
+        found = {f"val_{key}": v for key, v in self.shared_step(batch, batch_idx).items()}
+        found["batch_size"] = (batch[1] != UNLABELLED).sum()
+        self.validation_step_outputs.append(found)

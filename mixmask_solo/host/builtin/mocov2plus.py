@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixmask_solo.host.builtin.base import Out
-from mixmask_solo.host.builtin.base_momentum import BaseMomentumMethod, momentum_copy
-from mixmask_solo.host.builtin.defaults import complete, require
 from mixmask_solo.host.builtin.heads import mlp
+from mixmask_solo.host.builtin.momentum import BaseMomentumMethod, momentum_copy
 from mixmask_solo.networks import KeyQueue
 from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
 
@@ -28,6 +27,10 @@ class MoCoV2Plus(BaseMomentumMethod, KeyQueue):
             the queue holds 65,536 keys by default.
     """
 
+    needs = ("proj_hidden_dim", "proj_output_dim", "temperature")
+    heads: ClassVar = {"projector": {}}
+    defaults = BaseMomentumMethod.defaults | {"method_kwargs": {"queue_size": 65536}}
+
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         kwargs = self.cfg.method_kwargs
@@ -36,25 +39,6 @@ class MoCoV2Plus(BaseMomentumMethod, KeyQueue):
         self.projector = mlp(self.features_dim, kwargs.proj_hidden_dim, out_dim)
         self.momentum_projector = momentum_copy(self.projector)
         self.add_queue(2, out_dim, kwargs.queue_size)  # queue[v] holds keys of view v
-
-    @staticmethod
-    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """See :meth:`BaseMethod.add_and_assert_specific_cfg`."""
-        cfg = BaseMomentumMethod.add_and_assert_specific_cfg(cfg)
-        names = ("proj_hidden_dim", "proj_output_dim", "temperature")
-        require(cfg, [f"method_kwargs.{name}" for name in names])
-        return complete(cfg, {"method_kwargs": {"queue_size": 65536}})
-
-    @property
-    def learnable_params(self) -> list[dict[str, Any]]:
-        """Adds the projector."""
-        projector = {"name": "projector", "params": list(self.projector.parameters())}
-        return [*super().learnable_params, projector]
-
-    @property
-    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """Adds the projectors."""
-        return [*super().momentum_pairs, (self.projector, self.momentum_projector)]
 
     def forward(self, X: Tensor) -> Out:
         """Adds ``z (N, D)``, unit rows."""

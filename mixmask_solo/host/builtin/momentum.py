@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""The momentum network's parameters follow the online ones by an exponential moving average."""
+"""What momentum methods share: a second network that follows the online one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
-__all__ = ["MomentumUpdater", "cosine_tau", "initialize_momentum_params"]
+from mixmask_solo.host.builtin.base import BaseMethod, Out
+from mixmask_solo.host.builtin.defaults import MOMENTUM
+from mixmask_solo.host.builtin.labelled import class_metrics
 
-Pairs = Sequence[tuple[nn.Module, nn.Module]]
+__all__ = ["BaseMomentumMethod", "MomentumUpdater", "cosine_tau", "momentum_copy"]
+
+
+def momentum_copy(online: nn.Module) -> nn.Module:
+    """A copy without gradients, equal at the start."""
+    return deepcopy(online).requires_grad_(False)
 
 
 def cosine_tau(base: float, final: float, step: int, max_steps: float) -> float:
@@ -20,16 +28,8 @@ def cosine_tau(base: float, final: float, step: int, max_steps: float) -> float:
     return final - (final - base) * (math.cos(math.pi * step / max_steps) + 1) / 2
 
 
-@torch.no_grad()
-def initialize_momentum_params(online: nn.Module, momentum: nn.Module) -> None:
-    """Copies the online parameters and switches the momentum ones' gradients off."""
-    for source, target in zip(online.parameters(), momentum.parameters(), strict=True):
-        target.copy_(source)
-        target.requires_grad = False
-
-
 class MomentumUpdater:
-    """Parameters only, as published: buffers of the momentum network are its own.
+    """Parameters follow the online ones by an exponential moving average; buffers do not.
 
     Args:
         base_tau: share of the old momentum parameters that stays, at the start.
@@ -45,40 +45,101 @@ class MomentumUpdater:
         self.base_tau = base_tau
         self.final_tau = final_tau
         self.cur_tau = base_tau
-        self._tensors: tuple[list[Tensor], list[Tensor]] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_tensors": None}  # a copy collects its own
-
-    def forget(self) -> None:
-        """Collects the parameters anew at the next update; for when they were replaced."""
-        self._tensors = None
-
+    @torch.no_grad()
     def update(self, online: nn.Module, momentum: nn.Module) -> None:
-        """One step of the average of one pair of modules."""
-        _lerp(*_parameters([(online, momentum)]), self.cur_tau)
-
-    def update_pairs(self, pairs: Pairs) -> None:
-        """One step of the average of all pairs, in place and in one fused call.
-
-        The lists of parameters are collected once: walking through a ResNet-50's modules takes
-        longer than a GPU's kernel for them all.
-        """
-        if self._tensors is None:
-            self._tensors = _parameters(pairs)
-        _lerp(*self._tensors, self.cur_tau)
+        """One step of the average of one pair of modules, in place and in one fused call."""
+        source: list[Tensor] = list(online.parameters())
+        target: list[Tensor] = list(momentum.parameters())
+        torch._foreach_lerp_(target, source, 1.0 - self.cur_tau)
 
     def update_tau(self, cur_step: int, max_steps: float) -> None:
         """Sets τ for the update that follows step ``cur_step``; a closed form, so no history."""
         self.cur_tau = cosine_tau(self.base_tau, self.final_tau, cur_step, max_steps)
 
 
-def _parameters(pairs: Pairs) -> tuple[list[Tensor], list[Tensor]]:
-    online: list[Tensor] = [p for source, _ in pairs for p in source.parameters()]
-    momentum: list[Tensor] = [p for _, target in pairs for p in target.parameters()]
-    return online, momentum
+class BaseMomentumMethod(BaseMethod):
+    """Forwards the large crops through the momentum network and moves it after each step.
 
+    Args:
+        cfg: as for :class:`BaseMethod`, with ``momentum: {base_tau, final_tau, classifier}``.
+    """
 
-@torch.no_grad()
-def _lerp(online: list[Tensor], momentum: list[Tensor], tau: float) -> None:
-    torch._foreach_lerp_(momentum, online, 1.0 - tau)
+    defaults = BaseMethod.defaults | MOMENTUM
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        momentum = self.cfg.momentum
+        self.momentum_backbone = momentum_copy(self.backbone)
+        self.momentum_classifier: nn.Module | None = None
+        if momentum.classifier:
+            self.momentum_classifier = nn.Linear(self.features_dim, self.num_classes)
+        self.momentum_updater = MomentumUpdater(momentum.base_tau, momentum.final_tau)
+        self.last_step = 0
+
+    @property
+    def momentum_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """(online, momentum) modules: the backbones, and the heads that have a momentum copy."""
+        names = [n for n in ("backbone", *self.heads) if hasattr(self, f"momentum_{n}")]
+        return [(getattr(self, n), getattr(self, f"momentum_{n}")) for n in names]
+
+    @torch.no_grad()
+    def momentum_forward(self, X: Tensor) -> Out:
+        """``feats`` of the momentum backbone for ``X (N, C, H, W)``."""
+        return {"feats": self.momentum_backbone(self._as_fast_layout(X))}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Adds ``momentum_*`` lists, one entry a large crop, to the base class' ``out``."""
+        out = super().training_step(batch, batch_idx)
+        _, X, targets = batch
+        X = [X] if isinstance(X, Tensor) else X
+        steps = [self._shared_step_momentum(x, targets) for x in X[: self.num_large_crops]]
+        out.update({f"momentum_{key}": [step[key] for step in steps] for key in steps[0]})
+        if self.momentum_classifier is not None:
+            names = {"loss": "class_loss", "acc1": "acc1", "acc5": "acc5"}
+            metrics = {}
+            for key, name in names.items():
+                out[f"momentum_{key}"] = torch.stack(out[f"momentum_{key}"]).mean()
+                metrics[f"train_momentum_{name}"] = out[f"momentum_{key}"]
+            self.log_labelled(metrics, targets)
+            out["loss"] = out["loss"] + out["momentum_loss"]
+        return out
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Out:
+        """Adds the momentum classifier's figures where there is one."""
+        metrics = super().validation_step(batch, batch_idx)  # the very dict that was collected
+        if self.momentum_classifier is not None:
+            out = self._shared_step_momentum(*batch)
+            metrics |= {f"momentum_val_{key}": out[key] for key in ("loss", "acc1", "acc5")}
+        return metrics
+
+    def on_train_start(self) -> None:
+        """Takes step and τ from the trainer, so that a resumed run goes on where it was."""
+        self.last_step = self._optimizer_steps
+        self._update_tau()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the momentum network and then τ, if the optimiser took a step."""
+        if self._optimizer_steps > self.last_step:
+            for pair in self.momentum_pairs:
+                self.momentum_updater.update(*pair)
+            self.log("tau", self.momentum_updater.cur_tau)
+            self.last_step = self._optimizer_steps
+            self._update_tau()
+
+    @property
+    def _optimizer_steps(self) -> int:
+        """Batches that moved the weights; ``global_step`` counts each optimiser for itself."""
+        return int(self.trainer.global_step) // max(1, len(self.trainer.optimizers))
+
+    def _update_tau(self) -> None:
+        self.momentum_updater.update_tau(
+            self._optimizer_steps, self.trainer.estimated_stepping_batches
+        )
+
+    def _shared_step_momentum(self, X: Tensor, targets: Tensor) -> Out:
+        out = self.momentum_forward(X)
+        if self.momentum_classifier is not None:
+            logits = self.momentum_classifier(out["feats"])
+            out |= {"logits": logits, **class_metrics(logits, targets)}
+        return out

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from mixmask_solo.host.builtin.defaults import one_of
 from mixmask_solo.host.knn import DISTANCES, UNLABELLED, Accuracy, Setting, accuracies, nearest
 
 __all__ = ["NOTHING", "WeightedKNN"]
@@ -38,19 +39,11 @@ class WeightedKNN:
     """
 
     def __init__(
-        self,
-        k: int = 20,
-        distance: str = "cosine",
-        dtype: str = "float32",
-        device: str = "device",
+        self, k: int = 20, distance: str = "cosine", dtype: str = "float32", device: str = "device"
     ) -> None:
-        for key, value, allowed in (
-            ("distance_func", distance, DISTANCES),
-            ("bank_dtype", dtype, ("float32", "float16", "bfloat16")),
-            ("bank_device", device, ("device", "cpu")),
-        ):
-            if value not in allowed:
-                raise ValueError(f"knn_eval.{key} is {value!r}: choose one of {', '.join(allowed)}")
+        one_of("knn_eval.distance_func", distance, DISTANCES)
+        one_of("knn_eval.bank_dtype", dtype, ("float32", "float16", "bfloat16"))
+        one_of("knn_eval.bank_device", device, ("device", "cpu"))
         self.k, self.distance = k, distance
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.on_cpu = device == "cpu"
@@ -59,9 +52,8 @@ class WeightedKNN:
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> WeightedKNN:
         """As the block ``knn_eval`` asks for."""
-        more = {key: block.get(f"bank_{key}") for key in ("dtype", "device")}
-        given = {key: value for key, value in more.items() if value is not None}
-        return cls(block["k"], block["distance_func"], **given)
+        dtype, device = block.get("bank_dtype"), block.get("bank_device")
+        return cls(block["k"], block["distance_func"], dtype or "float32", device or "device")
 
     def reset(self) -> None:
         """Forgets all features."""
@@ -125,7 +117,7 @@ class WeightedKNN:
 def _labelled(features: list[Tensor], targets: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Pieces without the rows that have no label."""
     kept = [labels != UNLABELLED for labels in targets]
-    if not kept or bool(torch.stack([keep.all() for keep in kept]).all()):
+    if not kept or bool(torch.cat(kept).all()):
         return features, targets  # nothing is copied; on a GPU, `bool` has waited for the copies
     rows = [x[keep.to(x.device)] for x, keep in zip(features, kept, strict=True)]
     return rows, [x[keep] for x, keep in zip(targets, kept, strict=True)]
@@ -135,24 +127,19 @@ def _distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _gathered(x: Tensor) -> list[Tensor]:
-    found: list[Any] = gather_all_tensors(x)
-    return found
-
-
 def _everywhere(pieces: list[Tensor], nothing: Tensor) -> Tensor:
     """The pieces of all processes, in the order of their ranks."""
     if not _distributed():
         return torch.cat(pieces) if pieces else nothing
     home = "cuda" if dist.get_backend() == "nccl" else "cpu"  # where there is no piece to tell
     own = (torch.cat(pieces) if pieces else nothing.to(home)).to(nothing.dtype)
-    return torch.cat([x for x in _gathered(own) if len(x)] or [own])
+    return torch.cat([x for x in gather_all_tensors(own) if len(x)] or [own])
 
 
 def _merged(closeness: Tensor, index: Tensor, mine: int, k: int) -> tuple[Tensor, Tensor]:
     """From the nearest in each process' bank to the nearest in all, numbered as one."""
-    sizes = torch.cat(_gathered(torch.tensor([mine], device=index.device)))
+    sizes = torch.cat(gather_all_tensors(torch.tensor([mine], device=index.device)))
     index = index + sizes[: dist.get_rank()].sum()
-    near, place = (torch.cat(_gathered(x), 1) for x in (closeness, index))
+    near, place = (torch.cat(gather_all_tensors(x), 1) for x in (closeness, index))
     near, order = near.topk(min(k, near.shape[1]), dim=1)
     return near, place.gather(1, order)

@@ -1,21 +1,80 @@
 # SPDX-License-Identifier: MIT
-"""Optimisers by name, with solo-learn's options and fused kernels where the machine has them."""
+"""From a module's options to its optimiser, with fused kernels; methods and probes share this."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 from timm.optim import Lars
-from torch import nn
+from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-__all__ = ["OPTIMIZERS", "build_optimizer", "exclude_bias_and_norm"]
+from mixmask_solo.host.builtin.defaults import one_of
+from mixmask_solo.host.builtin.schedules import SCHEDULERS, ScheduledLR, schedule_of
+
+__all__ = ["build_optimizer", "configure_optimizers", "exclude_bias_and_norm", "read_options"]
 
 Group = dict[str, Any]
-OPTIMIZERS: dict[str, Any] = {"sgd": SGD, "lars": Lars, "adam": Adam, "adamw": AdamW}
+_OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "lars": Lars, "adam": Adam, "adamw": AdamW}
 _CHOOSES_KERNEL = ("fused", "foreach", "differentiable", "capturable")
+
+
+def read_options(module: Any, cfg: DictConfig) -> None:
+    """Sets solo-learn's attributes of optimiser and schedule on ``module``.
+
+    Raises:
+        ValueError: for an unknown schedule or interval.
+    """
+    module.max_epochs = cfg.max_epochs
+    module.accumulate_grad_batches = cfg.accumulate_grad_batches or 1
+    module.optimizer = cfg.optimizer.name
+    module.batch_size = cfg.optimizer.batch_size
+    module.lr = cfg.optimizer.lr
+    module.weight_decay = cfg.optimizer.weight_decay
+    module.extra_optimizer_args = OmegaConf.to_container(cfg.optimizer.kwargs, resolve=True)
+    module.exclude_bias_n_norm_wd = cfg.optimizer.exclude_bias_n_norm_wd
+
+    scheduler = cfg.scheduler
+    module.scheduler = str(scheduler.name).lower()
+    module.lr_decay_steps = list(scheduler.lr_decay_steps or ())
+    module.lr_gamma = scheduler.gamma
+    module.min_lr = scheduler.min_lr
+    module.warmup_start_lr = scheduler.warmup_start_lr
+    module.warmup_epochs = scheduler.warmup_epochs
+    module.scheduler_interval = scheduler.interval
+    one_of("scheduler.name", module.scheduler, SCHEDULERS)
+    one_of("scheduler.interval", module.scheduler_interval, ("step", "epoch"))
+
+
+def configure_optimizers(module: Any, groups: list[Group]) -> Any:
+    """What Lightning's hook of the same name returns.
+
+    Args:
+        module: with the attributes of :func:`read_options`, attached to a trainer.
+        groups: parameter groups; ``static_lr: True`` keeps a group's rate constant.
+    """
+    if module.exclude_bias_n_norm_wd:
+        groups = exclude_bias_and_norm(groups)
+    optimizer = build_optimizer(
+        module.optimizer,
+        groups,
+        lr=module.lr,
+        weight_decay=module.weight_decay,
+        # Lightning refuses to clip the gradients of a fused optimiser in mixed precision.
+        # Outside of a trainer nothing clips.
+        allow_fused=not getattr(module._trainer, "gradient_clip_val", None),
+        **module.extra_optimizer_args,
+    )
+    groups = optimizer.param_groups
+    static = tuple(i for i, group in enumerate(groups) if group.pop("static_lr", False))
+    if module.scheduler == "none":
+        return optimizer
+    schedule, interval = schedule_of(module)
+    scheduler = ScheduledLR(optimizer, schedule, static)
+    return [optimizer], [{"scheduler": scheduler, "interval": interval, "frequency": 1}]
 
 
 def build_optimizer(
@@ -30,10 +89,9 @@ def build_optimizer(
     """An optimiser over parameter groups.
 
     Args:
-        name: one of :data:`OPTIMIZERS`.
+        name: ``sgd``, ``lars``, ``adam`` or ``adamw``.
         groups: dicts with ``params`` and settings; ``name`` is kept by the optimiser.
-        lr: rate of groups without their own.
-        weight_decay: of groups without their own.
+        lr, weight_decay: of groups without their own.
         allow_fused: try the fused kernels of SGD, Adam, AdamW; the user's ``fused`` or ``foreach``
             among ``kwargs`` wins.
         kwargs: further arguments; for ``lars`` solo-learn's ``eta``, ``clip_lr`` and
@@ -42,13 +100,14 @@ def build_optimizer(
     Raises:
         ValueError: for an unknown name.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer.name is {name!r}: choose one of {', '.join(OPTIMIZERS)}")
+    one_of("optimizer.name", name, _OPTIMIZERS)
     kwargs = {"lr": lr, "weight_decay": weight_decay, **kwargs}
     if name == "lars":
         return _lars(groups, **kwargs)
-    make: Callable[..., Optimizer] = OPTIMIZERS[name]
-    if allow_fused and not any(key in kwargs for key in _CHOOSES_KERNEL) and _fusable(groups):
+    make: Callable[..., Optimizer] = _OPTIMIZERS[name]
+    dtypes = {p.dtype for group in groups for p in group["params"]}
+    fusable = allow_fused and dtypes <= {torch.float32, torch.float64}
+    if fusable and not any(key in kwargs for key in _CHOOSES_KERNEL):
         try:
             return make(groups, **kwargs, fused=True)
         except (RuntimeError, TypeError):  # this device, or this version of torch, has none
@@ -56,13 +115,9 @@ def build_optimizer(
     return make(groups, **kwargs)
 
 
-def exclude_bias_and_norm(groups: Iterable[Group]) -> list[Group]:
+def exclude_bias_and_norm(groups: list[Group]) -> list[Group]:
     """Splits each group: biases and norm layers (one axis at most) go without weight decay."""
-    return [
-        {**part, "weight_decay": 0} if flat else part
-        for group in groups
-        for part, flat in _split(group, lambda p: p.ndim <= 1, "_no_decay")
-    ]
+    return _split(groups, lambda p: p.ndim <= 1, "_no_decay", weight_decay=0)
 
 
 def _lars(
@@ -79,24 +134,21 @@ def _lars(
     of one axis take plain steps without any decay. (Where a gradient is exactly zero timm still
     decays the weights and solo-learn does not.)
     """
-    split = [
-        {**part, "weight_decay": 0, "always_adapt": False} if plain else part
-        for group in groups
-        for part, plain in _split(group, lambda p: exclude_bias_n_norm and p.ndim == 1, "_no_adapt")
-    ]
-    return Lars(split, trust_coeff=eta, trust_clip=clip_lr, always_adapt=True, **kwargs)
+    if exclude_bias_n_norm:
+        plain = {"weight_decay": 0, "always_adapt": False}
+        groups = _split(groups, lambda p: p.ndim == 1, "_no_adapt", **plain)
+    return Lars(groups, trust_coeff=eta, trust_clip=clip_lr, always_adapt=True, **kwargs)
 
 
-def _split(group: Group, chosen: Any, suffix: str) -> list[tuple[Group, bool]]:
-    """The group without the chosen parameters, and one of these; empty ones left out."""
-    rest = {k: v for k, v in group.items() if k != "params"}
-    name = {"name": group["name"] + suffix} if "name" in group else {}
-    params: list[nn.Parameter] = list(group["params"])
-    others, picked = [p for p in params if not chosen(p)], [p for p in params if chosen(p)]
-    parts = [({**rest, "params": others}, False), ({**rest, **name, "params": picked}, True)]
-    return [(part, flag) for part, flag in parts if part["params"]]
-
-
-def _fusable(groups: list[Group]) -> bool:
-    params = [p for group in groups for p in group["params"]]
-    return all(p.dtype in (torch.float32, torch.float64) for p in params)
+def _split(
+    groups: list[Group], chosen: Callable[[Tensor], bool], suffix: str, **settings: Any
+) -> list[Group]:
+    """Each group without the chosen parameters, and one of these with ``settings``; none empty."""
+    parts = []
+    for group in groups:
+        params = list(group["params"])
+        picked = {**group, "params": [p for p in params if chosen(p)], **settings}
+        if "name" in group:
+            picked["name"] = group["name"] + suffix
+        parts += [{**group, "params": [p for p in params if not chosen(p)]}, picked]
+    return [part for part in parts if part["params"]]

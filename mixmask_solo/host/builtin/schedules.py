@@ -11,7 +11,9 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["Schedule", "ScheduledLR"]
+__all__ = ["SCHEDULERS", "Schedule", "ScheduledLR", "schedule_of"]
+
+SCHEDULERS = ("warmup_cosine", "cosine", "cosine_from_one", "step", "warmup_step", "none")
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,26 @@ class ScheduledLR(LRScheduler):
         """Plain numbers only, so that checkpoints load with ``weights_only=True``."""
         keys = ("base_lrs", "last_epoch", "_step_count", "_last_lr")
         return {key: getattr(self, key) for key in keys}
+
+
+def schedule_of(module: Any) -> tuple[Schedule, str]:
+    """A module's schedule and the unit it is stepped in; configured are epochs throughout."""
+    # solo-learn steps milestones once an epoch whatever the interval says.
+    interval = "epoch" if module.scheduler == "step" else module.scheduler_interval
+    steps = 1.0
+    if interval == "step":
+        steps = module.trainer.estimated_stepping_batches / module.max_epochs
+    warm = module.scheduler.startswith("warmup")
+    milestones = None
+    if module.scheduler.endswith("step"):
+        milestones = tuple(sorted(epoch * steps for epoch in module.lr_decay_steps))
+    shift = 1.0 if module.scheduler == "cosine_from_one" else 0.0
+    schedule = Schedule(
+        warmup=module.warmup_epochs * steps if warm else -shift,
+        total=module.max_epochs * steps - shift,
+        start_lr=module.warmup_start_lr,
+        min_lr=module.min_lr,
+        milestones=milestones,
+        gamma=module.lr_gamma,
+    )
+    return schedule, interval

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from omegaconf import DictConfig
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mixmask_solo import objectives
 from mixmask_solo.host.builtin.base import BaseMethod, Out
-from mixmask_solo.host.builtin.defaults import require
 from mixmask_solo.host.builtin.heads import mlp
 
 __all__ = ["SimCLR"]
@@ -24,25 +23,14 @@ class SimCLR(BaseMethod):
         cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, temperature}``.
     """
 
+    needs = ("proj_hidden_dim", "proj_output_dim", "temperature")
+    heads: ClassVar = {"projector": {}}
+
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         kwargs = self.cfg.method_kwargs
         self.temperature: float = kwargs.temperature
         self.projector = mlp(self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim)
-
-    @staticmethod
-    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """See :meth:`BaseMethod.add_and_assert_specific_cfg`."""
-        cfg = BaseMethod.add_and_assert_specific_cfg(cfg)
-        names = ("proj_hidden_dim", "proj_output_dim", "temperature")
-        require(cfg, [f"method_kwargs.{name}" for name in names])
-        return cfg
-
-    @property
-    def learnable_params(self) -> list[dict[str, Any]]:
-        """Adds the projector."""
-        projector = {"name": "projector", "params": list(self.projector.parameters())}
-        return [*super().learnable_params, projector]
 
     def forward(self, X: Tensor) -> Out:
         """Adds ``z (N, D)``, any length."""

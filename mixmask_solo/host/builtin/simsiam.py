@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mixmask_solo import objectives
 from mixmask_solo.host.builtin.base import BaseMethod, Out
-from mixmask_solo.host.builtin.defaults import require
 from mixmask_solo.host.builtin.heads import z_std
 
 __all__ = ["SimSiam"]
@@ -22,6 +21,9 @@ class SimSiam(BaseMethod):
     Args:
         cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, pred_hidden_dim}``.
     """
+
+    needs = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim")
+    heads: ClassVar = {"projector": {}, "predictor": {"static_lr": True}}
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
@@ -45,24 +47,6 @@ class SimSiam(BaseMethod):
             nn.ReLU(),
             nn.Linear(kwargs.pred_hidden_dim, out_dim),
         )
-
-    @staticmethod
-    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """See :meth:`BaseMethod.add_and_assert_specific_cfg`."""
-        cfg = BaseMethod.add_and_assert_specific_cfg(cfg)
-        names = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim")
-        require(cfg, [f"method_kwargs.{name}" for name in names])
-        return cfg
-
-    @property
-    def learnable_params(self) -> list[dict[str, Any]]:
-        """Adds projector and predictor."""
-        predictor = list(self.predictor.parameters())
-        return [
-            *super().learnable_params,
-            {"name": "projector", "params": list(self.projector.parameters())},
-            {"name": "predictor", "params": predictor, "static_lr": True},
-        ]
 
     def forward(self, X: Tensor) -> Out:
         """Adds ``z (N, D)`` and ``p (N, D)``, any length."""

@@ -90,7 +90,7 @@ def as_rank():
 
     def assign(data, rank):
         progress = SimpleNamespace(ready=0, processed=0)
-        batches = SimpleNamespace(current=progress, is_last_batch=False)
+        batches = SimpleNamespace(current=progress)
         loop = SimpleNamespace(
             epoch_progress=SimpleNamespace(current=progress),
             epoch_loop=SimpleNamespace(batch_progress=batches),

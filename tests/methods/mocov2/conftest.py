@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mixmask_solo.methods import get_methods
 from mixmask_solo.strategies import Branch
+from support.methods import method_config
 
 
 class Table(nn.Module):
@@ -44,38 +45,10 @@ def make_cfg() -> Callable[..., DictConfig]:
     """``make_cfg(symmetric=True, momentum={...})``: keys of ``method_kwargs``, or whole blocks."""
 
     def make(**changes: Any) -> DictConfig:
-        cfg: dict[str, Any] = {
-            "method": "mocov2",
-            "seed": 1,
-            "backbone": {"name": "resnet18"},
-            "method_kwargs": {
-                "projector": "linear",
-                "proj_output_dim": 8,
-                "temperature": 0.2,
-                "queue_size": 32,
-            },
-            "data": {
-                "dataset": "custom",
-                "num_classes": 10,
-                "num_large_crops": 2,
-                "num_small_crops": 0,
-            },
-            "optimizer": {
-                "name": "sgd",
-                "batch_size": 8,
-                "lr": 0.1,
-                "classifier_lr": 0.1,
-                "weight_decay": 0.0,
-            },
-            "scheduler": {"name": "none"},
-            "max_epochs": 1,
-        }
-        for key, value in changes.items():
-            if key in cfg or key in ("momentum", "knn_eval", "sync_batchnorm"):
-                cfg[key] = {**cfg.get(key, {}), **value} if isinstance(value, dict) else value
-            else:
-                cfg["method_kwargs"][key] = value
-        return OmegaConf.create(cfg)
+        names = ("backbone", "data", "knn_eval", "momentum", "optimizer", "sync_batchnorm")
+        blocks = {key: changes.pop(key) for key in names if key in changes}
+        sizes = {"proj_output_dim": 8, "queue_size": 32}
+        return method_config("mocov2", sizes | changes, **blocks)
 
     return make
 

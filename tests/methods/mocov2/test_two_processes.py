@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mixmask_solo.methods import get_methods
+from support.methods import method_config
 
 N, WORLD = 4, 2
 
@@ -23,32 +23,9 @@ N, WORLD = 4, 2
 def model() -> Any:
     """Symmetric MoCo whose norms use running statistics: rows do not depend on their batch."""
     torch.manual_seed(0)
-    cfg = {
-        "method": "mocov2",
-        "backbone": {"name": "resnet18"},
-        "method_kwargs": {
-            "projector": "linear",
-            "proj_output_dim": 8,
-            "queue_size": 4 * N * WORLD,
-            "symmetric": True,
-        },
-        "data": {
-            "dataset": "custom",
-            "num_classes": 10,
-            "num_large_crops": 2,
-            "num_small_crops": 0,
-        },
-        "optimizer": {
-            "name": "sgd",
-            "batch_size": N,
-            "lr": 0.1,
-            "classifier_lr": 0.1,
-            "weight_decay": 0.0,
-        },
-        "scheduler": {"name": "none"},
-        "max_epochs": 1,
-    }
-    made = get_methods("builtin")["mocov2"](OmegaConf.create(cfg)).double()
+    kwargs = {"queue_size": 4 * N * WORLD, "symmetric": True}
+    cfg = method_config("mocov2", kwargs, optimizer={"batch_size": N})
+    made = get_methods("builtin")["mocov2"](cfg).double()
     made.log = made.log_dict = lambda *_, **__: None
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -91,7 +68,11 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, __file__, str(port), str(tmp_path)]
-    processes = [subprocess.Popen([*command, str(rank)]) for rank in range(WORLD)]
+    path = os.pathsep.join(sys.path)  # tests/support is on it
+    processes = [
+        subprocess.Popen([*command, str(rank)], env=os.environ | {"PYTHONPATH": path})
+        for rank in range(WORLD)
+    ]
     whole, everything = model(), batch(slice(None))
     expected = whole.eval().momentum_forward(everything[1][0])
     losses = torch.stack([whole.training_step(everything, i).detach() for i in range(2)])

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.runs.pretrain import pretrain
+from support.methods import run_config
 
 
 @pytest.mark.parametrize("stop", [(0, 1), (1, 0), (1, 4)])
@@ -27,32 +28,18 @@ def test_a_resumed_run_sees_the_very_batches_of_a_whole_one(stop, views_cfg, bat
 
 def config(folder: Path, data: dict[str, Any], **view: Any) -> DictConfig:
     crop = {"rrc": {"enabled": True, "crop_min_scale": 0.5, "crop_max_scale": 1.0}}
-    heads = {"proj_hidden_dim": 32, "proj_output_dim": 16, "temperature": 0.2}
-    return OmegaConf.create(
-        {
-            "name": "tiny",
-            "method": "simclr",
-            "host": "builtin",
-            "backbone": {"name": "resnet10t"},
-            "method_kwargs": heads | {"mixmask": {"grid_size": 2}},
-            "data": {"num_workers": 0, "format": "resident"} | data,
-            "augmentations": [{"crop_size": 32, "num_crops": 2} | crop | view],
-            "optimizer": {
-                "name": "sgd",
-                "batch_size": 16,
-                "lr": 0.1,
-                "classifier_lr": 0.1,
-                "weight_decay": 1e-4,
-            },
-            "scheduler": {"name": "warmup_cosine", "warmup_epochs": 1},
-            "checkpoint": {"enabled": False, "dir": str(folder)},
-            "knn_eval": {"enabled": True, "k": 5},
-            "max_epochs": 2,
-            "accelerator": "cpu",
-            "devices": 1,
-            "limit_train_batches": 3,
-            "limit_val_batches": 2,
-        }
+    return run_config(
+        "simclr",
+        {"mixmask": {"grid_size": 2}},
+        data={"format": "resident"} | data,
+        augmentations=[{"crop_size": 32, "num_crops": 2} | crop | view],
+        optimizer={"batch_size": 16},
+        scheduler={"name": "warmup_cosine", "warmup_epochs": 1},
+        checkpoint={"enabled": False, "dir": str(folder)},
+        knn_eval={"enabled": True, "k": 5},
+        max_epochs=2,
+        limit_train_batches=3,
+        limit_val_batches=2,
     )
 
 
