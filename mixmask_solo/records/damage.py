@@ -19,11 +19,7 @@ _DID = {"skip": "left out", "blank": "replaced by blank ones"}
 
 
 def damage(tolerance: Tolerance, directory: Path | None = None) -> dict[str, Any]:
-    """Counts the damaged images, warns of them in one line and lists them in a file.
-
-    Args:
-        tolerance: the run's.
-        directory: the run's folder, where the file goes; None writes none.
+    """Counts a run's damaged images, warns of them in one line, lists them in its ``directory``.
 
     Returns:
         Entries for ``result.json``: ``data_errors``, the number of distinct damaged images, and

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["RESULT", "now", "plain_metrics", "this_process", "versions"]
+__all__ = ["RESULT", "now", "this_process", "versions"]
 
 RESULT = "result.json"
 _PACKAGES = ("mixmask_solo", "torch", "torchvision", "lightning", "timm", "torchmetrics")
@@ -40,12 +40,3 @@ def this_process() -> dict[str, Any]:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def plain_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Logged metrics as floats; where both are there, an epoch's mean stands for its last step."""
-    plain = {k: float(v) for k, v in metrics.items() if not k.endswith(("_step", "_epoch"))}
-    for name, value in metrics.items():
-        if name.endswith("_epoch"):
-            plain[name.removesuffix("_epoch")] = float(value)
-    return dict(sorted(plain.items()))

@@ -65,7 +65,8 @@ class EpochState(Callback):
         """Keeps this rank's entry until the epoch goes on."""
         self._loaded = True
         states = checkpoint.get(_KEY) or []
-        if not states and _is_under_way(checkpoint):
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+        if not states and progress["ready"] != progress["processed"]:
             log.warning("the checkpoint does not hold what its epoch has measured so far")
             self._incomplete = True
             return
@@ -107,9 +108,7 @@ class EpochState(Callback):
             knn.reset()
         setattr(pl_module, _SWITCH, _validates(trainer) and not self._incomplete)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Counts steps as the optimiser does, and forgets what the last step measured.
 
         Lightning takes one step too many where a run goes on, and logs a value again with every
@@ -123,20 +122,14 @@ class EpochState(Callback):
         for metric in loop._results.values():
             metric._forward_cache = None
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Adds the sums of every metric that has been logged again."""
-        if not self._sums:
-            return
         results: Any = trainer.fit_loop.epoch_loop._results
         for key in [key for key in self._sums if key in results]:
-            _add(results[key], self._sums.pop(key))
+            metric, saved = results[key], self._sums.pop(key)
+            for name, part in (("value", "value"), ("cumulated_batch_size", "count")):
+                now = getattr(metric, name)
+                setattr(metric, name, now + torch.tensor(saved[part]).to(now))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs what only the first part of the epoch had measured; the k-NN is on again."""
@@ -173,17 +166,6 @@ def _sums(trainer: Trainer) -> dict[str, dict[str, Any]]:
         for key, metric in results.items()
         if metric.is_tensor and metric.meta.on_epoch and metric.meta.is_mean_reduction
     }
-
-
-def _is_under_way(checkpoint: dict[str, Any]) -> bool:
-    current = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-    return bool(current["ready"] != current["processed"])
-
-
-def _add(metric: Any, saved: dict[str, Any]) -> None:
-    metric.value = metric.value + torch.tensor(saved["value"]).to(metric.value)
-    count = torch.tensor(saved["count"]).to(metric.cumulated_batch_size)
-    metric.cumulated_batch_size = metric.cumulated_batch_size + count
 
 
 def _kind(pl_module: LightningModule) -> list[Any]:

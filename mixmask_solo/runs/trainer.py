@@ -79,12 +79,9 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
             f"accelerator={resolved.get('accelerator')}, devices={resolved.get('devices')}, "
             f"precision={resolved.get('precision')} cannot be used here: {text} ({hint})"
         ) from error
-    trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+    # leaves the signals to InterruptSaver
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
-
-
-def _nothing() -> None:
-    """Leaves the signals to ``InterruptSaver``."""
 
 
 def _on_cpu(kwargs: dict[str, Any]) -> bool:
