@@ -68,24 +68,17 @@ def unreadable(path: Path, error: Exception) -> ConfigError:
 def read_foreign(path: Path) -> Any:
     """What a file holds, ``Inert`` in the place of everything that is no tensor or plain value.
 
-    Args:
-        path: of a file that ``torch.load(weights_only=True)`` refuses; zipped, or PyTorch's format
-            before 1.6, but no archive that :func:`refuse_archives` refuses.
+    For what ``torch.load(weights_only=True)`` refuses and :func:`refuse_archives` does not.
 
     Raises:
         ConfigError: for a file that is damaged or no checkpoint.
     """
+    # latin1 can decode every byte string of Python 2; it matters to nothing else
+    options: dict[str, Any] = {"pickle_module": inert_pickle, "encoding": "latin1"}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # latin1 can decode every byte string of Python 2; it matters to nothing else.
-            return torch.load(
-                path,
-                map_location="cpu",
-                pickle_module=inert_pickle,
-                weights_only=False,
-                encoding="latin1",
-            )
+            return torch.load(path, map_location="cpu", weights_only=False, **options)
     except Exception as error:  # torn files fail in many ways, all meaning the same
         raise unreadable(path, error) from error
 
@@ -93,11 +86,8 @@ def read_foreign(path: Path) -> Any:
 def with_state_dict(content: Any, path: Path) -> dict[str, Any]:
     """The content of a checkpoint with its tensors by name as ``state_dict``.
 
-    Args:
-        content: a dict of tensors, or with one under ``state_dict``, ``model_state_dict`` or
-            ``model``, or with two under ``student`` and ``teacher``, whose tensors get that name in
-            front.
-        path: for error lines.
+    They are the content itself, or lie under ``state_dict``, ``model_state_dict`` or ``model``, or
+    under ``student`` and ``teacher``, which are then put in front of their names.
 
     Raises:
         ConfigError: when there are no weights, or not as plain tensors, naming the class they are.

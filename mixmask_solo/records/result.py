@@ -26,10 +26,8 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    found["device"] = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu"
-    )
-    return found
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return found | {"device": gpu or platform.processor() or "cpu"}
 
 
 def this_process() -> dict[str, Any]:

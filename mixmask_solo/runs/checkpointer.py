@@ -33,7 +33,6 @@ class Checkpointer(Callback):
         self.written: list[str] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Names of the numbered files."""
         return {"written": self.written}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -58,15 +58,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
     """The keys that matter in which two resolved configurations differ.
 
     Null and absent mean the same, and nothing else does: ``switch: false`` is not ``switch: true``
-    left out, which a resolved configuration writes down.
-
-    Args:
-        old: a resolved configuration; ``processes`` may be added to it.
-        new: another one.
-
-    Returns:
-        Differences, those that cause others first. Learning rates are per 256 images, as the user
-        gives them.
+    left out, which a resolved configuration writes down. ``processes`` may be added to both. Those
+    that cause others come first; learning rates are per 256 images, as the user gives them.
     """
 
     def place(found: Difference) -> tuple[int, str]:
@@ -113,12 +106,6 @@ def refuse_contradictions(
     Optimiser, schedule, order of the images and position come from the checkpoint, the rest from
     the configuration. A key that only the checkpoint decides must therefore agree. Those that take
     effect as they would on a new run may change; they are told.
-
-    Args:
-        run: what the user asks for.
-        content: the checkpoint.
-        path: its file.
-        completed: fills defaults that a stored configuration lacks.
 
     Raises:
         ConfigError: naming the first key that contradicts, with both values.

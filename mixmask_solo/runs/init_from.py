@@ -20,10 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def beginning(path: str | None) -> dict[str, Any]:
-    """What tells a run from one that began with other weights.
-
-    Args:
-        path: ``init_from``; None for weights drawn by the seed.
+    """What tells a run from one that began with other weights; None for those drawn by the seed.
 
     Raises:
         ConfigError: for a folder without a checkpoint, or no such file.
@@ -44,10 +41,6 @@ def initialise(model: Any, path: str) -> None:
     The backbone has to be there, whole, in any layout that a probe reads. Heads are loaded where
     the file has them with the same shapes. A momentum network that the file does not hold starts
     as a copy of the online one. What was taken, and what is new, is logged in one line.
-
-    Args:
-        model: a method of either host.
-        path: checkpoint file, or folder of a run.
 
     Raises:
         ConfigError: for a file without a backbone that fits.

@@ -24,19 +24,12 @@ _SIGNALS = tuple(
 
 @dataclass(eq=False)
 class Interrupted(Exception):
-    """The run was stopped by a signal.
+    """The run was stopped by a signal."""
 
-    Attributes:
-        checkpoint: the newest one, None where there is none.
-        signum: which signal.
-        saved: whether it was saved now, or the run stopped at once.
-        saving: whether the run saves checkpoints at all.
-    """
-
-    checkpoint: str | None
+    checkpoint: str | None  # the newest one, where there is one
     signum: int = signal.SIGINT
-    saved: bool = True
-    saving: bool = True
+    saved: bool = True  # now; else the run stopped at once
+    saving: bool = True  # the run saves checkpoints at all
 
 
 class InterruptSaver(Callback):

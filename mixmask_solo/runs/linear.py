@@ -117,17 +117,12 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
 def _check_probe(cfg: DictConfig) -> None:
     if cfg.auto_augment:
         raise ConfigError("auto_augment is true: it is not implemented; leave it out")
-    if cfg.probe.features != "cached":
-        return
-    if cfg.finetune:
-        raise ConfigError(
-            "finetune is true and probe.features is cached: cached features train no backbone; "
-            "set probe.features=augmented"
-        )
-    for key in ("mixup", "cutmix"):
-        if cfg[key]:
+    mixes = "only images can be mixed"
+    why = {"finetune": "cached features train no backbone", "mixup": mixes, "cutmix": mixes}
+    for key in why:
+        if cfg[key] and cfg.probe.features == "cached":
             raise ConfigError(
-                f"{key} is {cfg[key]} and probe.features is cached: only images can be mixed; "
+                f"{key} is {str(cfg[key]).lower()} and probe.features is cached: {why[key]}; "
                 "set probe.features=augmented"
             )
 

@@ -49,15 +49,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Appends a row; the very row that was written last is not written twice.
-
-        Args:
-            metrics: name to value, ``epoch`` among them.
-            step: optimiser step they belong to, from 0.
-
-        Raises:
-            OSError: when the file cannot be written.
-        """
+        """Appends a row; the very row that was written last is not written twice."""
         row = {"step": str(step), **{name: str(value) for name, value in metrics.items()}}
         if self._columns is None:
             self._columns = self._begin()

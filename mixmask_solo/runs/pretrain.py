@@ -37,10 +37,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     """
     check_method(cfg.get("method"))
     resolved = resolve_pretrain(
-        cfg,
-        blocks=BLOCKS,
-        trainer_keys=trainer_keys(),
-        visible=torch.cuda.device_count(),
+        cfg, blocks=BLOCKS, trainer_keys=trainer_keys(), visible=torch.cuda.device_count()
     )
     strategies = build_strategies(resolved)
     check_options(resolved.method, strategies)
@@ -107,7 +104,6 @@ def _method(cfg: DictConfig) -> type[Any]:
 
 def _model(cfg: DictConfig) -> LightningModule:
     try:
-        model: LightningModule = _method(cfg)(cfg)
+        return _method(cfg)(cfg)
     except (ImportError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    return model

@@ -47,17 +47,12 @@ class Throughput(Callback):
             "wall_seconds": round(time.perf_counter() - self._born, 3),
         }
 
-    def on_train_start(self, *_: Any) -> None:
-        """Starts the clock, also of a run that resumes within an epoch."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock; what lies between epochs is no training, nor is validation."""
         self._start = time.perf_counter()
 
-    def on_train_epoch_start(self, *_: Any) -> None:
-        """Starts the clock anew: what lies between epochs is not training."""
-        self._start = time.perf_counter()
-
-    def on_validation_end(self, *_: Any) -> None:
-        """Validation is not training time."""
-        self._start = time.perf_counter()
+    on_train_epoch_start = on_train_start  # not called for an epoch that a run resumes within
+    on_validation_end = on_train_start
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -73,7 +68,6 @@ class Throughput(Callback):
         return {"pieces": [*self.before, {"status": "saved", **self.piece()}]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
         self.before = list(state_dict["pieces"])
 
 
@@ -91,7 +85,6 @@ class ProgressReport(Callback):
         self._first_batch = 0
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
-        """Opens the bar on rank zero."""
         self._begun = self._last = time.perf_counter()
         self._first_batch = self._done(trainer, 0)
         if trainer.is_global_zero and self.console.is_terminal:
@@ -108,7 +101,6 @@ class ProgressReport(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Redraws, or writes a line, when it is time to."""
         now = time.perf_counter()
         interval = _REDRAW_EVERY if self._bar else _LINE_EVERY
         if trainer.is_global_zero and now - self._last >= interval:
@@ -116,7 +108,6 @@ class ProgressReport(Callback):
             self._show(trainer, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Shows the epoch's end, k-NN included."""
         now = time.perf_counter()
         final = trainer.current_epoch + 1 == trainer.max_epochs
         due = self._bar is not None or final or now - self._last_epoch >= _EPOCH_LINE_EVERY
@@ -125,7 +116,6 @@ class ProgressReport(Callback):
             self._show(trainer, int(trainer.num_training_batches))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Closes the bar, whatever ended the run."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -30,16 +30,12 @@ class _Pending(NamedTuple):
 
 class Readback(Callback):
     """Keeps ``latest``, the newest step metrics that have arrived, and ``epoch``, what the last
-    finished epoch measured, as floats.
-
-    What that epoch did not measure (validation may be rarer) is in ``earlier``, name to value and
-    the number of its epoch, from 0. Both are saved with the checkpoint.
+    finished epoch measured; what it did not (validation may be rarer) is in ``earlier``, each with
+    the number of its epoch, from 0. All but ``latest`` are saved with the checkpoint.
 
     On CUDA each step's metrics are copied to pinned memory behind the step's own work and looked
-    at once the copy is through, a step or two later; nothing waits.
-
-    Raises:
-        NonFiniteLoss: from the hook, as soon as a step's total loss is seen not to be finite.
+    at once the copy is through, a step or two later; nothing waits. A loss that is then seen not to
+    be finite ends the run.
     """
 
     def __init__(self, run: Run) -> None:
@@ -97,15 +93,13 @@ class Readback(Callback):
 
     def told(self) -> dict[str, Any]:
         """Entries of ``result.json``."""
-        told = {"metrics": self.epoch, "metrics_epoch": self.epoch_number}
-        return {**told, "earlier_metrics": self.earlier} if self.earlier else told
+        earlier = {"earlier_metrics": self.earlier} if self.earlier else {}
+        return {"metrics": self.epoch, "metrics_epoch": self.epoch_number, **earlier}
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
         return {"epoch": self.epoch, "number": self.epoch_number, "earlier": self.earlier}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
         self.epoch = dict(state_dict["epoch"])
         self.epoch_number = state_dict["number"]
         self.earlier = dict(state_dict["earlier"])

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _HEARTBEAT = 10.0  # seconds
 
 
+@dataclass(eq=False)
 class ResultFile(Callback):
     """Writes ``args.json`` and ``result.json``; stands before all callbacks that write.
 
@@ -36,33 +38,18 @@ class ResultFile(Callback):
     is interrupted and resumed consists of pieces, each with its process, its steps and its time;
     what is told of the run as a whole is told of all of them. A piece that was killed counts up to
     its last heartbeat.
-
-    Args:
-        run: what is recorded; on other ranks it takes rank zero's folder over.
-        throughput: counts images and their time.
-        readback: holds the metrics.
-        tolerance: whose list of damaged images lies in the run's folder, too.
-        more: asked for further entries of the result.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        throughput: Throughput,
-        readback: Readback,
-        tolerance: Tolerance,
-        more: Callable[[], dict[str, Any]] = dict,
-    ) -> None:
-        self.run = run
-        self.throughput = throughput
-        self.readback = readback
-        self.tolerance = tolerance
-        self.more = more
-        self.loggers: list[Logger] = []  # get their trainer when the run begins: they make files
-        self._before: list[dict[str, Any]] = []
-        self._piece: dict[str, Any] = {}
-        self._rates: dict[str, float] = {}
-        self._beaten = 0.0
+    run: Run
+    throughput: Throughput
+    readback: Readback
+    tolerance: Tolerance  # its list of damaged images lies in the run's folder, too
+    more: Callable[[], dict[str, Any]]  # asked for further entries of the result
+    loggers: list[Logger] = field(default_factory=list)  # make files, so they wait for the run
+    _before: list[dict[str, Any]] = field(default_factory=list)
+    _piece: dict[str, Any] = field(default_factory=dict)
+    _rates: dict[str, float] = field(default_factory=dict)
+    _beaten: float = 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """All ranks write to rank zero's folder."""
@@ -93,7 +80,7 @@ class ResultFile(Callback):
             for i, group in enumerate(trainer.optimizers[0].param_groups)
         }
         write_json(folder / "args.json", run.config)
-        self._write(trainer, "running")
+        self._write(trainer, "running", {})
         for logger in trainer.loggers:
             if not isinstance(logger, (MetricsCSV, TensorBoardLogger)):
                 logger.log_hyperparams(run.config)
@@ -101,19 +88,14 @@ class ResultFile(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Now and then says that the run is alive."""
         if self._piece and time.perf_counter() - self._beaten >= _HEARTBEAT:
-            self._write(trainer, "running")
+            self._write(trainer, "running", {})
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """The same while validating."""
         self.on_train_batch_end(trainer)
 
     def finish(self, trainer: Trainer, status: str, error: str = "") -> dict[str, Any]:
-        """Writes how the run ended.
-
-        Args:
-            trainer: the run's.
-            status: ``completed``, ``interrupted`` or ``failed``.
-            error: why it failed.
+        """Writes how the run ended: ``completed``, ``interrupted``, or ``failed`` with an error.
 
         Returns:
             The content of ``result.json``; empty where this process does not write it, it cannot
@@ -123,20 +105,15 @@ class ResultFile(Callback):
             self._leave_nothing(trainer)
         if not self._piece or not self.run.directory.is_dir():
             return {}
+        told = {"error": error} if error else {}
         try:
-            return self._write(
-                trainer, status, **({"error": error} if error else {}), **self._more()
-            )
+            return self._write(trainer, status, {**told, **self._more()})
         except OSError as failure:  # what ended the run, a full disk for one, is told instead
             log.error("%s cannot be written: %s", self.run.directory / RESULT, failure)
             return {}
 
     def complete(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Says of a run whose last checkpoint is its end that it is completed.
-
-        Args:
-            found: its record, of a process that was killed after that checkpoint.
-        """
+        """Says that a run is completed, which was killed after the checkpoint of its end."""
         self.tolerance.keep_in(self._damaged(0))
         content = {
             **found,
@@ -160,7 +137,7 @@ class ResultFile(Callback):
     def _damaged(self, rank: int) -> Path:
         return self.run.directory / f".damaged-{rank}.jsonl"
 
-    def _write(self, trainer: Trainer, status: str, **more: Any) -> dict[str, Any]:
+    def _write(self, trainer: Trainer, status: str, more: dict[str, Any]) -> dict[str, Any]:
         self._beaten = time.perf_counter()
         piece = self._piece | {
             "ended": now(),

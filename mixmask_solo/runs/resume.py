@@ -26,21 +26,16 @@ def locate(run: Run, completed: Completed) -> None:
     Nothing is written. The folder of a run that goes on is locked; a new run's folder does not
     exist yet.
 
-    Args:
-        run: with a fresh folder's name; changed in place.
-        completed: fills defaults that a stored configuration lacks.
-
     Raises:
         ConfigError: for a checkpoint that cannot be used or contradicts the configuration, and
             where another process is at the same run.
     """
-    cfg = run.cfg
-    if cfg.resume_from_checkpoint:
-        path = Path(cfg.resume_from_checkpoint).expanduser().absolute()
+    if run.cfg.resume_from_checkpoint:
+        path = Path(run.cfg.resume_from_checkpoint).expanduser().absolute()
         content = read_checkpoint(path)
         refuse_contradictions(run, content, path, completed)
         _go_on(run, path, content, _own_folder(path, content))
-    elif cfg.auto_resume.enabled:
+    elif run.cfg.auto_resume.enabled:
         _join(run)
 
 
@@ -62,24 +57,25 @@ def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None) -> N
 
 def _own_folder(path: Path, content: dict[str, Any]) -> Path | None:
     """The folder of the run that wrote this checkpoint, if going on from it loses nothing there."""
-    folder = path.parent
     mine = (content.get(META) or {}).get("id")
     if mine is None:
         log.info("'%s' is of an older version or of other code: going on in a new folder", path)
-        return None
-    if read_json(folder / RESULT).get("id") != mine:
+    elif read_json(path.parent / RESULT).get("id") != mine:
         log.info("'%s' does not lie in its run's folder: going on in a new one", path)
-        return None
-    last = folder / LAST
-    if last.is_file() and not last.samefile(path):
-        try:
-            newer = read_checkpoint(last)["global_step"] > content["global_step"]
-        except ConfigError:
-            newer = False
-        if newer:
-            log.info("'%s' is older than %s: going on in a new folder", path, LAST)
-            return None
-    return folder
+    elif _is_newer(path.parent / LAST, path, content):
+        log.info("'%s' is older than %s: going on in a new folder", path, LAST)
+    else:
+        return path.parent
+    return None
+
+
+def _is_newer(last: Path, path: Path, content: dict[str, Any]) -> bool:
+    try:
+        return not last.samefile(path) and (
+            read_checkpoint(last)["global_step"] > content["global_step"]
+        )
+    except (FileNotFoundError, ConfigError):  # there is none, or a damaged one
+        return False
 
 
 def _join(run: Run) -> None:
@@ -130,8 +126,7 @@ def _is_same(run: Run, record: dict[str, Any]) -> bool:
 
 def _newest_readable(folder: Path, run_id: str) -> tuple[Path, dict[str, Any]] | None:
     """``last.ckpt``, or where it is damaged the newest checkpoint of the run that is not."""
-    files = sorted(folder.glob("*.ckpt"), key=lambda p: (p.name != LAST, -p.stat().st_mtime))
-    for path in files:
+    for path in sorted(folder.glob("*.ckpt"), key=lambda p: (p.name != LAST, -p.stat().st_mtime)):
         try:
             content = read_checkpoint(path)
         except ConfigError as error:

@@ -28,33 +28,20 @@ _GRACE = 15.0  # seconds until the workers of a killed process notice, which hol
 
 @dataclass
 class Run:
-    """Where a run lives, what it is, and what it goes on from.
+    """Where a run lives, what it is, and what it goes on from."""
 
-    Attributes:
-        cfg: the resolved configuration.
-        data: what tells its images from others, see ``data.identity``.
-        host: whose classes run it.
-        directory: its folder; on other ranks, rank zero's once the trainer is set up.
-        processes: training processes.
-        writes: whether this process is the one that writes.
-        id: told by ``result.json`` and by every checkpoint, so that a file is known as its own.
-        checkpoint: to go on from, None for a new run.
-        steps: optimiser steps done in it.
-        saved: what the callbacks put into it.
-        finished: nothing is left to do.
-    """
-
-    cfg: DictConfig
-    data: dict[str, Any]
-    host: str
-    directory: Path
+    cfg: DictConfig  # resolved
+    data: dict[str, Any]  # what tells its images from others, see data.identity
+    host: str  # whose classes run it
+    directory: Path  # its folder; on other ranks, rank zero's once the trainer is set up
     processes: int = 1
-    writes: bool = True
+    writes: bool = True  # this process is the one that does
+    # told by result.json and by every checkpoint, so that a file is known as its own
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    checkpoint: Path | None = None
-    steps: int = 0
-    saved: dict[str, Any] = field(default_factory=dict)
-    finished: bool = False
+    checkpoint: Path | None = None  # to go on from
+    steps: int = 0  # of the optimiser, done in it
+    saved: dict[str, Any] = field(default_factory=dict)  # what the callbacks put into it
+    finished: bool = False  # nothing is left to do
     _lock: FileLock | None = None
 
     @property

@@ -45,8 +45,8 @@ def train(
     *,
     host: str,
     completed: Completed,
-    extra: dict[str, Any] | None = None,
-    callbacks: Sequence[Callback] = (),
+    extra: dict[str, Any],
+    callbacks: Sequence[Callback],
     more: Callable[[], dict[str, Any]] = dict,
 ) -> dict[str, Any]:
     """One run from its resolved configuration to its result.
@@ -65,32 +65,26 @@ def train(
     Returns:
         The content of ``result.json`` plus ``directory``, and ``already: True`` where nothing was
         left to do.
-
-    Raises:
-        ConfigError: for a checkpoint that cannot be used, or a run that is in use.
-        Interrupted: after a signal, with the checkpoint saved.
-        NonFiniteLoss: naming step, terms and the last good checkpoint.
     """
     _make_absolute(cfg)
-    data = {**identity(images), **(extra or {})}
-    run = Run(cfg, data, host, new_directory(root, str(cfg.name)))
+    run = Run(cfg, identity(images) | extra, host, new_directory(root, str(cfg.name)))
     throughput, readback, interrupts = Throughput(), Readback(run), InterruptSaver(run)
     result_file = ResultFile(run, throughput, readback, images.tolerance, more)
     # Order matters: the record begins before anything writes, and tells of images that are
     # counted already; what is logged, read back and judged comes before what is saved.
-    watching = [throughput, result_file, *callbacks, EpochState(), readback]
-    shown, saving = ProgressReport(readback, throughput), [Checkpointer(run)] if run.saves else []
-    trainer = build_trainer(cfg, [*watching, shown, *saving, interrupts])
+    measuring = [throughput, result_file, *callbacks, EpochState(), readback]
+    saving = [Checkpointer(run), interrupts] if run.saves else [interrupts]
+    trainer = build_trainer(cfg, [*measuring, ProgressReport(readback, throughput), *saving])
     run.processes, run.writes = trainer.world_size, trainer.is_global_zero
     try:
         locate(run, completed)
         result_file.loggers = build_loggers(cfg, run.directory, run.steps)
         if run.finished:
             return _earlier_result(run, trainer, result_file)
-        model, module = build(run, trainer)
+        model, source = build(run, trainer)
         if not cfg.performance.disable_channel_last:
             model = model.to(memory_format=torch.channels_last)
-        return _fit(run, trainer, result_file, model, module)
+        return _fit(run, trainer, result_file, model, source)
     finally:
         interrupts.release()
         run.release()
@@ -122,11 +116,7 @@ def _earlier_result(run: Run, trainer: Trainer, result_file: ResultFile) -> dict
 
 
 def _fit(
-    run: Run,
-    trainer: Trainer,
-    result_file: ResultFile,
-    model: LightningModule,
-    data: LightningDataModule,
+    run: Run, trainer: Trainer, result_file: ResultFile, model: LightningModule, data: Any
 ) -> dict[str, Any]:
     """Trains, and writes ``result.json`` however that ends."""
     status, error = "failed", ""
