@@ -52,10 +52,7 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
     backbone = new_backbone(pretrained, cfg.backbone, cfg.data.dataset)
     load_weights(backbone, pretrained, cfg.backbone)
     cfg.backbone.stem = actual_stem(backbone)  # `auto` would mean this run's data set from here on
-    images = build_classification(cfg)
-    images.prepare_data()  # downloads only where data.download says so
-    cfg.data.num_classes = images.num_classes
-    best = BestEpoch()
+    images, best = build_classification(cfg), BestEpoch()
 
     def build(run: Run, trainer: Trainer) -> tuple[LightningModule, LightningDataModule]:
         data, features = _inputs(cfg, trainer, backbone, images)

@@ -59,8 +59,6 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     """
     cfg = resolve(cfg)
     images = build_pretrain(cfg)
-    images.prepare_data()  # downloads only where data.download says so
-    cfg.data.num_classes = images.num_classes
 
     def build(run: Run, trainer: Trainer) -> tuple[LightningModule, PretrainData]:
         seed_everything(int(cfg.seed), workers=True)

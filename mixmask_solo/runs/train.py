@@ -52,8 +52,8 @@ def train(
     """One run from its resolved configuration to its result.
 
     Args:
-        cfg: the resolved configuration, ``data.num_classes`` included.
-        images: the data module; its images are found, none is read yet.
+        cfg: the resolved configuration.
+        images: the data module.
         root: where folders of such runs lie.
         build: what is trained, and on what; asked where something is left to do.
         host: whose classes train.
@@ -66,6 +66,8 @@ def train(
         The content of ``result.json`` plus ``directory``, and ``already: True`` where nothing was
         left to do.
     """
+    images.prepare_data()  # downloads only where data.download says so
+    cfg.data.num_classes = images.num_classes
     _make_absolute(cfg)
     run = Run(cfg, identity(images) | extra, host, new_directory(root, str(cfg.name)))
     throughput, readback, interrupts = Throughput(), Readback(run), InterruptSaver(run)

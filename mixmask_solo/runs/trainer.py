@@ -59,7 +59,7 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
     kwargs.update(
         enable_progress_bar=False,  # ours is a callback, see progress.py
         enable_checkpointing=False,
-        use_distributed_sampler=False,  # the data's own sampler shards, see data/sampler.py
+        use_distributed_sampler=False,  # the data's own order shards, see data/order
         num_sanity_val_steps=kwargs.get("num_sanity_val_steps", 0),
         plugins=[AtomicCheckpointIO()],
         callbacks=[*callbacks, Reseed(int(cfg.get("seed", 5)))],
