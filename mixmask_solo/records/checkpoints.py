@@ -6,24 +6,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.files import read_json, temporary_name
-from mixmask_solo.records.foreign import read_foreign, refuse_archives, unreadable
-from mixmask_solo.records.integrity import damage, is_sealed, seal
-from mixmask_solo.records.weights import with_state_dict
+from mixmask_solo.records.files import read_json, replacing
+from mixmask_solo.records.foreign import read_foreign, refuse_archives, unreadable, with_state_dict
+from mixmask_solo.records.integrity import defect, is_sealed, seal
 
-__all__ = [
-    "LAST",
-    "META",
-    "AtomicCheckpointIO",
-    "read_checkpoint",
-    "stored_config",
-]
+__all__ = ["LAST", "META", "AtomicCheckpointIO", "read_checkpoint", "stored_config"]
 
 LAST = "last.ckpt"
 META = "mixmask_solo"
@@ -63,9 +56,14 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
     return content
 
 
+def _nearby(path: Path) -> str:
+    found = sorted(p.name for p in path.parent.glob("*.ckpt"))
+    return f"; '{path.parent}' holds {', '.join(found[:4])}" if found else ""
+
+
 def _refuse_damaged(path: Path) -> None:
     try:
-        found = damage(path)
+        found = defect(path)
     except OSError as error:
         raise ConfigError(f"checkpoint '{path}' cannot be read: {error.strerror}") from error
     if found:
@@ -78,9 +76,12 @@ def _refuse_cut(content: Any, path: Path) -> None:
         raise ConfigError(f"checkpoint '{path}' is damaged: its end is missing; use another one")
 
 
-def _nearby(path: Path) -> str:
-    found = sorted(p.name for p in path.parent.glob("*.ckpt")) if path.parent.is_dir() else []
-    return f"; '{path.parent}' holds {', '.join(found[:4])}" if found else ""
+def stored_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any] | None:
+    """The configuration a checkpoint was made with: its own copy, or ``args.json`` beside it."""
+    if META in checkpoint:
+        config: dict[str, Any] = json.loads(checkpoint[META]["config"])
+        return config
+    return read_json(Path(path).parent / "args.json") or None
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -94,18 +95,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             OSError: naming ``path``, when it cannot be written.
         """
-        path = Path(path)
-        temporary = temporary_name(path)
         try:
-            _save(checkpoint, temporary)
-            seal(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            with replacing(Path(path)) as temporary:
+                _save(checkpoint, temporary)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -114,36 +108,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(path)
 
 
-class _Remembering:
-    """A file that keeps what went wrong: PyTorch's writer turns it into `unexpected pos`."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
 def _save(content: dict[str, Any], path: Path) -> None:
     with path.open("wb") as file:
-        remembering = _Remembering(file)
         try:
-            torch.save(content, remembering)  # type: ignore[arg-type]
-        except RuntimeError as error:
-            raise (remembering.error or error) from error
-
-
-def stored_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any] | None:
-    """The configuration a checkpoint was made with: its own copy, or ``args.json`` beside it."""
-    if META in checkpoint:
-        config: dict[str, Any] = json.loads(checkpoint[META]["config"])
-        return config
-    return read_json(Path(path).parent / "args.json") or None
+            torch.save(content, file)
+        except RuntimeError as error:  # PyTorch's writer: `unexpected pos`, whatever went wrong
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+    seal(path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -19,11 +19,7 @@ _DID = {"skip": "left out", "blank": "replaced by blank ones"}
 
 
 def damage(tolerance: Tolerance, directory: Path | None = None) -> dict[str, Any]:
-    """Counts the damaged images, warns of them in one line and lists them in a file.
-
-    Args:
-        tolerance: the run's.
-        directory: the run's folder, where the file goes; None writes none.
+    """Counts a run's damaged images, warns of them in one line, lists them in its ``directory``.
 
     Returns:
         Entries for ``result.json``: ``data_errors``, the number of distinct damaged images, and
@@ -33,21 +29,15 @@ def damage(tolerance: Tolerance, directory: Path | None = None) -> dict[str, Any
     if not found:
         return {"data_errors": 0}
     lines = [f"{name}: {reason}" for name, reason in found]
-    first = ", ".join(name for name, _ in found[:_SHOWN])
-    more = ", ..." if len(found) > _SHOWN else ""
-    where = ""
+    names = [name for name, _ in found[:_SHOWN]] + ["..."] * (len(found) > _SHOWN)
+    many, where = " was" if len(found) == 1 else "s were", ""
     if directory is not None:
         place = directory / LIST
         place.write_text("".join(f"{line}\n" for line in lines), "utf-8", "backslashreplace")
         where = f"; all of them with reasons: {place}"
     log.warning(
-        "%d damaged image%s %s (data.on_error=%s): %s%s%s",
-        len(found),
-        " was" if len(found) == 1 else "s were",
-        _DID[tolerance.on_error],
-        tolerance.on_error,
-        first,
-        more,
-        where,
+        "%d damaged image%s %s (data.on_error=%s): %s%s",
+        *(len(found), many, _DID[tolerance.on_error], tolerance.on_error),
+        *(", ".join(names), where),
     )
     return {"data_errors": len(found), "damaged_images": lines[:_SHOWN]}

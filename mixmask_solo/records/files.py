@@ -6,25 +6,29 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["plain_name", "read_json", "temporary_name", "write_json"]
+__all__ = ["plain_name", "read_json", "replacing", "write_json"]
 
 
-def temporary_name(path: Path) -> Path:
-    """Where a file is written before it is renamed to ``path``; hidden, and of this process."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes ``content`` under a temporary name first, so that no reader ever sees half of it."""
-    temporary = temporary_name(path)
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A hidden name beside ``path`` to write to; the file takes its place once all is written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", "utf-8")
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes ``content`` so that no reader ever sees half of it."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", "utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checkpoints of other code, which hold more than tensors: read without running any of it."""
+"""Checkpoints of other code: their weights, wherever they lie, without running any of that code."""
 
 from __future__ import annotations
 
@@ -10,59 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import listing
 from mixmask_solo.records import inert_pickle
+from mixmask_solo.records.inert_pickle import Inert
 
-__all__ = ["read_foreign", "refuse_archives", "unreadable"]
+__all__ = ["read_foreign", "refuse_archives", "unreadable", "with_state_dict"]
 
 # How PyTorch's releases say which class their safe reading refuses.
 _REFUSED = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
-
-
-def read_foreign(path: Path) -> Any:
-    """What a file holds, ``Inert`` in the place of everything that is no tensor or plain value.
-
-    Args:
-        path: of a file that ``torch.load(weights_only=True)`` refuses; zipped, or PyTorch's format
-            before 1.6.
-
-    Raises:
-        ConfigError: for a file that is damaged or no checkpoint.
-    """
-    refuse_archives(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # latin1 can decode every byte string of Python 2; it matters to nothing else.
-            return torch.load(
-                path,
-                map_location="cpu",
-                pickle_module=inert_pickle,
-                weights_only=False,
-                encoding="latin1",
-            )
-    except Exception as error:  # torn files fail in many ways, all meaning the same
-        raise unreadable(path, error) from error
-
-
-def unreadable(path: Path, error: Exception) -> ConfigError:
-    """The error line for a file that cannot be read.
-
-    Args:
-        path: of the file.
-        error: of ``torch.load``, which may name the class that blocks.
-    """
-    blocking = _REFUSED.search(str(error))
-    if blocking:
-        return ConfigError(
-            f"checkpoint '{path}' cannot be read: it holds a {blocking[1]}, which only code named "
-            "in the file could restore; use one of tensors and plain values"
-        )
-    return ConfigError(
-        f"checkpoint '{path}' cannot be read ({type(error).__name__}): it is damaged or no "
-        "PyTorch checkpoint; use another one"
-    )
+_ONE = ("state_dict", "model_state_dict", "model")  # where weights lie
+_TWO = ("student", "teacher")  # each network under a key of its own
 
 
 def refuse_archives(path: Path) -> None:
@@ -89,3 +49,89 @@ def refuse_archives(path: Path) -> None:
             f"checkpoint '{path}' cannot be read: it is a TorchScript archive, code and all; save "
             "its model.state_dict() and give that file"
         )
+
+
+def unreadable(path: Path, error: Exception) -> ConfigError:
+    """The error line for a file that ``torch.load`` refuses with ``error``."""
+    blocking = _REFUSED.search(str(error))
+    if blocking:
+        return ConfigError(
+            f"checkpoint '{path}' cannot be read: it holds a {blocking[1]}, which only code named "
+            "in the file could restore; use one of tensors and plain values"
+        )
+    return ConfigError(
+        f"checkpoint '{path}' cannot be read ({type(error).__name__}): it is damaged or no "
+        "PyTorch checkpoint; use another one"
+    )
+
+
+def read_foreign(path: Path) -> Any:
+    """What a file holds, ``Inert`` in the place of everything that is no tensor or plain value.
+
+    For what ``torch.load(weights_only=True)`` refuses and :func:`refuse_archives` does not.
+
+    Raises:
+        ConfigError: for a file that is damaged or no checkpoint.
+    """
+    # latin1 can decode every byte string of Python 2; it matters to nothing else
+    options: dict[str, Any] = {"pickle_module": inert_pickle, "encoding": "latin1"}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=False, **options)
+    except Exception as error:  # torn files fail in many ways, all meaning the same
+        raise unreadable(path, error) from error
+
+
+def with_state_dict(content: Any, path: Path) -> dict[str, Any]:
+    """The content of a checkpoint with its tensors by name as ``state_dict``.
+
+    They are the content itself, or lie under ``state_dict``, ``model_state_dict`` or ``model``, or
+    under ``student`` and ``teacher``, which are then put in front of their names.
+
+    Raises:
+        ConfigError: when there are no weights, or not as plain tensors, naming the class they are.
+    """
+    whole: dict[str, Any] = content if isinstance(content, dict) else {}
+    state = _find(whole)
+    if state is None:
+        raise _without_weights(content, whole, path)
+    for name, value in state.items():
+        if isinstance(value, Inert) and not name.endswith("_extra_state"):
+            raise ConfigError(
+                f"checkpoint '{path}' holds {name} as {value.origin}, not as a plain tensor: "
+                "convert its weights and save them again"
+            )
+    return {**whole, "state_dict": {k: t for k, t in state.items() if isinstance(t, Tensor)}}
+
+
+def _find(content: dict[str, Any]) -> dict[str, Any] | None:
+    for key in _ONE:
+        if _is_state(content.get(key)):
+            return content[key]
+    networks = [key for key in _TWO if _is_state(content.get(key))]
+    if networks:
+        return {f"{net}.{name}": t for net in networks for name, t in content[net].items()}
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        return content
+    return None
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(v, Tensor) for v in value.values())
+
+
+def _without_weights(content: Any, whole: dict[str, Any], path: Path) -> ConfigError:
+    as_module = "which only its own code could rebuild: save model.state_dict() and give that file"
+    if isinstance(content, Inert) and not content:
+        return ConfigError(f"checkpoint '{path}' is a pickled {content.origin}, {as_module}")
+    for key, value in whole.items():
+        if isinstance(value, Inert) and (value.is_module or key in (*_ONE, *_TWO)) and not value:
+            return ConfigError(
+                f"checkpoint '{path}' has under '{key}' a pickled {value.origin}, {as_module}"
+            )
+    has = f"it has the keys {listing(whole, 'and')}" if whole else "it has no keys"
+    return ConfigError(
+        f"checkpoint '{path}' holds no weights: expected are tensors by name, alone or under "
+        f"{listing([*_ONE, *_TWO])}; {has}"
+    )

@@ -22,8 +22,7 @@ __all__ = ["Inert", "Unpickler", "load"]
 class Inert(dict[Any, Any]):
     """Stands for an instance of a class that is not loaded.
 
-    What a pickle does to such an instance has no effect, except that the items of a mapping are
-    kept: weights may lie in one.
+    What a pickle does to it has no effect, but a mapping's items are kept: weights may lie in one.
 
     Attributes:
         origin: full name of the class, or function, it stands for.
@@ -40,7 +39,7 @@ class Inert(dict[Any, Any]):
         return new
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Takes whatever the class it stands for would have taken; a pickle may not call it."""
+        """Takes whatever the class it stands for would have taken."""
 
     def __setstate__(self, state: Any) -> None:
         self.is_module = isinstance(state, dict) and "_parameters" in state
@@ -75,40 +74,28 @@ class _Function:
         pass
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
-    """``rest``: whether it requires gradients, hooks, metadata."""
-    rebuild = torch._utils._rebuild_tensor_v2
-    return rebuild(storage, offset, size, stride, False, OrderedDict(), *rest[2:])
+def _without_hooks(rebuild: Callable[..., Tensor]) -> _Function:
+    """Fifth and sixth of the arguments are whether it requires gradients, and its hooks."""
+    return _Function(lambda *args: rebuild(*args[:4], False, OrderedDict(), *args[6:]))
 
 
-def _typed(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
-    rebuild = torch._utils._rebuild_tensor_v3
-    return rebuild(storage, offset, size, stride, False, OrderedDict(), *rest[2:])
-
-
-def _parameter(data: Any, *rest: Any) -> Any:
-    return data
-
-
-def _with_attributes(function: Any, kind: Any, args: Any, *rest: Any) -> Any:
-    return function(*args)
-
-
+_PARAMETER = _Function(lambda data, *rest: data)
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Ordered,
     ("torch", "Size"): _Function(torch.Size),
     ("torch", "device"): _Function(torch.device),
-    ("torch._tensor", "_rebuild_from_type_v2"): _Function(_with_attributes),
-    ("torch._utils", "_rebuild_parameter"): _Function(_parameter),
-    ("torch._utils", "_rebuild_parameter_with_state"): _Function(_parameter),
+    # a tensor with attributes: its function, class, arguments, attributes
+    ("torch._tensor", "_rebuild_from_type_v2"): _Function(lambda make, kind, args, *_: make(*args)),
+    ("torch._utils", "_rebuild_parameter"): _PARAMETER,
+    ("torch._utils", "_rebuild_parameter_with_state"): _PARAMETER,
     ("torch._utils", "_rebuild_tensor"): _Function(torch._utils._rebuild_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): _Function(_tensor),
-    ("torch._utils", "_rebuild_tensor_v3"): _Function(_typed),
+    ("torch._utils", "_rebuild_tensor_v2"): _without_hooks(torch._utils._rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_tensor_v3"): _without_hooks(torch._utils._rebuild_tensor_v3),
 }
 
 
 class Unpickler(pickle.Unpickler):
-    """See the module; ``torch.load`` derives from it and resolves storages itself."""
+    """``torch.load`` derives from it and resolves storages itself."""
 
     def find_class(self, module: str, name: str) -> Any:
         """What a name in the file stands for; nothing is imported."""
@@ -122,5 +109,4 @@ class Unpickler(pickle.Unpickler):
 
 
 def load(file: Any, **options: Any) -> Any:
-    """One object of an open file."""
     return Unpickler(file, **options).load()

@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["checksum", "damage", "is_sealed", "seal"]
+__all__ = ["checksum", "defect", "is_sealed", "seal"]
 
 _END = b"PK\x05\x06"  # the zip record that ends the file, 22 bytes and the comment
 _END_SIZE = 22
@@ -25,11 +25,7 @@ _CHUNK = 1 << 20
 
 
 def seal(path: Path) -> None:
-    """Puts the file's CRC-32 into its comment; a file that is no plain zip archive stays as it is.
-
-    Args:
-        path: what ``torch.save`` wrote.
-    """
+    """Puts the CRC-32 of a file into its comment; what is no plain zip archive stays as it is."""
     with path.open("r+b") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _END_SIZE))
@@ -46,7 +42,7 @@ def is_sealed(path: Path) -> bool:
     return _stored(path) is not None
 
 
-def damage(path: Path) -> str:
+def defect(path: Path) -> str:
     """What is wrong with the file; an empty text where nothing is, or nothing could tell."""
     stored = _stored(path)
     if stored is not None:
@@ -83,9 +79,6 @@ def _crc(file: BinaryIO, size: int) -> int:
     """Of the first ``size`` bytes with the length of the comment taken for 0."""
     file.seek(0)
     crc, left = 0, size - 2
-    while left > 0:
-        chunk = file.read(min(_CHUNK, left))
-        if not chunk:
-            break
+    while left > 0 and (chunk := file.read(min(_CHUNK, left))):
         crc, left = zlib.crc32(chunk, crc), left - len(chunk)
     return zlib.crc32(b"\0\0", crc)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["RESULT", "now", "plain_metrics", "this_process", "versions"]
+__all__ = ["RESULT", "now", "this_process", "versions"]
 
 RESULT = "result.json"
 _PACKAGES = ("mixmask_solo", "torch", "torchvision", "lightning", "timm", "torchmetrics")
@@ -26,10 +26,8 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    found["device"] = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu"
-    )
-    return found
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return found | {"device": gpu or platform.processor() or "cpu"}
 
 
 def this_process() -> dict[str, Any]:
@@ -40,12 +38,3 @@ def this_process() -> dict[str, Any]:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def plain_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Logged metrics as floats; where both are there, an epoch's mean stands for its last step."""
-    plain = {k: float(v) for k, v in metrics.items() if not k.endswith(("_step", "_epoch"))}
-    for name, value in metrics.items():
-        if name.endswith("_epoch"):
-            plain[name.removesuffix("_epoch")] = float(value)
-    return dict(sorted(plain.items()))

@@ -6,13 +6,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mixmask_solo.records.checkpoints import META
-from mixmask_solo.records.files import plain_name, temporary_name
+from mixmask_solo.records.files import plain_name, replacing
 from mixmask_solo.runs.metrics_csv import MetricsCSV
 from mixmask_solo.runs.run import Run
 
@@ -24,9 +23,6 @@ class Checkpointer(Callback):
 
     Every checkpoint holds the configuration, and the id of the run that wrote it. Of the numbered
     files, only those that this run wrote are ever deleted.
-
-    Args:
-        run: whose folder they lie in.
     """
 
     def __init__(self, run: Run) -> None:
@@ -36,13 +32,7 @@ class Checkpointer(Callback):
         self.name = plain_name(str(run.cfg.name))
         self.written: list[str] = []
 
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint, if :meth:`save` ran."""
-        return self.run.last
-
     def state_dict(self) -> dict[str, Any]:
-        """Names of the numbered files."""
         return {"written": self.written}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -59,32 +49,23 @@ class Checkpointer(Callback):
         told["config"] = json.dumps(told["config"], default=str)
         checkpoint[META] = {**told, "sealed": True}
 
-    def save(self, trainer: Trainer) -> Path:
-        """Writes ``last.ckpt``."""
-        trainer.save_checkpoint(self.last, weights_only=False)
-        return self.last
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         """Saves; the numbered file is a link to the same data where the file system has links."""
         _log_epoch(trainer)
-        epoch = trainer.current_epoch
+        last, epoch = self.run.last, trainer.current_epoch
         numbered = self.run.directory / f"{self.name}-ep{epoch}.ckpt"
         due = (epoch + 1) % self.frequency == 0
         old = [] if self.keep_prev else [n for n in self.written if n != numbered.name]
         if due:
             self.written = [*(self.written if self.keep_prev else ()), numbered.name]
-        last = self.save(trainer)
+        trainer.save_checkpoint(last, weights_only=False)
         if not trainer.is_global_zero or not due:
             return
-        temporary = temporary_name(numbered)
-        try:
+        with replacing(numbered) as temporary:
             try:
                 os.link(last, temporary)  # the next `last` is another file: this one stays
             except OSError:
                 shutil.copyfile(last, temporary)
-            os.replace(temporary, numbered)
-        finally:
-            temporary.unlink(missing_ok=True)
         for name in old:
             (self.run.directory / name).unlink(missing_ok=True)
 

@@ -4,37 +4,108 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.devices import count_devices
 from mixmask_solo.records.checkpoints import META, stored_config
-from mixmask_solo.runs.compare import Difference, differences, is_applied
 from mixmask_solo.runs.run import Run
 
-__all__ = ["Completed", "refuse_contradictions"]
+__all__ = ["Completed", "Difference", "differences", "refuse_contradictions"]
 
 log = logging.getLogger(__name__)
 
 Completed = Callable[[dict[str, Any]], dict[str, Any]]
 
+# Where a run lies, what it is called and how it is watched: without effect on what is trained.
+_FREE = (
+    *("accelerator", "auto_resume", "checkpoint", "resume_from_checkpoint"),
+    *("devices", "num_nodes"),  # counted as processes
+    "host",  # `auto` may mean either: checkpoints hold which
+    "data.num_classes",  # compared with the images themselves
+    *("data.download", "data.num_workers", "data.resident_on"),
+    *("dali.device", "dali.prefetch", "dali.verify"),
+    *("check_val_every_n_epoch", "knn_eval", "num_sanity_val_steps"),
+    *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"),
+    *("wandb", "wandb_run_id"),
+)
+# What takes effect on a resumed run as it would on a new one, so that it may change.
+_APPLIED = (
+    *("benchmark", "detect_anomaly", "deterministic", "precision", "strategy"),
+    *("data.root", "data.train_path", "data.val_path"),  # the images themselves are compared
+    "pretrained_feature_extractor",  # its content is compared
+    *("limit_val_batches", "max_epochs", "name"),
+)
+# Told first: what follows from these differs, too.
+_FIRST = (
+    *("method", "backbone", "method_kwargs.mixmask", "method_kwargs.unmix", "method_kwargs"),
+    *("data.dataset", "processes", "optimizer.batch_size", "accumulate_grad_batches"),
+    *("optimizer.name", "optimizer.lr"),
+)
+
+
+class Difference(NamedTuple):
+    """One key and its values; None where it is not set."""
+
+    key: str
+    old: Any
+    new: Any
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """The keys that matter in which two resolved configurations differ.
+
+    Null and absent mean the same, and nothing else does: ``switch: false`` is not ``switch: true``
+    left out, which a resolved configuration writes down. ``processes`` may be added to both. Those
+    that cause others come first; learning rates are per 256 images, as the user gives them.
+    """
+
+    def place(found: Difference) -> tuple[int, str]:
+        causes = (i for i, first in enumerate(_FIRST) if _under(found.key, (first,)))
+        return next(causes, len(_FIRST)), found.key
+
+    found = _walk(_unscaled(old), _unscaled(new), "")
+    return sorted((d for d in found if not _under(d.key, _FREE)), key=place)
+
+
+def _under(name: str, keys: tuple[str, ...]) -> bool:
+    return any(name == key or name.startswith(f"{key}.") for key in keys)
+
+
+def _walk(old: Any, new: Any, key: str) -> Iterator[Difference]:
+    """Every difference, once: where a whole block is absent from one side, the block."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted(old.keys() | new.keys()):
+            yield from _walk(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, pair in enumerate(zip(old, new, strict=True)):
+            yield from _walk(*pair, f"{key}[{i}]")
+    elif old != new:
+        yield Difference(key, old, new)
+
+
+def _unscaled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Learning rates as they are written: those of another number of processes differ otherwise."""
+    optimizer = dict(config.get("optimizer") or {})
+    images = int(optimizer.get("batch_size") or 256) * int(config.get("processes") or 1)
+    data = config.get("data") or {}
+    validates = data.get("val_path") is not None or data.get("dataset") == "digits"
+    for name in ("lr", "classifier_lr") if validates else ("lr",):
+        if isinstance(optimizer.get(name), (int, float)):
+            optimizer[name] = float(f"{optimizer[name] * 256 / images:.10g}")
+    return {**config, "optimizer": optimizer}
+
 
 def refuse_contradictions(
-    run: Run, content: dict[str, Any], path: Path, complete: Completed
+    run: Run, content: dict[str, Any], path: Path, completed: Completed
 ) -> None:
     """Compares a checkpoint with the run that is to go on from it.
 
     Optimiser, schedule, order of the images and position come from the checkpoint, the rest from
     the configuration. A key that only the checkpoint decides must therefore agree. Those that take
     effect as they would on a new run may change; they are told.
-
-    Args:
-        run: what the user asks for.
-        content: the checkpoint.
-        path: its file.
-        complete: fills defaults that a stored configuration lacks.
 
     Raises:
         ConfigError: naming the first key that contradicts, with both values.
@@ -51,7 +122,7 @@ def refuse_contradictions(
             f"checkpoint '{path}' does not tell the configuration it was made with, and there is "
             f"no args.json beside it: put that there, or {_instead(run)}"
         )
-    old = complete(old)
+    old = completed(old)
     before = {**old, "processes": told.get("processes") or _processes(old)}
     for found in differences(before, {**run.config, "processes": run.processes}):
         if found.key == "init_from" and found.new is None:
@@ -59,8 +130,15 @@ def refuse_contradictions(
         else:
             _judge(run, found, path)
     if told.get("host", run.host) != run.host:
-        raise _error(run, path, Difference("host", told["host"], run.host))
+        raise _error(run, Difference("host", told["host"], run.host), path)
     _compare_data(run, told.get("data") or {}, path)
+
+
+def _processes(config: dict[str, Any]) -> int:
+    devices: Any = config.get("devices", 1)
+    if isinstance(devices, str) and devices.isdecimal():
+        devices = int(devices)
+    return count_devices(devices, None) * int(config.get("num_nodes") or 1)
 
 
 def _judge(run: Run, found: Difference, path: Path) -> None:
@@ -73,18 +151,19 @@ def _judge(run: Run, found: Difference, path: Path) -> None:
         )
     scheduler = run.cfg.scheduler.name
     restored = run.host == "solo" and scheduler == "warmup_cosine"  # its state holds the length
-    if not is_applied(found.key) or (found.key == "max_epochs" and restored):
-        raise _error(run, path, found)
-    log.info("resuming with %s=%s (the checkpoint was made with %s)", *_shown(found))
+    if not _under(found.key, _APPLIED) or (found.key == "max_epochs" and restored):
+        raise _error(run, found, path)
+    new, old = _text(found.new), _text(found.old)
+    log.info("resuming with %s=%s (the checkpoint was made with %s)", found.key, new, old)
 
 
-def _error(run: Run, path: Path, found: Difference) -> ConfigError:
-    key, new, old = _shown(found)
+def _error(run: Run, found: Difference, path: Path) -> ConfigError:
+    key, old = found.key, _text(found.old)
     was = "without it" if found.old is None else f"with {old}"
     right = f"leave {key} out" if found.old is None else f"give {key}={old}"
     return ConfigError(
-        f"{key} is {new}, but checkpoint '{path}' was made {was}, and resuming would not "
-        f"change that: {right}, or {_instead(run)}"
+        f"{key} is {_text(found.new)}, but checkpoint '{path}' was made {was}, and resuming would "
+        f"not change that: {right}, or {_instead(run)}"
     )
 
 
@@ -93,39 +172,25 @@ def _instead(run: Run) -> str:
     return "take its weights into a new run with init_from" if pretrains else "start a new run"
 
 
-def _shown(found: Difference) -> tuple[str, str, str]:
-    return found.key, _text(found.new), _text(found.old)
-
-
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{k}: {_text(v)}' for k, v in value.items() if v is not None)}}}"
     return "not set" if value is None else str(value)
 
 
-def _processes(config: dict[str, Any]) -> int:
-    devices: Any = config.get("devices", 1)
-    if isinstance(devices, str) and devices.isdecimal():
-        devices = int(devices)
-    return count_devices(devices, None) * int(config.get("num_nodes") or 1)
-
-
-_WHAT = {"weights": "pretrained weights", "init_from": "weights of init_from"}
-
-
 def _compare_data(run: Run, old: dict[str, Any], path: Path) -> None:
+    names = {"weights": "pretrained weights", "init_from": "weights of init_from"}
     for part, was in old.items():
         now = run.data.get(part)
         if now is None and part == "init_from":
             run.data[part] = was  # a run begins once: how it did remains true
-            continue
-        if now is None and part == "val":  # not validating any more changes nothing
+        if now is None and part in ("init_from", "val"):  # not validating any more changes nothing
             continue
         for key in was:
             if was[key] != (now or {}).get(key):
                 told = f"{(now or {}).get(key)} {key} now, {was[key]} then"
                 told = told if key in ("images", "classes") else f"other {key}"
                 raise ConfigError(
-                    f"the {_WHAT.get(part, f'{part} images')} are not those that checkpoint "
+                    f"the {names.get(part, f'{part} images')} are not those that checkpoint "
                     f"'{path}' was made with ({told}): give those, or {_instead(run)}"
                 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["EmbeddingStd"]
 
@@ -26,51 +25,35 @@ class EmbeddingStd(Callback):
     def __init__(self, every: int = 10) -> None:
         self.every = every
         self._z: Tensor | None = None
-        self._listening = False
         self._handle: Any = None
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Attaches to the last layer of ``projector`` where there is one."""
-        projector = getattr(pl_module, "projector", None)
-        if isinstance(projector, torch.nn.Sequential):
-            projector = projector[-1]  # a head may project all views at once, not when called
-        if isinstance(projector, torch.nn.Module):
-            self._handle = projector.register_forward_hook(self._hear)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Detaches."""
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Detaches from a run that failed, which nobody tears down."""
-        self.teardown(trainer, pl_module, "fit")
-
-    def _hear(self, module: torch.nn.Module, args: Any, output: Tensor) -> None:
-        if self._listening and self._z is None:  # the first pass of a step is un-mixed view 1
-            self._z = output.detach()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Listens to this batch when its turn has come."""
-        self._listening = batch_idx % self.every == 0
-        self._z = None
+        """Listens to the last layer of ``projector`` when this batch's turn has come."""
+        projector = getattr(pl_module, "projector", None)
+        if isinstance(projector, nn.Sequential):
+            projector = projector[-1]  # a head may project all views at once, not when called
+        if isinstance(projector, nn.Module) and batch_idx % self.every == 0:
+            self._handle = projector.register_forward_hook(self._hear)
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def _hear(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        self._z = output.detach()  # the first pass of a step is un-mixed view 1
+        self._stop_listening()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Logs what was heard."""
+        self._stop_listening()
         if self._z is not None:
             std = F.normalize(self._z.float(), dim=1).std(dim=0).mean()
             pl_module.log("train_embedding_std", std, on_step=True, on_epoch=True)
             self._z = None
-        self._listening = False
+
+    def on_exception(self, *_: Any) -> None:
+        """Leaves nothing on the method of a run that failed."""
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None

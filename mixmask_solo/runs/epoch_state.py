@@ -15,7 +15,6 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
-from torch import Tensor
 
 __all__ = ["EpochState"]
 
@@ -37,10 +36,8 @@ class EpochState(Callback):
 
     def __init__(self) -> None:
         self._sums: dict[str, dict[str, Any]] = {}
-        self._bank: dict[str, Tensor] | None = None
-        self._kind: Any = None  # what the epoch's first part collected, where it says so
+        self._loaded: dict[str, Any] | None = None  # this rank's entry, until the run goes on
         self._incomplete = False
-        self._loaded = False
         self._restored = False  # the k-NN's features, of an epoch that goes on
 
     def on_save_checkpoint(
@@ -63,37 +60,36 @@ class EpochState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keeps this rank's entry until the epoch goes on."""
-        self._loaded = True
         states = checkpoint.get(_KEY) or []
-        if not states and _is_under_way(checkpoint):
+        self._loaded = states[trainer.global_rank] if trainer.global_rank < len(states) else {}
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+        if not states and progress["ready"] != progress["processed"]:
             log.warning("the checkpoint does not hold what its epoch has measured so far")
-            self._incomplete = True
-            return
-        state = states[trainer.global_rank] if trainer.global_rank < len(states) else {}
-        self._sums = dict(state.get("sums") or {})
-        self._bank = state.get("bank")
-        self._kind = state.get("knn")
-        self._incomplete = bool(state.get("incomplete"))
+            self._loaded = {"incomplete": True}
+        self._sums = dict(self._loaded.get("sums") or {})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives the k-NN its features back."""
+        if self._loaded is None:
+            return
         progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-        if self._loaded and progress.completed == 0 and _VALIDATES_FIRST:
+        if progress.completed == 0 and _VALIDATES_FIRST:
             trainer.fit_loop.epoch_loop.restarting = False
         knn: Any = getattr(pl_module, "knn", None)
+        kind, bank = self._loaded.get("knn"), self._loaded.get("bank")
         searches = bool(getattr(pl_module, _SWITCH, False)) and _validates(trainer)
-        other = self._kind is not None and self._kind != _kind(pl_module)
-        self._incomplete = searches and (self._incomplete or other)
+        other = kind is not None and kind != _kind(pl_module)
+        self._incomplete = searches and (bool(self._loaded.get("incomplete")) or other)
         if self._incomplete:
             log.warning(
                 "the online k-NN of this epoch is left out: its first part saved no features, or "
                 "others than are compared now"
             )
             setattr(pl_module, _SWITCH, False)
-        elif self._bank is not None and knn is not None:
-            knn.update(**{name: self._bank[name].to(pl_module.device) for name in _BANK})
+        elif bank is not None and knn is not None:
+            knn.update(**{name: bank[name].to(pl_module.device) for name in _BANK})
             self._restored = True
-        self._bank = self._kind = None
+        self._loaded = {}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Empties the k-NN, and lets it collect where the epoch will be validated.
@@ -107,9 +103,7 @@ class EpochState(Callback):
             knn.reset()
         setattr(pl_module, _SWITCH, _validates(trainer) and not self._incomplete)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Counts steps as the optimiser does, and forgets what the last step measured.
 
         Lightning takes one step too many where a run goes on, and logs a value again with every
@@ -117,26 +111,20 @@ class EpochState(Callback):
         """
         loop: Any = trainer.fit_loop.epoch_loop
         self._restored = False
-        if self._loaded:
+        if self._loaded is not None:
             loop._batches_that_stepped = trainer.global_step
-            self._loaded = False
+            self._loaded = None
         for metric in loop._results.values():
             metric._forward_cache = None
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Adds the sums of every metric that has been logged again."""
-        if not self._sums:
-            return
         results: Any = trainer.fit_loop.epoch_loop._results
         for key in [key for key in self._sums if key in results]:
-            _add(results[key], self._sums.pop(key))
+            metric, saved = results[key], self._sums.pop(key)
+            for name, part in (("value", "value"), ("cumulated_batch_size", "count")):
+                now = getattr(metric, name)
+                setattr(metric, name, now + torch.tensor(saved[part]).to(now))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs what only the first part of the epoch had measured; the k-NN is on again."""
@@ -173,17 +161,6 @@ def _sums(trainer: Trainer) -> dict[str, dict[str, Any]]:
         for key, metric in results.items()
         if metric.is_tensor and metric.meta.on_epoch and metric.meta.is_mean_reduction
     }
-
-
-def _is_under_way(checkpoint: dict[str, Any]) -> bool:
-    current = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-    return bool(current["ready"] != current["processed"])
-
-
-def _add(metric: Any, saved: dict[str, Any]) -> None:
-    metric.value = metric.value + torch.tensor(saved["value"]).to(metric.value)
-    count = torch.tensor(saved["count"]).to(metric.cumulated_batch_size)
-    metric.cumulated_batch_size = metric.cumulated_batch_size + count
 
 
 def _kind(pl_module: LightningModule) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mixmask_solo.runs.checkpointer import Checkpointer
+from mixmask_solo.runs.run import Run
 
 __all__ = ["InterruptSaver", "Interrupted"]
 
@@ -22,29 +22,14 @@ _SIGNALS = tuple(
 )
 
 
+@dataclass(eq=False)
 class Interrupted(Exception):
-    """The run was stopped by a signal.
+    """The run was stopped by a signal."""
 
-    Attributes:
-        checkpoint: the newest one, None where there is none.
-        signum: which signal.
-        saved: whether it was saved now, or the run stopped at once.
-        saving: whether the run saves checkpoints at all.
-    """
-
-    def __init__(
-        self,
-        checkpoint: str | None,
-        signum: int = signal.SIGINT,
-        *,
-        saved: bool = True,
-        saving: bool = True,
-    ) -> None:
-        super().__init__(checkpoint)
-        self.checkpoint = checkpoint
-        self.signum = int(signum)
-        self.saved = saved
-        self.saving = saving
+    checkpoint: str | None  # the newest one, where there is one
+    signum: int = signal.SIGINT
+    saved: bool = True  # now; else the run stopped at once
+    saving: bool = True  # the run saves checkpoints at all
 
 
 class InterruptSaver(Callback):
@@ -56,8 +41,8 @@ class InterruptSaver(Callback):
     each step, over a group of the CPU: no rank waits for its device.
     """
 
-    def __init__(self, checkpointer: Checkpointer | None) -> None:
-        self.checkpointer = checkpointer
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self.requested = 0  # the signal's number
         self._previous: dict[signal.Signals, Any] = {}
         self._group: Any = None
@@ -88,22 +73,19 @@ class InterruptSaver(Callback):
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self._stop_if_requested(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         """Stops after the epoch's own checkpoint."""
         self._stop_if_requested(trainer)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
         number = self._agreed()
-        if not number or self._is_over(trainer):
-            return
-        if self.checkpointer is not None:
-            self.checkpointer.save(trainer)
-        raise self._interrupted(number, saved=True)
-
-    def _is_over(self, trainer: Trainer) -> bool:
-        """After its last epoch a run has only to end."""
         progress: Any = trainer.fit_loop.epoch_progress.current
-        return trainer.max_epochs is not None and progress.processed >= trainer.max_epochs
+        over = trainer.max_epochs is not None and progress.processed >= trainer.max_epochs
+        if not number or over:  # after its last epoch a run has only to end
+            return
+        if self.run.saves:
+            trainer.save_checkpoint(self.run.last, weights_only=False)
+        raise self._interrupted(number, saved=True)
 
     def _agreed(self) -> int:
         if self._group is None:
@@ -113,6 +95,5 @@ class InterruptSaver(Callback):
         return int(number)
 
     def _interrupted(self, number: int, *, saved: bool) -> Interrupted:
-        saver = self.checkpointer
-        last = str(saver.last) if saver is not None and Path(saver.last).is_file() else None
-        return Interrupted(last, number, saved=saved, saving=saver is not None)
+        newest = str(self.run.newest) if self.run.newest else None
+        return Interrupted(newest, int(number), saved, self.run.saves)

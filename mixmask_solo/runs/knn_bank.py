@@ -21,13 +21,9 @@ BOUND = 2 << 30
 def judge_bank(model: Any, cfg: DictConfig, data: ImageData, processes: int) -> None:
     """Decides what ``knn_eval.enabled: auto`` means, and says what a bank above ``BOUND`` takes.
 
-    A bank holds the features of an epoch: of every large crop of every labelled image.
-
-    Args:
-        model: was built with the k-NN wherever it is not switched off; loses it here.
-        cfg: of the run; ``auto`` is replaced in it.
-        data: its images.
-        processes: training processes, which share the images.
+    A bank holds the features of an epoch: of every large crop of every labelled image, which the
+    processes share. ``auto`` is replaced in ``cfg``; ``model``, built with the k-NN, loses it where
+    it is off.
     """
     block, asked = cfg.knn_eval, cfg.knn_eval.enabled
     if not asked:

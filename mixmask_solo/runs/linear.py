@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig
 from torch import nn
 
@@ -28,7 +28,8 @@ from mixmask_solo.evaluation.images import first_view
 from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.evaluation.probe import Identity, ProbeOptions, build_probe
 from mixmask_solo.records.integrity import checksum
-from mixmask_solo.runs.lifecycle import Lifecycle
+from mixmask_solo.runs.run import Run
+from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 
 __all__ = ["linear", "resolve"]
@@ -51,28 +52,24 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
     backbone = new_backbone(pretrained, cfg.backbone, cfg.data.dataset)
     load_weights(backbone, pretrained, cfg.backbone)
     cfg.backbone.stem = actual_stem(backbone)  # `auto` would mean this run's data set from here on
-    images = build_classification(cfg)
-    images.prepare_data()  # downloads only where data.download says so
-    cfg.data.num_classes = images.num_classes
-    best = BestEpoch()
-    with Lifecycle(
+    images, best = build_classification(cfg), BestEpoch()
+
+    def build(run: Run, trainer: Trainer) -> tuple[LightningModule, LightningDataModule]:
+        data, features = _inputs(cfg, trainer, backbone, images)
+        seed_everything(int(cfg.seed), workers=True)
+        return build_probe(features, cfg), data
+
+    return train(
         cfg,
         images,
         Path(cfg.checkpoint.dir) / "linear",
+        build,
         host="builtin",
-        complete=_completed,
+        completed=_completed,
         extra={"weights": {"checksum": checksum(pretrained.path)}},
         callbacks=[best],
         more=lambda: dict(best.best),
-    ) as life:
-        if life.finished:
-            return life.earlier_result()
-        data, features = _inputs(cfg, life.trainer, backbone, images)
-        seed_everything(int(cfg.seed), workers=True)
-        model = build_probe(features, cfg)
-        if not cfg.performance.disable_channel_last:
-            model = model.to(memory_format=torch.channels_last)
-        return life.fit(model, data)
+    )
 
 
 def _completed(stored: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +98,7 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
         values, trainer_keys=trainer_keys(), visible=torch.cuda.device_count()
     )
     resolved.probe = asdict(probe)
-    _refuse_contradictions(resolved)
+    _check_probe(resolved)
     try:
         pretrained = read_pretrained(resolved[_KEY], resolved.evaluate)
     except ConfigError as error:
@@ -114,20 +111,15 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     return resolved, pretrained
 
 
-def _refuse_contradictions(cfg: DictConfig) -> None:
+def _check_probe(cfg: DictConfig) -> None:
     if cfg.auto_augment:
         raise ConfigError("auto_augment is true: it is not implemented; leave it out")
-    if cfg.probe.features != "cached":
-        return
-    if cfg.finetune:
-        raise ConfigError(
-            "finetune is true and probe.features is cached: cached features train no backbone; "
-            "set probe.features=augmented"
-        )
-    for key in ("mixup", "cutmix"):
-        if cfg[key]:
+    mixes = "only images can be mixed"
+    why = {"finetune": "cached features train no backbone", "mixup": mixes, "cutmix": mixes}
+    for key in why:
+        if cfg[key] and cfg.probe.features == "cached":
             raise ConfigError(
-                f"{key} is {cfg[key]} and probe.features is cached: only images can be mixed; "
+                f"{key} is {str(cfg[key]).lower()} and probe.features is cached: {why[key]}; "
                 "set probe.features=augmented"
             )
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from mixmask_solo.records.files import temporary_name
+from mixmask_solo.records.files import replacing
 
 __all__ = ["METRICS", "MetricsCSV"]
 
@@ -34,6 +33,9 @@ class MetricsCSV(Logger):
         first_step: optimiser steps that are done already.
     """
 
+    name = "csv"
+    version = ""  # there is one file
+
     def __init__(self, directory: Path, first_step: int = 0) -> None:
         super().__init__()
         self.path = directory / METRICS
@@ -41,38 +43,19 @@ class MetricsCSV(Logger):
         self._columns: list[str] | None = None
         self._last: Row = {}
 
-    @property
-    def name(self) -> str:
-        """Of the logger; names no folder."""
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        """None: there is one file."""
-        return ""
-
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """They are in ``args.json``."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Appends a row; the very row that was written last is not written twice.
-
-        Args:
-            metrics: name to value, ``epoch`` among them.
-            step: optimiser step they belong to, from 0.
-
-        Raises:
-            OSError: when the file cannot be written.
-        """
+        """Appends a row; the very row that was written last is not written twice."""
         row = {"step": str(step), **{name: str(value) for name, value in metrics.items()}}
         if self._columns is None:
-            self._begin()
-        assert self._columns is not None
+            self._columns = self._begin()
         if row == self._last:
             return
-        new = [name for name in row if name not in self._columns]
+        new = row.keys() - set(self._columns)
         if new:
             rows = _read(self.path)
             self._columns += sorted(new)
@@ -82,31 +65,23 @@ class MetricsCSV(Logger):
                 csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
         self._last = row
 
-    def _begin(self) -> None:
+    def _begin(self) -> list[str]:
         """Drops what a checkpoint does not know of, torn last line included."""
         rows = [r for r in _read(self.path) if _step(r) < self.first_step]
-        known = dict.fromkeys((*_FIRST, *(name for row in rows for name in row if row[name])))
-        columns = _header(self.path)
-        self._columns = [c for c in (columns or _FIRST) if c in known]
-        if rows:
-            self._last = {name: cell for name, cell in rows[-1].items() if cell}
-            _write(self.path, self._columns, rows)
-        else:
+        if not rows:
             self.path.unlink(missing_ok=True)
+            return list(_FIRST)
+        columns = [name for name in rows[0] if name in _FIRST or any(row[name] for row in rows)]
+        self._last = {name: cell for name, cell in rows[-1].items() if cell}
+        _write(self.path, columns, rows)
+        return columns
 
 
 def _step(row: Row) -> float:
     try:
         return float(row["step"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, ValueError):
         return float("inf")
-
-
-def _header(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return next(csv.reader(file), [])
 
 
 def _read(path: Path) -> list[Row]:
@@ -121,12 +96,7 @@ def _read(path: Path) -> list[Row]:
 
 
 def _write(path: Path, columns: list[str], rows: list[Row]) -> None:
-    temporary = temporary_name(path)
-    try:
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

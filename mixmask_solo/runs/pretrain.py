@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError, resolve_pretrain
 from mixmask_solo.config.nodes import to_values
-from mixmask_solo.data import build_pretrain
+from mixmask_solo.data import PretrainData, build_pretrain
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
 from mixmask_solo.runs.embedding import EmbeddingStd
-from mixmask_solo.runs.initialise import beginning, initialise
+from mixmask_solo.runs.init_from import beginning, initialise
 from mixmask_solo.runs.knn_bank import judge_bank
-from mixmask_solo.runs.lifecycle import Lifecycle
+from mixmask_solo.runs.run import Run
+from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 from mixmask_solo.strategies import BLOCKS, build_strategies, fill_blocks
 
@@ -36,10 +37,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     """
     check_method(cfg.get("method"))
     resolved = resolve_pretrain(
-        cfg,
-        blocks=BLOCKS,
-        trainer_keys=trainer_keys(),
-        visible=torch.cuda.device_count(),
+        cfg, blocks=BLOCKS, trainer_keys=trainer_keys(), visible=torch.cuda.device_count()
     )
     strategies = build_strategies(resolved)
     check_options(resolved.method, strategies)
@@ -60,28 +58,26 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
         NonFiniteLoss: naming step, terms and the last good checkpoint.
     """
     cfg = resolve(cfg)
-    data = build_pretrain(cfg)
-    data.prepare_data()  # downloads only where data.download says so
-    cfg.data.num_classes = data.num_classes
-    with Lifecycle(
-        cfg,
-        data,
-        Path(cfg.checkpoint.dir) / str(cfg.method),
-        host=load(cfg.host).name,
-        complete=completed,
-        extra=beginning(cfg.get("init_from")),
-        callbacks=[EmbeddingStd()],
-    ) as life:
-        if life.finished:
-            return life.earlier_result()
+    images = build_pretrain(cfg)
+
+    def build(run: Run, trainer: Trainer) -> tuple[LightningModule, PretrainData]:
         seed_everything(int(cfg.seed), workers=True)
         model = _model(cfg)
-        judge_bank(model, cfg, data, life.trainer.world_size)
-        if cfg.get("init_from") and life.run.checkpoint is None:
+        judge_bank(model, cfg, images, run.processes)
+        if cfg.get("init_from") and run.checkpoint is None:
             initialise(model, cfg.init_from)
-        if not cfg.performance.disable_channel_last:
-            model = model.to(memory_format=torch.channels_last)
-        return life.fit(model, data)
+        return model, images
+
+    return train(
+        cfg,
+        images,
+        Path(cfg.checkpoint.dir) / str(cfg.method),
+        build,
+        host=load(cfg.host).name,
+        completed=completed,
+        extra=beginning(cfg.get("init_from")),
+        callbacks=[EmbeddingStd()],
+    )
 
 
 def completed(stored: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +102,6 @@ def _method(cfg: DictConfig) -> type[Any]:
 
 def _model(cfg: DictConfig) -> LightningModule:
     try:
-        model: LightningModule = _method(cfg)(cfg)
+        return _method(cfg)(cfg)
     except (ImportError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    return model

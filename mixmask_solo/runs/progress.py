@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from mixmask_solo.runs.readback import Readback
 
@@ -39,21 +39,23 @@ class Throughput(Callback):
         """Of this process; 0 before the first batch."""
         return self.images / self.seconds if self.seconds else 0.0
 
+    def piece(self) -> dict[str, Any]:
+        """What this process has done of the run so far."""
+        return {
+            "images": self.images,
+            "train_seconds": round(self.seconds, 3),
+            "wall_seconds": round(time.perf_counter() - self._born, 3),
+        }
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock, also of a run that resumes within an epoch."""
+        """Starts the clock; what lies between epochs is no training, nor is validation."""
         self._start = time.perf_counter()
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock anew: what lies between epochs is not training."""
-        self._start = time.perf_counter()
+    on_train_epoch_start = on_train_start  # not called for an epoch that a run resumes within
+    on_validation_end = on_train_start
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Counts this batch on all ranks; loading time is part of it."""
         now = time.perf_counter()
@@ -61,46 +63,28 @@ class Throughput(Callback):
         self.seconds += now - self._start
         self._start = now
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation is not training time."""
-        self._start = time.perf_counter()
-
     def state_dict(self) -> dict[str, Any]:
         """The pieces of the run so far, this one included."""
-        piece = {
-            "status": "saved",
-            "images": self.images,
-            "train_seconds": round(self.seconds, 3),
-            "wall_seconds": round(time.perf_counter() - self._born, 3),
-        }
-        return {"pieces": [*self.before, piece]}
+        return {"pieces": [*self.before, {"status": "saved", **self.piece()}]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
         self.before = list(state_dict["pieces"])
 
 
 class ProgressReport(Callback):
-    """Epoch, loss terms, λ, embedding std, last k-NN, images/s and time left.
-
-    Args:
-        readback: where the newest metrics are, without waiting for the device.
-        throughput: where images/s come from.
-    """
+    """Epoch, loss terms, λ, embedding std, last k-NN, images/s and time left."""
 
     def __init__(self, readback: Readback, throughput: Throughput) -> None:
         self.readback = readback
         self.throughput = throughput
         self.console = Console(file=sys.stderr, soft_wrap=True)
         self._bar: Progress | None = None
-        self._task: TaskID | None = None
         self._last = 0.0
         self._last_epoch = 0.0
         self._begun = 0.0
         self._first_batch = 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the bar on rank zero."""
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         self._begun = self._last = time.perf_counter()
         self._first_batch = self._done(trainer, 0)
         if trainer.is_global_zero and self.console.is_terminal:
@@ -112,25 +96,18 @@ class ProgressReport(Callback):
                 refresh_per_second=4,
             )
             self._bar.start()
-            self._task = self._bar.add_task("", total=trainer.num_training_batches, text="")
+            self._bar.add_task("", total=trainer.num_training_batches, text="")
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Redraws, or writes a line, when it is time to."""
         now = time.perf_counter()
         interval = _REDRAW_EVERY if self._bar else _LINE_EVERY
         if trainer.is_global_zero and now - self._last >= interval:
             self._last = now
             self._show(trainer, batch_idx + 1)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the epoch's end, k-NN included."""
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         now = time.perf_counter()
         final = trainer.current_epoch + 1 == trainer.max_epochs
         due = self._bar is not None or final or now - self._last_epoch >= _EPOCH_LINE_EVERY
@@ -139,7 +116,6 @@ class ProgressReport(Callback):
             self._show(trainer, int(trainer.num_training_batches))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Closes the bar, whatever ended the run."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -150,14 +126,15 @@ class ProgressReport(Callback):
     def _show(self, trainer: Trainer, batches: int) -> None:
         head = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         text = self._text(trainer, batches)
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=head, completed=batches, text=text)
+        if self._bar is not None:
+            [task] = self._bar.task_ids
+            self._bar.update(task, description=head, completed=batches, text=text)
         else:
             total = int(trainer.num_training_batches)
             self.console.print(f"{head} {batches}/{total} {text}", highlight=False)
 
     def _text(self, trainer: Trainer, batches: int) -> str:
-        parts = [f"{_short(k)} {v:.3f}" for k, v in self.readback.latest.items() if _shown(k)]
+        parts = [f"{_short(k)} {v:.3f}" for k, v in self.readback.latest.items() if _short(k)]
         for name, label in (("val_knn_acc1", "k-NN"), ("val_acc1", "linear")):
             if name in self.readback.epoch:
                 parts.append(f"{label} {self.readback.epoch[name]:.1f}%")
@@ -179,15 +156,11 @@ _NAMES = {
 }
 
 
-def _shown(name: str) -> bool:
-    # The total is there as `loss` already.
-    totals = ("train_loss", "train_mixture_loss")
-    of_strategy = name.endswith(("_lam", "_loss")) and name not in totals
-    return name in _NAMES or of_strategy
-
-
 def _short(name: str) -> str:
+    """What a metric is called in a line; empty for one that is not shown."""
     if name in _NAMES:
         return _NAMES[name]
-    name = name.removeprefix("train_")
-    return "λ" if name.endswith("_lam") else name.removesuffix("_loss")
+    if name.endswith("_lam"):
+        return "λ"
+    term = name.endswith("_loss") and name not in ("train_loss", "train_mixture_loss")  # totals
+    return name.removeprefix("train_").removesuffix("_loss") if term else ""

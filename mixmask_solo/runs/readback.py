@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from mixmask_solo.records.result import plain_metrics
-from mixmask_solo.runs.checkpointer import Checkpointer
+from mixmask_solo.runs.run import Run
 
 __all__ = ["NonFiniteLoss", "Readback"]
 
@@ -32,20 +30,16 @@ class _Pending(NamedTuple):
 
 class Readback(Callback):
     """Keeps ``latest``, the newest step metrics that have arrived, and ``epoch``, what the last
-    finished epoch measured, as floats.
-
-    What that epoch did not measure (validation may be rarer) is in ``earlier``, name to value and
-    the number of its epoch, from 0. Both are saved with the checkpoint.
+    finished epoch measured; what it did not (validation may be rarer) is in ``earlier``, each with
+    the number of its epoch, from 0. All but ``latest`` are saved with the checkpoint.
 
     On CUDA each step's metrics are copied to pinned memory behind the step's own work and looked
-    at once the copy is through, a step or two later; nothing waits.
-
-    Raises:
-        NonFiniteLoss: from the hook, as soon as a step's total loss is seen not to be finite.
+    at once the copy is through, a step or two later; nothing waits. A loss that is then seen not to
+    be finite ends the run.
     """
 
-    def __init__(self, checkpointer: Checkpointer | None) -> None:
-        self.checkpointer = checkpointer
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self.latest: dict[str, float] = {}
         self.epoch: dict[str, float] = {}
         self.epoch_number: int | None = None
@@ -81,7 +75,7 @@ class Readback(Callback):
         )
         self._drain(wait=False)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         """Looks at all of the epoch before a checkpoint of it is written.
 
         Metrics of an epoch are reduced over the ranks when they are first read, so every rank has
@@ -93,24 +87,19 @@ class Readback(Callback):
         fresh = {k: v for k, v in logged.items() if v is not self._seen.get(k)}
         before = {k: {"value": v, "epoch": self.epoch_number} for k, v in self.epoch.items()}
         self._seen = logged
-        self.epoch, self.epoch_number = plain_metrics(fresh), trainer.current_epoch
-        self.earlier = {
-            name: found
-            for name, found in {**self.earlier, **before}.items()
-            if name not in self.epoch
-        }
+        self.epoch, self.epoch_number = _epoch_metrics(fresh), trainer.current_epoch
+        earlier = {**self.earlier, **before}
+        self.earlier = {name: told for name, told in earlier.items() if name not in self.epoch}
 
     def told(self) -> dict[str, Any]:
         """Entries of ``result.json``."""
-        told = {"metrics": self.epoch, "metrics_epoch": self.epoch_number}
-        return {**told, "earlier_metrics": self.earlier} if self.earlier else told
+        earlier = {"earlier_metrics": self.earlier} if self.earlier else {}
+        return {"metrics": self.epoch, "metrics_epoch": self.epoch_number, **earlier}
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
         return {"epoch": self.epoch, "number": self.epoch_number, "earlier": self.earlier}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
         self.epoch = dict(state_dict["epoch"])
         self.epoch_number = state_dict["number"]
         self.earlier = dict(state_dict["earlier"])
@@ -129,13 +118,17 @@ class Readback(Callback):
 
     def _message(self, step: _Pending) -> str:
         terms = ", ".join(f"{k}={v:.4g}" for k, v in self.latest.items() if k.endswith("loss"))
-        last = self.checkpointer.last if self.checkpointer else None
-        good = (
-            f"last good checkpoint: {last}"
-            if last is not None and Path(last).is_file()
-            else "no checkpoint was written yet"
-        )
+        last = self.run.newest
+        good = f"last good checkpoint: {last}" if last else "no checkpoint was written yet"
         return (
             f"the loss is not finite at epoch {step.epoch}, batch {step.batch} ({terms}); {good}. "
             "Lower optimizer.lr, lengthen scheduler.warmup_epochs or use precision=32"
         )
+
+
+def _epoch_metrics(logged: dict[str, Any]) -> dict[str, float]:
+    """Logged metrics as floats; where both are there, an epoch's mean stands for its last step."""
+    ends = ("_step", "_epoch")
+    found = {name: value for name, value in logged.items() if not name.endswith(ends)}
+    found |= {n.removesuffix("_epoch"): v for n, v in logged.items() if n.endswith("_epoch")}
+    return {name: float(found[name]) for name in sorted(found)}

@@ -23,8 +23,6 @@ class Reseed(Callback):
     backbone and some of solo-learn's losses draw from the global ones, whose states no checkpoint
     holds: started like this, an interrupted run goes on with the numbers of one that never was.
 
-    Args:
-        seed: the run's.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,64 +1,63 @@
 # SPDX-License-Identifier: MIT
-"""One run, as everything that writes for it sees it."""
+"""One run, as everything that writes for it sees it, and the folder it has to itself."""
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo import __version__
+from mixmask_solo.config import ConfigError
 from mixmask_solo.records.checkpoints import LAST
-from mixmask_solo.records.files import plain_name
+from mixmask_solo.records.files import plain_name, read_json, write_json
+from mixmask_solo.records.result import this_process
 
 __all__ = ["Run", "new_directory"]
+
+_HOLDER = ".holder.json"
+_GRACE = 15.0  # seconds until the workers of a killed process notice, which hold its lock
 
 
 @dataclass
 class Run:
-    """Where a run lives, what it is, and what it goes on from.
+    """Where a run lives, what it is, and what it goes on from."""
 
-    Attributes:
-        cfg: the resolved configuration.
-        data: what tells its images from others, see ``data.identity``.
-        processes: training processes.
-        host: whose classes run it.
-        directory: its folder; on other ranks, rank zero's once the trainer is set up.
-        id: told by ``result.json`` and by every checkpoint, so that a file is known as its own.
-        checkpoint: to go on from, None for a new run.
-        steps: optimiser steps done in it.
-        saved: what the callbacks put into it.
-        finished: nothing is left to do.
-        lock: held while the run goes, on rank zero.
-    """
-
-    cfg: DictConfig
-    data: dict[str, Any]
-    processes: int
-    host: str
-    directory: Path
+    cfg: DictConfig  # resolved
+    data: dict[str, Any]  # what tells its images from others, see data.identity
+    host: str  # whose classes run it
+    directory: Path  # its folder; on other ranks, rank zero's once the trainer is set up
+    processes: int = 1
+    writes: bool = True  # this process is the one that does
+    # told by result.json and by every checkpoint, so that a file is known as its own
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    checkpoint: Path | None = None
-    steps: int = 0
-    saved: dict[str, Any] = field(default_factory=dict)
-    finished: bool = False
-    lock: FileLock | None = None
+    checkpoint: Path | None = None  # to go on from
+    steps: int = 0  # of the optimiser, done in it
+    saved: dict[str, Any] = field(default_factory=dict)  # what the callbacks put into it
+    finished: bool = False  # nothing is left to do
+    _lock: FileLock | None = None
+
+    @property
+    def saves(self) -> bool:
+        """Whether it writes checkpoints at all."""
+        return bool(self.cfg.checkpoint.enabled)
 
     @property
     def last(self) -> Path:
-        """The newest checkpoint, where there is one."""
+        """Where its newest checkpoint lies once there is one."""
         return self.directory / LAST
 
-    def release(self) -> None:
-        """Lets others at the folder."""
-        if self.lock is not None:
-            self.lock.release()
-            self.lock = None
+    @property
+    def newest(self) -> Path | None:
+        """Its newest checkpoint, where there is one."""
+        return self.last if self.saves and self.last.is_file() else None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -76,8 +75,45 @@ class Run:
             "config": self.config,
         }
 
+    def lock(self, folder: Path) -> None:
+        """Keeps others from a folder, which exists, until released or the process ends.
+
+        Raises:
+            ConfigError: saying who is at it.
+        """
+        if not self.writes or self._lock is not None:
+            return
+        lock, holder = FileLock(folder / ".lock"), read_json(folder / _HOLDER)
+        here = holder.get("host") == socket.gethostname()
+        try:
+            lock.acquire(timeout=_GRACE if here and not _is_alive(int(holder["pid"])) else 0)
+        except Timeout:
+            host = holder.get("host", "a host that is not told")
+            raise ConfigError(
+                f"run folder '{folder}' is in use by process {holder.get('pid', '?')} on {host}: "
+                "wait until that run has ended, stop it, or give this one another name or seed"
+            ) from None
+        self._lock = lock
+        write_json(folder / _HOLDER, this_process())
+
+    def release(self) -> None:
+        """Lets others at the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
 
 def new_directory(root: Path, name: str) -> Path:
     """A fresh folder's name, plain whatever the run is called."""
     unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     return root / f"{plain_name(name)}-{unique}"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
@@ -38,14 +38,11 @@ def trainer_keys() -> list[str]:
 
 
 def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
-    """The Trainer of a run, without loggers and without Lightning's own handling of signals.
+    """The Trainer of a resolved configuration; hooks run in the order of ``callbacks``.
 
-    That one ends a run on SIGTERM before it is saved, and under Slurm saves to, and silently goes
-    on from, files in the current folder.
-
-    Args:
-        cfg: a resolved configuration.
-        callbacks: in the order in which their hooks must run.
+    It has no loggers, and not Lightning's own handling of signals: that one ends a run on SIGTERM
+    before it is saved, and under Slurm saves to, and silently goes on from, files in the current
+    folder.
 
     Raises:
         ConfigError: when the accelerator or devices asked for are not there.
@@ -56,14 +53,13 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
         kwargs["strategy"] = "auto"
     elif kwargs["strategy"] == "ddp":
         kwargs["strategy"] = DDPStrategy(find_unused_parameters=False)
-    if _on_cpu(kwargs):
-        _adapt_to_cpu(cfg, kwargs)
+    _adapt_to_cpu(cfg, kwargs)
     kwargs.setdefault("enable_model_summary", False)
     kwargs.setdefault("log_every_n_steps", 10)
     kwargs.update(
         enable_progress_bar=False,  # ours is a callback, see progress.py
         enable_checkpointing=False,
-        use_distributed_sampler=False,  # the data's own sampler shards, see data/sampler.py
+        use_distributed_sampler=False,  # the data's own order shards, see data/order
         num_sanity_val_steps=kwargs.get("num_sanity_val_steps", 0),
         plugins=[AtomicCheckpointIO()],
         callbacks=[*callbacks, Reseed(int(cfg.get("seed", 5)))],
@@ -79,21 +75,16 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
             f"accelerator={resolved.get('accelerator')}, devices={resolved.get('devices')}, "
             f"precision={resolved.get('precision')} cannot be used here: {text} ({hint})"
         ) from error
-    trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+    # leaves the signals to InterruptSaver
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
-
-
-def _nothing() -> None:
-    """Leaves the signals to ``InterruptSaver``."""
-
-
-def _on_cpu(kwargs: dict[str, Any]) -> bool:
-    accelerator = kwargs.get("accelerator", "auto")
-    return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
 
 
 def _adapt_to_cpu(cfg: DictConfig, kwargs: dict[str, Any]) -> None:
     """Lets a recipe written for GPUs run with ``accelerator=cpu`` alone."""
+    accelerator = kwargs.get("accelerator", "auto")
+    if accelerator != "cpu" and (accelerator != "auto" or torch.cuda.is_available()):
+        return
     devices = kwargs.get("devices")
     if isinstance(devices, list):
         kwargs["devices"] = len(devices)
@@ -106,10 +97,7 @@ def _adapt_to_cpu(cfg: DictConfig, kwargs: dict[str, Any]) -> None:
 def build_loggers(cfg: DictConfig, directory: Path, first_step: int = 0) -> list[Logger]:
     """CSV and TensorBoard under ``directory``; Weights & Biases when ``wandb.enabled``.
 
-    Args:
-        cfg: a resolved configuration.
-        directory: of the run.
-        first_step: optimiser steps done already; what was logged of later ones does not count.
+    What was logged of steps from ``first_step`` on does not count.
 
     Raises:
         ConfigError: when wandb is asked for and not installed.
@@ -119,20 +107,12 @@ def build_loggers(cfg: DictConfig, directory: Path, first_step: int = 0) -> list
         TensorBoardLogger(directory, name="tensorboard", version="", purge_step=first_step or None),
     ]
     if cfg.wandb.enabled:
+        options = {key: cfg.wandb[key] for key in ("project", "entity", "offline")}
         try:
-            from lightning.pytorch.loggers import WandbLogger
-
-            wandb = WandbLogger(
-                name=cfg.name,
-                project=cfg.wandb.project,
-                entity=cfg.wandb.entity,
-                offline=cfg.wandb.offline,
-                save_dir=directory,
-            )
+            loggers.append(WandbLogger(name=cfg.name, save_dir=directory, **options))
         except ModuleNotFoundError as error:
             raise ConfigError(
                 "wandb.enabled is true, but wandb is not installed: "
                 "pip install 'mixmask_solo[wandb]', or set wandb.enabled=false"
             ) from error
-        loggers.append(wandb)
     return loggers

@@ -10,7 +10,7 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.records.checkpoints import META, AtomicCheckpointIO, read_checkpoint
-from mixmask_solo.records.integrity import checksum, damage, is_sealed, seal
+from mixmask_solo.records.integrity import checksum, defect, is_sealed, seal
 
 STATE = {"state_dict": {"w": torch.arange(4096.0), "b": torch.ones(3)}}
 
@@ -24,7 +24,7 @@ def ours(tmp_path: Path) -> Path:
 
 def test_a_sealed_file_is_what_torch_and_we_read(ours: Path) -> None:
     assert is_sealed(ours)
-    assert damage(ours) == ""
+    assert defect(ours) == ""
     for content in (torch.load(ours, weights_only=True), read_checkpoint(ours)):
         assert torch.equal(content["state_dict"]["w"], STATE["state_dict"]["w"])
     assert [p.name for p in ours.parent.iterdir()] == [ours.name]
@@ -37,7 +37,7 @@ def test_sealing_does_not_change_the_checksum(tmp_path: Path) -> None:
     seal(path)
     assert checksum(path) == before
     seal(path)  # sealed already
-    assert damage(path) == ""
+    assert defect(path) == ""
 
 
 def test_every_flipped_bit_is_refused(ours: Path) -> None:

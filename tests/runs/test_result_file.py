@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mixmask_solo.records.checkpoints import AtomicCheckpointIO, read_checkpoint
-from mixmask_solo.runs import epoch_state, record
+from mixmask_solo.runs import epoch_state, result_file
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.pretrain import pretrain
 from support.tiny import config, crash_at, interrupt_at, interrupted
@@ -40,8 +40,7 @@ def look(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, seen: list[Any
 
     def hook(self: InterruptSaver, trainer: Any, module: Any, data: Any, batch_idx: int) -> None:
         if (trainer.current_epoch, batch_idx) == (epoch, batch):
-            assert self.checkpointer is not None
-            seen.append(read(self.checkpointer.run.directory))
+            seen.append(read(self.run.directory))
         original(self, trainer, module, data, batch_idx)
 
     monkeypatch.setattr(InterruptSaver, "on_train_batch_start", hook)
@@ -67,7 +66,7 @@ def test_a_run_says_that_it_is_alive_before_its_first_step(
 
 
 def test_the_heartbeat_moves_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "_HEARTBEAT", 0.0)
+    monkeypatch.setattr(result_file, "_HEARTBEAT", 0.0)
     seen: list[dict[str, Any]] = []
     look(monkeypatch, 1, 2, seen)
     pretrain(config(tmp_path, max_epochs=2))

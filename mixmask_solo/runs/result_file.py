@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,56 +16,40 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from mixmask_solo.data import Tolerance
+from mixmask_solo.records.damage import damage
 from mixmask_solo.records.files import read_json, write_json
 from mixmask_solo.records.result import RESULT, now, this_process, versions
-from mixmask_solo.runs.lock import acquire
 from mixmask_solo.runs.metrics_csv import MetricsCSV
 from mixmask_solo.runs.progress import Throughput
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
 
-__all__ = ["RunRecord"]
+__all__ = ["ResultFile"]
 
 log = logging.getLogger(__name__)
 _HEARTBEAT = 10.0  # seconds
 
 
-class RunRecord(Callback):
+@dataclass(eq=False)
+class ResultFile(Callback):
     """Writes ``args.json`` and ``result.json``; stands before all callbacks that write.
 
     Until training really begins, with the checkpoint loaded, no earlier record changes. A run that
     is interrupted and resumed consists of pieces, each with its process, its steps and its time;
     what is told of the run as a whole is told of all of them. A piece that was killed counts up to
     its last heartbeat.
-
-    Args:
-        run: what is recorded; on other ranks it takes rank zero's folder over.
-        throughput: counts images and their time.
-        readback: holds the metrics.
-        tolerance: whose list of damaged images lies in the run's folder, too.
-        more: asked for further entries of the result.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        throughput: Throughput,
-        readback: Readback,
-        tolerance: Tolerance,
-        more: Callable[[], dict[str, Any]] = dict,
-    ) -> None:
-        self.run = run
-        self.throughput = throughput
-        self.readback = readback
-        self.tolerance = tolerance
-        self.more = more
-        self.loggers: list[Logger] = []  # get their trainer when the run begins: they make files
-        self.content: dict[str, Any] = {}
-        self._before: list[dict[str, Any]] = []
-        self._piece: dict[str, Any] = {}
-        self._rates: dict[str, float] = {}
-        self._born = time.perf_counter()
-        self._beaten = 0.0
+    run: Run
+    throughput: Throughput
+    readback: Readback
+    tolerance: Tolerance  # its list of damaged images lies in the run's folder, too
+    more: Callable[[], dict[str, Any]]  # asked for further entries of the result
+    loggers: list[Logger] = field(default_factory=list)  # make files, so they wait for the run
+    _before: list[dict[str, Any]] = field(default_factory=list)
+    _piece: dict[str, Any] = field(default_factory=dict)
+    _rates: dict[str, float] = field(default_factory=dict)
+    _beaten: float = 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """All ranks write to rank zero's folder."""
@@ -77,86 +62,70 @@ class RunRecord(Callback):
             )
         self.tolerance.keep_in(self._damaged(trainer.global_rank))
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         """The run has begun: its folder is there, and says so."""
         trainer.loggers = self.loggers
         if not trainer.is_global_zero:
             return
         folder, run = self.run.directory, self.run
         folder.mkdir(parents=True, exist_ok=True)
-        if run.lock is None:
-            run.lock = acquire(folder)
+        run.lock(folder)
         for left in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-        self._before = self._earlier()
+        before = read_json(folder / RESULT).get("pieces") or self.throughput.before
+        self._before = _as_killed(before)
         self._piece = {"started": now(), **this_process(), "first_step": trainer.global_step}
         self._rates = {
             group.get("name", str(i)): float(group.get("initial_lr", group["lr"]))
             for i, group in enumerate(trainer.optimizers[0].param_groups)
         }
         write_json(folder / "args.json", run.config)
-        self._write(trainer, "running")
+        self._write(trainer, "running", {})
         for logger in trainer.loggers:
             if not isinstance(logger, (MetricsCSV, TensorBoardLogger)):
                 logger.log_hyperparams(run.config)
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Now and then says that the run is alive."""
-        self._beat(trainer)
+        if self._piece and time.perf_counter() - self._beaten >= _HEARTBEAT:
+            self._write(trainer, "running", {})
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """The same while validating."""
-        self._beat(trainer)
+        self.on_train_batch_end(trainer)
 
     def finish(self, trainer: Trainer, status: str, error: str = "") -> dict[str, Any]:
-        """Writes how the run ended.
-
-        Args:
-            trainer: the run's.
-            status: ``completed``, ``interrupted`` or ``failed``.
-            error: why it failed.
+        """Writes how the run ended: ``completed``, ``interrupted``, or ``failed`` with an error.
 
         Returns:
-            The content of ``result.json``; empty where this process does not write it, or the run
-            never began.
+            The content of ``result.json``; empty where this process does not write it, it cannot
+            be written, or the run never began.
         """
         if not self._piece:
             self._leave_nothing(trainer)
         if not self._piece or not self.run.directory.is_dir():
             return {}
-        self._write(trainer, status, **({"error": error} if error else {}), **self.more())
-        return self.content
+        told = {"error": error} if error else {}
+        try:
+            return self._write(trainer, status, {**told, **self._more()})
+        except OSError as failure:  # what ended the run, a full disk for one, is told instead
+            log.error("%s cannot be written: %s", self.run.directory / RESULT, failure)
+            return {}
 
     def complete(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Says of a run whose last checkpoint is its end that it is completed.
-
-        Args:
-            found: its record, of a process that was killed after that checkpoint.
-        """
+        """Says that a run is completed, which was killed after the checkpoint of its end."""
         self.tolerance.keep_in(self._damaged(0))
-        pieces = [
-            {**p, "status": "killed"} if p["status"] == "running" else p for p in found["pieces"]
-        ]
-        done = {"epochs": int(self.run.cfg.max_epochs), "steps": self.run.steps}
-        told = {"status": "completed", "heartbeat": now(), **self.readback.told()}
-        content = {**found, **told, **done, **self.more(), "pieces": pieces}
+        content = {
+            **found,
+            **{"status": "completed", "heartbeat": now(), **self.readback.told()},
+            **{"epochs": int(self.run.cfg.max_epochs), "steps": self.run.steps, **self._more()},
+            "pieces": _as_killed(found["pieces"]),
+        }
         write_json(self.run.directory / RESULT, content)
         return content
+
+    def _more(self) -> dict[str, Any]:
+        return {**self.more(), **damage(self.tolerance, self.run.directory)}
 
     def _leave_nothing(self, trainer: Trainer) -> None:
         """A new run that failed before its first step has no folder."""
@@ -168,26 +137,20 @@ class RunRecord(Callback):
     def _damaged(self, rank: int) -> Path:
         return self.run.directory / f".damaged-{rank}.jsonl"
 
-    def _beat(self, trainer: Trainer) -> None:
-        if self._piece and time.perf_counter() - self._beaten >= _HEARTBEAT:
-            self._write(trainer, "running")
-
-    def _write(self, trainer: Trainer, status: str, **more: Any) -> None:
+    def _write(self, trainer: Trainer, status: str, more: dict[str, Any]) -> dict[str, Any]:
         self._beaten = time.perf_counter()
         piece = self._piece | {
             "ended": now(),
             "status": status,
             "steps": trainer.global_step - self._piece["first_step"],
-            "images": self.throughput.images,
-            "train_seconds": round(self.throughput.seconds, 3),
-            "wall_seconds": round(self._beaten - self._born, 3),
+            **self.throughput.piece(),
         }
         pieces = [*self._before, piece]
         images, seconds, wall = (
             sum(p[key] for p in pieces) for key in ("images", "train_seconds", "wall_seconds")
         )
         told = self.run.told()
-        self.content = {
+        content = {
             "id": told.pop("id"),
             "status": status,
             "process": this_process(),
@@ -204,9 +167,10 @@ class RunRecord(Callback):
             "versions": versions(),
             **{key: told[key] for key in ("processes", "host", "data", "config")},
         }
-        write_json(self.run.directory / RESULT, self.content)
+        write_json(self.run.directory / RESULT, content)
+        return content
 
-    def _earlier(self) -> list[dict[str, Any]]:
-        """Pieces of this run before this one, in its own folder or as its checkpoint tells."""
-        found = read_json(self.run.directory / RESULT).get("pieces") or self.throughput.before
-        return [{**p, "status": "killed"} if p["status"] == "running" else p for p in found]
+
+def _as_killed(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pieces of processes that are gone: one that could not say how it ended was killed."""
+    return [{**p, "status": "killed"} if p["status"] == "running" else p for p in pieces]

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.backbone import load_weights
@@ -19,16 +19,28 @@ __all__ = ["beginning", "initialise"]
 log = logging.getLogger(__name__)
 
 
+def beginning(path: str | None) -> dict[str, Any]:
+    """What tells a run from one that began with other weights; None for those drawn by the seed.
+
+    Raises:
+        ConfigError: for a folder without a checkpoint, or no such file.
+    """
+    if path is None:
+        return {}
+    try:
+        return {"init_from": {"checksum": checksum(find_checkpoint(path))}}
+    except OSError as error:
+        raise ConfigError(
+            f"init_from: checkpoint '{path}' does not exist or cannot be read"
+        ) from error
+
+
 def initialise(model: Any, path: str) -> None:
     """Loads weights into a method, in place; step, schedule, optimiser and queue start anew.
 
     The backbone has to be there, whole, in any layout that a probe reads. Heads are loaded where
     the file has them with the same shapes. A momentum network that the file does not hold starts
     as a copy of the online one. What was taken, and what is new, is logged in one line.
-
-    Args:
-        model: a method of either host.
-        path: checkpoint file, or folder of a run.
 
     Raises:
         ConfigError: for a file without a backbone that fits.
@@ -38,47 +50,21 @@ def initialise(model: Any, path: str) -> None:
         load_weights(model.backbone, pretrained, model.cfg.backbone, "which is backbone.name")
     except ConfigError as error:
         raise ConfigError(f"init_from: {error}") from error
-    taken = ["backbone"]
-    taken += [name for name in _children(model) if _load_child(model, name, pretrained.state)]
+    beside = {n: m for n, m in model.named_children() if m.state_dict() and n != "backbone"}
+    taken = ["backbone", *(n for n, m in beside.items() if _loaded(m, f"{n}.", pretrained.state))]
     for online, momentum in getattr(model, "momentum_pairs", ()):
         name = next(n for n, module in model.named_modules() if module is momentum)
         if name not in taken:
             momentum.load_state_dict(online.state_dict())
-    new = [name for name in _children(model) if name not in taken and "momentum" not in name]
+    new = [name for name in beside if name not in taken and "momentum" not in name]
     log.info(
         "init_from '%s': weights of %s%s",
         *(pretrained.path, ", ".join(taken), f"; new: {', '.join(new)}" if new else ""),
     )
 
 
-def beginning(path: str | None) -> dict[str, Any]:
-    """What tells a run from one that began with other weights.
-
-    Args:
-        path: ``init_from``; None for weights drawn by the seed.
-
-    Raises:
-        ConfigError: for a folder without a checkpoint, or no such file.
-    """
-    if path is None:
-        return {}
-    try:
-        file = find_checkpoint(path)
-        return {"init_from": {"checksum": checksum(file)}}
-    except OSError as error:
-        raise ConfigError(
-            f"init_from: checkpoint '{path}' does not exist or cannot be read"
-        ) from error
-
-
-def _children(model: Any) -> list[str]:
-    """Networks beside the backbone that hold weights."""
-    names = [name for name, child in model.named_children() if child.state_dict()]
-    return [name for name in names if name != "backbone"]
-
-
-def _load_child(model: Any, name: str, state: Mapping[str, Tensor]) -> bool:
-    child, prefix = getattr(model, name), f"{name}."
+def _loaded(child: nn.Module, prefix: str, state: Mapping[str, Tensor]) -> bool:
+    """Whether ``state`` has weights that fit, which ``child`` then has."""
     weights = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
     expected = child.state_dict()
     fits = weights.keys() == expected.keys() and all(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.records.checkpoints import LAST, META, read_checkpoint
 from mixmask_solo.records.files import read_json
 from mixmask_solo.records.result import RESULT
-from mixmask_solo.runs.compare import differences
-from mixmask_solo.runs.contradictions import Completed, refuse_contradictions
-from mixmask_solo.runs.lock import acquire
+from mixmask_solo.runs.contradictions import Completed, differences, refuse_contradictions
 from mixmask_solo.runs.run import Run
 
 __all__ = ["locate"]
@@ -23,40 +20,33 @@ __all__ = ["locate"]
 log = logging.getLogger(__name__)
 
 
-def locate(run: Run, *, complete: Completed, writes: bool) -> None:
+def locate(run: Run, completed: Completed) -> None:
     """Sets ``directory``, ``checkpoint`` and what belongs to them for a run that goes on.
 
     Nothing is written. The folder of a run that goes on is locked; a new run's folder does not
     exist yet.
 
-    Args:
-        run: with a fresh folder's name; changed in place.
-        complete: fills defaults that a stored configuration lacks.
-        writes: whether this process is the one that writes.
-
     Raises:
         ConfigError: for a checkpoint that cannot be used or contradicts the configuration, and
             where another process is at the same run.
     """
-    cfg = run.cfg
-    if cfg.resume_from_checkpoint:
-        path = Path(cfg.resume_from_checkpoint).expanduser().absolute()
+    if run.cfg.resume_from_checkpoint:
+        path = Path(run.cfg.resume_from_checkpoint).expanduser().absolute()
         content = read_checkpoint(path)
-        refuse_contradictions(run, content, path, complete)
-        _go_on(run, path, content, _own_folder(path, content), writes)
-    elif cfg.auto_resume.enabled:
-        _join(run, writes)
+        refuse_contradictions(run, content, path, completed)
+        _go_on(run, path, content, _own_folder(path, content))
+    elif run.cfg.auto_resume.enabled:
+        _join(run)
 
 
-def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None, writes: bool) -> None:
+def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None) -> None:
     run.checkpoint, run.steps = path, int(content["global_step"])
     run.saved = content.get("callbacks") or {}
-    done = epochs_done(content)
+    done = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     run.finished = done >= int(run.cfg.max_epochs)
     if own is not None:
         run.directory, run.id = own, content[META]["id"]
-        if writes and run.lock is None:
-            run.lock = acquire(own)
+        run.lock(own)
     if run.finished:
         log.info(
             "nothing is left to do: '%s' has %d of max_epochs=%d epochs; raise max_epochs, or "
@@ -65,34 +55,30 @@ def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None, writ
         )
 
 
-def epochs_done(content: dict[str, Any]) -> int:
-    """Whole epochs that a checkpoint has behind it."""
-    return int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-
-
 def _own_folder(path: Path, content: dict[str, Any]) -> Path | None:
     """The folder of the run that wrote this checkpoint, if going on from it loses nothing there."""
-    folder = path.parent
     mine = (content.get(META) or {}).get("id")
     if mine is None:
         log.info("'%s' is of an older version or of other code: going on in a new folder", path)
-        return None
-    if read_json(folder / RESULT).get("id") != mine:
+    elif read_json(path.parent / RESULT).get("id") != mine:
         log.info("'%s' does not lie in its run's folder: going on in a new one", path)
-        return None
-    last = folder / LAST
-    if last.is_file() and not last.samefile(path):
-        try:
-            newer = read_checkpoint(last)["global_step"] > content["global_step"]
-        except ConfigError:
-            newer = False
-        if newer:
-            log.info("'%s' is older than %s: going on in a new folder", path, LAST)
-            return None
-    return folder
+    elif _is_newer(path.parent / LAST, path, content):
+        log.info("'%s' is older than %s: going on in a new folder", path, LAST)
+    else:
+        return path.parent
+    return None
 
 
-def _join(run: Run, writes: bool) -> None:
+def _is_newer(last: Path, path: Path, content: dict[str, Any]) -> bool:
+    try:
+        return not last.samefile(path) and (
+            read_checkpoint(last)["global_step"] > content["global_step"]
+        )
+    except (FileNotFoundError, ConfigError):  # there is none, or a damaged one
+        return False
+
+
+def _join(run: Run) -> None:
     """Goes on with the newest run beside this one's folder that is this very one, if there is."""
     for folder in _newest_first(run.directory.parent, float(run.cfg.auto_resume.max_hours)):
         record = read_json(folder / RESULT)
@@ -105,12 +91,11 @@ def _join(run: Run, writes: bool) -> None:
             )
             run.directory, run.id, run.finished = folder, record["id"], True
             return
-        if writes:
-            run.lock = acquire(folder)
+        run.lock(folder)
         found = _newest_readable(folder, record["id"])
         if found:
             log.info("auto_resume: going on with %s", found[0])
-            _go_on(run, *found, folder, writes)
+            _go_on(run, *found, folder)
         elif not record.get("epochs"):
             log.info("auto_resume: %s was stopped before its first checkpoint: anew", folder)
             run.directory, run.id = folder, record["id"]
@@ -123,12 +108,12 @@ def _join(run: Run, writes: bool) -> None:
 def _newest_first(root: Path, max_hours: float) -> list[Path]:
     """Folders of runs, by when they last wrote something."""
 
-    def age(folder: Path) -> float:
+    def written(folder: Path) -> float:
         files = [folder / RESULT, folder / LAST]
         return max((f.stat().st_mtime for f in files if f.is_file()), default=0.0)
 
     oldest = time.time() - 3600 * max_hours
-    folders = {p.parent: age(p.parent) for p in root.glob(f"*/{RESULT}")}
+    folders = {p.parent: written(p.parent) for p in root.glob(f"*/{RESULT}")}
     return sorted((f for f in folders if folders[f] >= oldest), key=lambda f: -folders[f])
 
 
@@ -141,7 +126,7 @@ def _is_same(run: Run, record: dict[str, Any]) -> bool:
 
 def _newest_readable(folder: Path, run_id: str) -> tuple[Path, dict[str, Any]] | None:
     """``last.ckpt``, or where it is damaged the newest checkpoint of the run that is not."""
-    for path in _by_age(folder):
+    for path in sorted(folder.glob("*.ckpt"), key=lambda p: (p.name != LAST, -p.stat().st_mtime)):
         try:
             content = read_checkpoint(path)
         except ConfigError as error:
@@ -150,11 +135,3 @@ def _newest_readable(folder: Path, run_id: str) -> tuple[Path, dict[str, Any]] |
         if (content.get(META) or {}).get("id") == run_id and "optimizer_states" in content:
             return path, content
     return None
-
-
-def _by_age(folder: Path) -> Iterator[Path]:
-    numbered = [p for p in folder.glob("*.ckpt") if p.name != LAST]
-    last = folder / LAST
-    if last.is_file():
-        yield last
-    yield from sorted(numbered, key=lambda p: -p.stat().st_mtime)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from mixmask_solo.runs.compare import differences
+from mixmask_solo.runs.contradictions import differences
 from mixmask_solo.runs.pretrain import completed, resolve
 from support.tiny import config
 

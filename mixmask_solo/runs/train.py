@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""What pretraining and probes share: how a run begins, goes on and ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from omegaconf import DictConfig, OmegaConf
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data import ImageData, identity
+from mixmask_solo.records.files import read_json
+from mixmask_solo.records.result import RESULT
+from mixmask_solo.runs.checkpointer import Checkpointer
+from mixmask_solo.runs.contradictions import Completed
+from mixmask_solo.runs.epoch_state import EpochState
+from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
+from mixmask_solo.runs.progress import ProgressReport, Throughput
+from mixmask_solo.runs.readback import Readback
+from mixmask_solo.runs.result_file import ResultFile
+from mixmask_solo.runs.resume import locate
+from mixmask_solo.runs.run import Run, new_directory
+from mixmask_solo.runs.trainer import build_loggers, build_trainer
+
+__all__ = ["train"]
+
+Build = Callable[[Run, Trainer], tuple[LightningModule, LightningDataModule]]
+
+_PATHS = (
+    *("data.train_path", "data.val_path", "data.root"),
+    *("init_from", "pretrained_feature_extractor"),
+)
+
+
+def train(
+    cfg: DictConfig,
+    images: ImageData,
+    root: Path,
+    build: Build,
+    *,
+    host: str,
+    completed: Completed,
+    extra: dict[str, Any],
+    callbacks: Sequence[Callback],
+    more: Callable[[], dict[str, Any]] = dict,
+) -> dict[str, Any]:
+    """One run from its resolved configuration to its result.
+
+    Args:
+        cfg: the resolved configuration.
+        images: the data module.
+        root: where folders of such runs lie.
+        build: what is trained, and on what; asked where something is left to do.
+        host: whose classes train.
+        completed: fills defaults that a stored configuration lacks.
+        extra: further things that tell the run's input from another's.
+        callbacks: of this kind of run; they stand before those that save.
+        more: asked at the end for further entries of the result.
+
+    Returns:
+        The content of ``result.json`` plus ``directory``, and ``already: True`` where nothing was
+        left to do.
+    """
+    images.prepare_data()  # downloads only where data.download says so
+    cfg.data.num_classes = images.num_classes
+    _make_absolute(cfg)
+    run = Run(cfg, identity(images) | extra, host, new_directory(root, str(cfg.name)))
+    throughput, readback, interrupts = Throughput(), Readback(run), InterruptSaver(run)
+    result_file = ResultFile(run, throughput, readback, images.tolerance, more)
+    # Order matters: the record begins before anything writes, and tells of images that are
+    # counted already; what is logged, read back and judged comes before what is saved.
+    measuring = [throughput, result_file, *callbacks, EpochState(), readback]
+    saving = [Checkpointer(run), interrupts] if run.saves else [interrupts]
+    trainer = build_trainer(cfg, [*measuring, ProgressReport(readback, throughput), *saving])
+    run.processes, run.writes = trainer.world_size, trainer.is_global_zero
+    try:
+        locate(run, completed)
+        result_file.loggers = build_loggers(cfg, run.directory, run.steps)
+        if run.finished:
+            return _earlier_result(run, trainer, result_file)
+        model, source = build(run, trainer)
+        if not cfg.performance.disable_channel_last:
+            model = model.to(memory_format=torch.channels_last)
+        return _fit(run, trainer, result_file, model, source)
+    finally:
+        interrupts.release()
+        run.release()
+
+
+def _make_absolute(cfg: DictConfig) -> None:
+    """A relative path is another one from another folder: what is stored tells which it was."""
+    for key in _PATHS:
+        path = OmegaConf.select(cfg, key)
+        if isinstance(path, str):
+            OmegaConf.update(cfg, key, os.path.abspath(os.path.expanduser(path)))
+
+
+def _earlier_result(run: Run, trainer: Trainer, result_file: ResultFile) -> dict[str, Any]:
+    """What the finished run left behind; a checkpoint that lies in no run's folder, nothing.
+
+    A run that was killed after its last checkpoint, before it could say that it is completed, says
+    so now.
+    """
+    found = read_json(run.directory / RESULT)
+    if found.get("id") != run.id:
+        found = {}
+    elif found["status"] != "completed" and run.writes:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if callback.state_key in run.saved:
+                callback.load_state_dict(run.saved[callback.state_key])
+        found = result_file.complete(found)
+    return {**found, "directory": str(run.directory), "already": True}
+
+
+def _fit(
+    run: Run, trainer: Trainer, result_file: ResultFile, model: LightningModule, data: Any
+) -> dict[str, Any]:
+    """Trains, and writes ``result.json`` however that ends."""
+    status, error = "failed", ""
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
+        # a callback may have stopped it before its end
+        status = "completed" if trainer.current_epoch >= int(run.cfg.max_epochs) else "interrupted"
+    except Interrupted:
+        status = "interrupted"
+        raise
+    except BaseException as caught:
+        error = f"{type(caught).__name__}: {caught}"
+        if "Error(s) in loading state_dict" in error:
+            raise ConfigError(
+                f"checkpoint '{run.checkpoint}' does not fit this configuration: "
+                f"{str(caught).splitlines()[-1].strip()}"
+            ) from caught
+        raise
+    finally:
+        result = result_file.finish(trainer, status, error)
+    return {**result, "directory": str(run.directory)}
