@@ -24,8 +24,8 @@ from mixmask_solo.data.sources.class_folders import (
     IMAGES,
     class_folders,
     listed_folders,
+    read_lines,
 )
-from mixmask_solo.data.sources.class_names import read_lines
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, Contents, images_below, look
 from mixmask_solo.data.sources.splits import require_no_splits, split_folder
@@ -60,8 +60,8 @@ class FolderSource(Source):
         super().__init__(labels, classes)
         self.passed_over = dict(passed_over or {})
         self.root = os.fspath(root)
-        # one block of bytes: a list of a million strings would be copied into each worker,
-        # page by page, as soon as the worker touches its reference counts
+        # one block of bytes: a list of strings would be copied into each worker, page by page, as
+        # soon as the worker touches its reference counts
         self.paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
     def name(self, index: int) -> str:
@@ -92,8 +92,8 @@ def read_folder(request: Request) -> FolderSource:
         ConfigError: for a folder that is missing, empty, cannot be listed or has other classes
             than training.
     """
-    root = split_folder(request)
     try:
+        root = split_folder(request)
         here = look(root)
         if request.no_labels:
             source = _unlabelled(root)
@@ -116,8 +116,8 @@ def count_classes(request: Request) -> int:
     """
     if request.no_labels:
         return 1
-    root = split_folder(request)
     try:
+        root = split_folder(request)
         here = look(root)
         if _is_annotated(root, here):
             return _annotated(root, request).num_classes
@@ -139,18 +139,16 @@ def _unlabelled(root: Path) -> FolderSource:
 def _labelled(root: Path, here: Contents, request: Request) -> FolderSource:
     passed_over = Counter(here.passed_over)
     found = class_folders(root, here, request)
-    classes = list(request.classes or found.values())
-    number = {name: label for label, name in enumerate(classes)}
+    number = _numbered(list(found.values()), request)
     paths: list[str] = []
     labels: list[int] = []
     empty: list[str] = []
     for folder, name in found.items():
-        _require_known(name, number, request)
         images = images_below(root / folder, passed_over, (os.path.realpath(root),))
-        if not images:
-            empty.append(folder)
         paths += [os.path.join(folder, path) for path in images]
         labels += [number[name]] * len(images)
+        if not images:
+            empty.append(folder)
     if listed_folders(root, here.folders):
         passed_over[".txt"] -= 1
     else:
@@ -161,16 +159,15 @@ def _labelled(root: Path, here: Contents, request: Request) -> FolderSource:
         if not request.lenient:
             raise request.wrong(f"{problem}; remove it, or set data.on_error=skip")
         _log.warning("%s is '%s': %s", request.key, request.path, problem)
-    outside = here.images
+    passed_over[_OUTSIDE] = len(here.images)
     if IMAGES in here.folders and IMAGES not in found:
-        outside = outside + _sorted_already(root, paths, request)
-    if outside:
-        passed_over[_OUTSIDE] = len(outside)
+        passed_over[_OUTSIDE] += _sorted_already(root, paths, request)
+    classes = list(request.classes or found.values())
     return FolderSource(root, paths, labels, classes, +passed_over)
 
 
-def _sorted_already(root: Path, paths: Sequence[str], request: Request) -> list[str]:
-    """The images that Tiny-ImageNet's val folder still holds beside its class folders."""
+def _sorted_already(root: Path, paths: Sequence[str], request: Request) -> int:
+    """How many images Tiny-ImageNet's val folder still holds beside its class folders."""
     left = images_below(root / IMAGES, Counter())
     there = {os.path.basename(path) for path in paths}
     lost = next((path for path in left if os.path.basename(path) not in there), None)
@@ -178,7 +175,7 @@ def _sorted_already(root: Path, paths: Sequence[str], request: Request) -> list[
         raise request.wrong(
             f"{IMAGES}/{lost} lies in no class folder: sort it too, or remove '{root / IMAGES}'"
         )
-    return left
+    return len(left)
 
 
 def _is_annotated(root: Path, here: Contents) -> bool:
@@ -188,33 +185,33 @@ def _is_annotated(root: Path, here: Contents) -> bool:
 
 def _annotated(root: Path, request: Request) -> FolderSource:
     """All images lie in ``images/``, their classes stand in a file."""
-    lines = read_lines(root / ANNOTATIONS)
-    rows = [line.split("\t")[:2] for line in lines if line.strip()]
+    rows = [line.split("\t")[:2] for line in read_lines(root / ANNOTATIONS) if line.strip()]
     if any(len(row) != 2 for row in rows):
         raise request.wrong(f"{ANNOTATIONS} is damaged: each line is a file name, a tab, a class")
     named: dict[str, str] = {}
     for file, wnid in rows:
         if named.setdefault(file, wnid) != wnid:
             raise request.wrong(f"{ANNOTATIONS} gives {file} the classes {named[file]} and {wnid}")
-    classes = list(request.classes or sorted(set(named.values())))
-    number = {name: label for label, name in enumerate(classes)}
-    for wnid in named.values():
-        _require_known(wnid, number, request)
+    found = sorted(set(named.values()))
+    number = _numbered(found, request)
     paths = [os.path.join(IMAGES, file) for file in named]
     absent = next((path for path in paths if not (root / path).is_file()), None)
     if absent is not None:
         raise request.wrong(f"{ANNOTATIONS} names {absent}, which is not there")
     passed_over = Counter[str]()
-    others = len(set(images_below(root, passed_over)) - set(paths))
-    if others:
-        passed_over[f"images that {ANNOTATIONS} does not name"] = others
+    others = set(images_below(root, passed_over)) - set(paths)
+    passed_over[f"images that {ANNOTATIONS} does not name"] = len(others)
     passed_over[".txt"] -= 1  # the annotations
     labels = [number[wnid] for wnid in named.values()]
-    return FolderSource(root, paths, labels, classes, +passed_over)
+    return FolderSource(root, paths, labels, request.classes or found, +passed_over)
 
 
-def _require_known(name: str, number: dict[str, int], request: Request) -> None:
-    if name not in number:
+def _numbered(found: Sequence[str], request: Request) -> dict[str, int]:
+    """The label of each class: its place, among the training images' classes if they are known."""
+    number = {name: label for label, name in enumerate(request.classes or found)}
+    unknown = next((name for name in found if name not in number), None)
+    if unknown is not None:
         raise request.wrong(
-            f"class {name} is not among the {len(number)} classes of the training images"
+            f"class {unknown} is not among the {len(number)} classes of the training images"
         )
+    return number

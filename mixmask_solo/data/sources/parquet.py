@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,18 +19,11 @@ import torch
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
 from mixmask_solo.data.sources.blocks import Blocks
-from mixmask_solo.data.sources.columns import (
-    class_names,
-    image_column,
-    label_column,
-    label_values,
-    path_in,
-)
-from mixmask_solo.data.sources.labels import UNLABELLED, Where, numbered
+from mixmask_solo.data.sources.columns import class_names, find_columns, opened_table, row_ids
+from mixmask_solo.data.sources.label_values import label_texts, numbered
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.row_groups import CACHE_BYTES, RowGroups
 from mixmask_solo.data.sources.shards import find_shards
-from mixmask_solo.data.sources.tables import opened_table, row_ids
 
 __all__ = ["ParquetSource", "read_parquet"]
 
@@ -76,15 +68,16 @@ class ParquetSource(EncodedSource):
 
 @dataclass(frozen=True)
 class _Shard:
+    """One file: its columns, what they say of the classes, rows and bytes of its row groups."""
+
     file: Path
     columns: list[str]
     image: str
     label: str | None
     kind: str
+    texts: list[str]
     names: list[str]
-    values: Labels | list[str]
-    sizes: list[int]
-    weights: list[int]
+    groups: list[tuple[int, int]]
 
 
 def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> ParquetSource:
@@ -98,19 +91,19 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
     ids = row_ids(files, request)
     shards = [_open(file, request, ids) for file in files]
     _require_alike(shards)
-    groups = RowGroups(
-        files,
-        shards[0].image,
-        [size for shard in shards for size in shard.sizes],
-        [weight for shard in shards for weight in shard.weights],
-        [(f, g) for f, shard in enumerate(shards) for g in range(len(shard.sizes))],
-        cache_bytes=cache_bytes,
-    )
+    layout = [shard.groups for shard in shards]
+    groups = RowGroups(files, shards[0].image, layout, cache_bytes=cache_bytes)
     if groups.starts[-1] == 0:
         raise request.wrong("no row in its Parquet files")
+    ends = np.cumsum([len(shard.texts) for shard in shards])
+
+    def where(row: int) -> str:
+        at = int(np.searchsorted(ends, row, side="right"))
+        return f"{files[at]} row {row - ends[at] + len(shards[at].texts)}"
+
     names = next((shard.names for shard in shards if shard.names), [])
-    labels, classes = numbered(_joined(shards), _where(shards), request, names)
-    source = ParquetSource(groups, labels, classes)
+    texts = [text for shard in shards for text in shard.texts]
+    source = ParquetSource(groups, *numbered(texts, where, request, names))
     source.columns = tuple(shards[0].columns)
     return source
 
@@ -118,17 +111,24 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
 def _open(file: Path, request: Request, ids: Collection[str]) -> _Shard:
     with opened_table(file) as table:
         schema = table.schema_arrow
-        image = image_column(file, schema, request)
-        label = label_column(file, schema, image, request, ids)
-        kind: str = ""
-        values: Labels | list[str] = np.full(table.metadata.num_rows, UNLABELLED)
+        image, label = find_columns(file, schema, request, ids)
+        paths = [table.schema.column(i).path for i in range(len(table.schema.names))]
+        leaf = image if image in paths else f"{image}.bytes"
+        groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
+        kind, texts = "", [""] * table.metadata.num_rows
         if label is not None:
             column = table.read(columns=[label]).column(0)
-            kind, values = label_values(column, lambda row: f"{file} row {row}")
-        path = path_in(schema, image)
-        sizes, weights = _layout(table.metadata, path)
-    names = class_names(schema, label)
-    return _Shard(file, schema.names, path, label, kind, names, values, sizes, weights)
+            kind, texts = label_texts(column, lambda row: f"{file} row {row}")
+        return _Shard(
+            file,
+            schema.names,
+            leaf,
+            label,
+            kind,
+            texts,
+            class_names(schema, label),
+            [(g.num_rows, g.column(paths.index(leaf)).total_uncompressed_size) for g in groups],
+        )
 
 
 def _require_alike(shards: Sequence[_Shard]) -> None:
@@ -150,36 +150,3 @@ def _require_alike(shards: Sequence[_Shard]) -> None:
             )
         if shard.names not in ([], named.names):
             raise ConfigError(f"{shard.file}: its class names differ from those of {named.file}")
-
-
-def _joined(shards: Sequence[_Shard]) -> Labels | list[str]:
-    """All labels; where some are text, those of a shard that says nothing are empty."""
-    numbers = [shard.values for shard in shards if isinstance(shard.values, np.ndarray)]
-    if len(numbers) == len(shards):
-        return np.concatenate(numbers).astype(np.int64)
-    return [
-        text
-        for shard in shards
-        for text in (shard.values if isinstance(shard.values, list) else [""] * len(shard.values))
-    ]
-
-
-def _where(shards: Sequence[_Shard]) -> Where:
-    ends = np.cumsum([len(shard.values) for shard in shards])
-
-    def where(row: int) -> str:
-        at = int(np.searchsorted(ends, row, side="right"))
-        return f"{shards[at].file} row {row - ends[at] + len(shards[at].values)}"
-
-    return where
-
-
-def _layout(metadata: Any, column: str) -> tuple[list[int], list[int]]:
-    """Rows of each row group, and unpacked bytes of ``column`` in it."""
-    sizes, weights = [], []
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        parts = [group.column(i) for i in range(group.num_columns)]
-        sizes.append(group.num_rows)
-        weights.append(sum(p.total_uncompressed_size for p in parts if p.path_in_schema == column))
-    return sizes, weights

@@ -51,6 +51,11 @@ class Request:
     def training(self) -> bool:
         return self.split != "val"
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What folders or shards of the split are called, best first."""
+        return ("train",) if self.training else ("val", "test")
+
     def folder(self) -> Path:
         """The folder at ``path``.
 

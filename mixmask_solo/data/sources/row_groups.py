@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mixmask_solo.data.sources.base import Encoded, ImageError
-from mixmask_solo.data.sources.handles import Handles
+from mixmask_solo.data.sources.base import Encoded, Handles, ImageError
 
 __all__ = ["CACHE_BYTES", "RowGroups"]
 
@@ -23,33 +22,34 @@ CACHE_BYTES = 512 << 20
 class RowGroups:
     """Random access to one binary column of several Parquet files.
 
-    Parquet hands out whole row groups; the last ones used stay in memory up to a bound. Files
-    are opened in the process that reads, so that the object can be pickled or forked.
+    Parquet hands out whole row groups; the last ones used stay in memory up to a bound.
 
     Args:
         files: the shards in order.
         column: path of the column, ``image.bytes`` or ``image``.
-        sizes: rows of each row group, file after file.
-        weights: bytes of the column in each row group, unpacked.
-        places: (file number, row group number within the file) of each row group.
+        layout: of each file's row groups, rows and bytes of the column, unpacked.
         cache_bytes: the bound.
+
+    Attributes:
+        starts: (row groups + 1,) first row of each, and the number of rows.
+        weights: bytes of each.
+        places: file number of each, and its number within the file.
     """
 
     def __init__(
         self,
         files: Sequence[Path],
         column: str,
-        sizes: Sequence[int],
-        weights: Sequence[int],
-        places: Sequence[tuple[int, int]],
+        layout: Sequence[Sequence[tuple[int, int]]],
         *,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.files = [os.fspath(file) for file in files]
         self.column = column
-        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self.weights = list(weights)
-        self.places = list(places)
+        sizes = [rows for groups in layout for rows, _ in groups]
+        self.starts = np.cumsum([0, *sizes], dtype=np.int64)
+        self.weights = [weight for groups in layout for _, weight in groups]
+        self.places = [(f, g) for f, groups in enumerate(layout) for g in range(len(groups))]
         self.cache_bytes = cache_bytes
         self._handles = Handles(self.files, _opened)
         self._kept: OrderedDict[int, Any] = OrderedDict()
@@ -79,8 +79,7 @@ class RowGroups:
         if group in self._kept:
             self._kept.move_to_end(group)
             return self._kept[group]
-        column = self._read(group)
-        self._kept[group] = column
+        column = self._kept[group] = self._read(group)
         self._kept_bytes += self.weights[group]
         while self._kept_bytes > self.cache_bytes and len(self._kept) > 1:
             oldest, _ = self._kept.popitem(last=False)

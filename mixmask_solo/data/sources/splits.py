@@ -11,7 +11,7 @@ from pathlib import Path
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE, IMAGES, listed_folders
 from mixmask_solo.data.sources.request import Request
-from mixmask_solo.data.sources.scan import holds_images, look
+from mixmask_solo.data.sources.scan import look
 from mixmask_solo.data.sources.split_words import is_split, split_word
 
 __all__ = ["require_no_splits", "split_folder"]
@@ -28,22 +28,20 @@ def split_folder(request: Request) -> Path:
     Raises:
         ConfigError: where this split is absent or there twice; where folders are named as splits
             and hold what splits do, but not they alone are there; where a folder's only folder
-            holds the classes; for a folder that cannot be listed.
+            holds the classes.
+        OSError: for a folder that cannot be listed.
     """
     root = request.folder()
-    try:
-        folders = look(root).folders
-        if listed_folders(root, folders):
-            return root
-        named = [name for name in folders if split_word(name)]
-        if named and all(is_split(name) for name in folders):
-            root = _side_by_side(root, named, request)
-        else:
-            _require_classes(root, named, len(named) < len(folders), request)
-        if not request.no_labels:
-            _require_unwrapped(root, request)
-    except OSError as error:
-        raise request.unlisted(error) from None
+    folders = look(root).folders
+    if listed_folders(root, folders):
+        return root
+    named = [name for name in folders if split_word(name)]
+    if named and all(is_split(name) for name in folders):
+        root = _side_by_side(root, named, request)
+    else:
+        _require_classes(root, named, len(named) < len(folders), request)
+    if not request.no_labels:
+        _require_unwrapped(root, request)
     return root
 
 
@@ -56,7 +54,6 @@ def require_no_splits(
         root: the folder of the classes.
         paths: of their images, relative to it.
         empty: classes without images.
-        request: the question.
     """
     found: dict[str, set[str]] = defaultdict(set)
     for folder in {os.path.dirname(path) for path in paths}:
@@ -77,12 +74,12 @@ def require_no_splits(
 
 
 def _side_by_side(root: Path, named: Sequence[str], request: Request) -> Path:
-    if not request.no_labels and all(holds_images(root / name) for name in named):
+    if not request.no_labels and all(look(root / name).images for name in named):
         raise request.wrong(
             f"its folders ({', '.join(named)}) are named as splits and hold images themselves: "
             f"for images without labels set data.no_labels=true; {_LIST}"
         )
-    for word in _order(request):
+    for word in request.words:
         found = [name for name in named if split_word(name) == word]
         if len(found) > 1:
             both = " or ".join(f"'{root / name}'" for name in found)
@@ -116,15 +113,11 @@ def _require_unwrapped(root: Path, request: Request) -> None:
 
 def _give(place: Path, names: Sequence[str], what: str, request: Request) -> ConfigError:
     """Names the folder that holds this split's classes, below further folders of their own."""
-    order = [name for word in _order(request) for name in names if split_word(name) == word]
+    order = [name for word in request.words for name in names if split_word(name) == word]
     place /= (order or names)[0]
     while len(inner := look(place).folders) == 1 and look(place / inner[0]).folders:
         place /= inner[0]
     return request.wrong(f"{what}: give '{place}'; {_LIST}")
-
-
-def _order(request: Request) -> tuple[str | None, ...]:
-    return ("train",) if request.training else ("val", "test")
 
 
 def _both(names: Iterable[str]) -> bool:
@@ -134,4 +127,4 @@ def _both(names: Iterable[str]) -> bool:
 
 def _as_class(folder: Path) -> bool:
     below = folder / IMAGES  # Tiny-ImageNet's classes keep theirs there
-    return holds_images(folder) or (below.is_dir() and holds_images(below))
+    return any(place.is_dir() and look(place).images for place in (folder, below))

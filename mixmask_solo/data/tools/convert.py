@@ -14,7 +14,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
-from mixmask_solo.data.sources.webdataset import CLASSES_FILE
+from mixmask_solo.data.sources.class_folders import CLASSES_FILE
 from mixmask_solo.data.tools.naming import Names
 from mixmask_solo.data.tools.plan import Indexes, Record, cut, stored_sizes
 from mixmask_solo.data.tools.writers import stored_bytes, write_parquet, write_tar

@@ -5,7 +5,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from mixmask_solo.data import DATASETS, source
-from mixmask_solo.data.sources.digits import held_out
+from mixmask_solo.data.sources.arrays import held_out
 
 CFG = {"data": {"dataset": "digits"}}
 
