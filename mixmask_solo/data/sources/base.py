@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import io
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,15 +16,10 @@ from torch import Tensor
 
 from mixmask_solo.data.sources.blocks import Blocks
 
-__all__ = [
-    *("Encoded", "EncodedSource", "Handles", "ImageError", "Labels", "Source", "printable"),
-    "reason",
-]
+__all__ = ["Encoded", "EncodedSource", "ImageError", "Labels", "Source", "printable", "reason"]
 
 Encoded = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-
-_MOST = 64  # a process may often have no more than 1,024 files open, sockets included
 
 
 class ImageError(ValueError):
@@ -129,26 +122,3 @@ class EncodedSource(Source):
 
     def load(self, index: int) -> Image.Image:
         return Image.open(io.BytesIO(self.encoded(index).data))
-
-
-class Handles:
-    """Open files by number, those used last: there may be more than a process may have open.
-
-    They are opened in the process that reads, so that the object can be pickled or forked.
-
-    Args:
-        files: in order.
-        open_file: a function of a module, that opens one.
-    """
-
-    def __init__(self, files: Sequence[str], open_file: Callable[[str], Any]) -> None:
-        self.files, self.open_file, self._owner = files, open_file, -1
-
-    def __getitem__(self, number: int) -> Any:
-        if self._owner != os.getpid():
-            self._owner = os.getpid()
-            self._opened = lru_cache(maxsize=_MOST)(self.open_file)
-        return self._opened(self.files[number])
-
-    def __reduce__(self) -> tuple[type[Handles], tuple[Any, ...]]:
-        return Handles, (self.files, self.open_file)

@@ -8,14 +8,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.data.sources.files import read_lines
 from mixmask_solo.data.sources.imagenet100 import IMAGENET100
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import Contents, hidden, walk
 
 __all__ = [
     *("ANNOTATIONS", "CLASSES_FILE", "IMAGES", "class_folders", "escaped", "folder_name"),
-    *("listed_folders", "listed_names", "read_lines"),
+    *("listed_folders", "listed_names"),
 ]
 
 CLASSES_FILE = "classes.txt"
@@ -31,10 +31,6 @@ def class_folders(root: Path, here: Contents, request: Request) -> dict[str, str
     """The class of each sub-folder that is one, in the order of the labels.
 
     That is the folders' sorted order, unless ``classes.txt`` lists these very folders in another.
-
-    Raises:
-        ConfigError: for a folder without sub-folders, or without one of ImageNet-100's classes.
-        OSError: for a folder that cannot be listed.
     """
     found = here.folders
     if listed := listed_folders(root, found):
@@ -64,30 +60,10 @@ def listed_folders(root: Path, folders: Sequence[str]) -> list[str]:
 
 
 def listed_names(folder: Path) -> list[str]:
-    """The names of the classes that ``classes.txt`` lists, one a line; none without such a file.
-
-    Raises:
-        ConfigError: for a list that is no UTF-8 text.
-    """
+    """The names of the classes that ``classes.txt`` lists, one a line; none without such a file."""
     place = folder / CLASSES_FILE
     lines = read_lines(place) if place.is_file() else []
     return [line.strip() for line in lines if line.strip()]
-
-
-def read_lines(place: Path) -> list[str]:
-    """The lines of a text file that holds names.
-
-    Raises:
-        ConfigError: for a file in another encoding than UTF-8, naming the first byte that is not.
-    """
-    content = place.read_bytes()
-    try:
-        return content.decode("utf-8").removeprefix("\ufeff").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{place} is no UTF-8 text: byte 0x{content[error.start]:02x} at offset {error.start}; "
-            "save it in UTF-8"
-        ) from None
 
 
 def folder_name(name: str) -> str:

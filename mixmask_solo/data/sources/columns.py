@@ -29,11 +29,7 @@ _FEW = 3  # of fewer rows that all differ nothing can be told
 
 @contextmanager
 def opened_table(file: Path) -> Iterator[Any]:
-    """A ``pyarrow.parquet.ParquetFile``.
-
-    Raises:
-        ConfigError: for a file that cannot be read, or with two columns of one name.
-    """
+    """A ``pyarrow.parquet.ParquetFile``, in which no two columns have one name."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -62,15 +58,7 @@ def find_columns(
 ) -> tuple[str, str | None]:
     """The names of the columns that hold the images and, if there is one, the labels.
 
-    Args:
-        file: for messages.
-        schema: the table's.
-        request: may name the columns.
-        ids: columns whose numbers are the rows' own, hence no labels.
-
-    Raises:
-        ConfigError: where none holds images, several may be meant, or one that is asked for is
-            not there.
+    The numbers of the columns ``ids`` are the rows' own, hence no labels.
     """
     features = {name: _feature(schema, name).get("_type") for name in schema.names}
     image = _image_column(file, schema, request, features)
@@ -97,9 +85,6 @@ def row_ids(files: Sequence[Path], request: Request) -> set[str]:
 
     Only what nothing else tells is looked at: no column is called as labels usually are, nor asked
     for. In a validation split numbers below the number of classes may be labels all the same.
-
-    Raises:
-        ConfigError: for a file that cannot be read.
     """
     ids: set[str] | None = None
     for file in files:

@@ -30,11 +30,7 @@ Row = tuple[int, str, str]  # line, path, label
 
 
 def read_file_list(request: Request) -> FolderSource:
-    """The images of one split.
-
-    Raises:
-        ConfigError: for a list that is missing, empty or not understood, naming the line.
-    """
+    """The images of one split."""
     if request.path is None:
         raise request.wrong("give a text file that lists images")
     place = Path(request.path).expanduser()

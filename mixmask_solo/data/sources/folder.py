@@ -24,8 +24,8 @@ from mixmask_solo.data.sources.class_folders import (
     IMAGES,
     class_folders,
     listed_folders,
-    read_lines,
 )
+from mixmask_solo.data.sources.files import read_lines
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, Contents, images_below, look
 from mixmask_solo.data.sources.splits import require_no_splits, split_folder
@@ -86,12 +86,7 @@ class FolderSource(Source):
 
 
 def read_folder(request: Request) -> FolderSource:
-    """The images of one split.
-
-    Raises:
-        ConfigError: for a folder that is missing, empty, cannot be listed or has other classes
-            than training.
-    """
+    """The images of one split."""
     try:
         root = split_folder(request)
         here = look(root)
@@ -109,11 +104,7 @@ def read_folder(request: Request) -> FolderSource:
 
 
 def count_classes(request: Request) -> int:
-    """Number of class folders, without a look into them; 1 where there are no labels.
-
-    Raises:
-        ConfigError: for a folder that is missing or without class folders.
-    """
+    """Number of class folders, without a look into them; 1 where there are no labels."""
     if request.no_labels:
         return 1
     try:

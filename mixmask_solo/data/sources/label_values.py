@@ -24,7 +24,7 @@ from mixmask_solo.data.sources.request import Request
 __all__ = ["UNLABELLED", "Where", "label_texts", "numbered"]
 
 UNLABELLED = -1
-Where = Callable[[int], str]
+Where = Callable[[int], str]  # from a row to the file and the row in it, for messages
 Refuse = Callable[[str, str, str], ConfigError]  # a text, how it is shown, what is wrong with it
 
 _BOOLEANS = ["False", "True"]
@@ -33,18 +33,7 @@ _SAFE = 2**62  # beyond any number of images, within 64 bits
 
 
 def label_texts(column: Any, where: Where) -> tuple[str, list[str]]:
-    """What a table's column says of the images.
-
-    Args:
-        column: an Arrow column.
-        where: from a row to the file and the row in it, for messages.
-
-    Returns:
-        A kind, by which shards can be compared (empty where nothing is said), and (N,) texts.
-
-    Raises:
-        ConfigError: for a column of another type, or a number beyond 64 bits.
-    """
+    """What an Arrow column says of the images: a kind, empty where it says nothing, and texts."""
     import pyarrow as pa
 
     kind = column.type
@@ -85,9 +74,6 @@ def numbered(
     Returns:
         (N,) int64 with -1 for none; names in the order of the labels: numbers as names where
         nobody gives any, nothing where no image is labelled.
-
-    Raises:
-        ConfigError: for a label that is none, or is beyond the classes; the line names its row.
     """
     known = list(request.classes or names)
     number = {text: _number(text) for text in dict.fromkeys(texts)}

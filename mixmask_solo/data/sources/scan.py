@@ -53,12 +53,7 @@ def is_image(name: str) -> bool:
 def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:
     """Lists one folder; nothing in it is opened.
 
-    Args:
-        folder: the folder.
-        above: real paths of the folders on the way to it. Links back to them are passed over.
-
-    Raises:
-        OSError: for a folder that cannot be listed.
+    Links back to a folder ``above``, of which these are the real paths, are passed over.
     """
     found = Contents([], [], Counter())
     chain = (*above, os.path.realpath(folder))

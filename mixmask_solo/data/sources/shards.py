@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import hidden
-from mixmask_solo.data.sources.split_words import split_words, stem
+from mixmask_solo.data.sources.splits import split_words, stem
 
 __all__ = ["expand", "files_in", "find_shards"]
 
@@ -30,15 +30,6 @@ def find_shards(
     are told apart by words in their names, such as ``train``, ``validation`` and ``test``; files
     without such a word belong to any split. Of shards that are called ``…-00000-of-00005`` none may
     be missing there, nor any that a pattern asks for.
-
-    Args:
-        request: the question.
-        suffix: what the files' names end in.
-        title: what messages call one of them.
-
-    Raises:
-        ConfigError: when there is nothing where the user said, a shard is missing, or a name may
-            be that of several splits, or several sets' names that of one.
     """
     if request.path is None:
         raise request.wrong(f"give a {title}, a folder of them or a pattern such as 'a-*'")
@@ -135,7 +126,7 @@ def _of_split(places: Iterable[Path], request: Request) -> list[Path]:
             f"'{unclear.name}' in it names several splits: give a pattern that fits this one alone"
         )
     for split in request.words:
-        found = [place for place, words in named if words == {split}]
+        found = [place for place, words in named if words == [split]]
         other = next((place for place in found if stem(place.name) != stem(found[0].name)), None)
         if other is not None:
             raise request.wrong(

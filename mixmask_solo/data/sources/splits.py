@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Whether a folder holds classes, or the splits of a data set side by side."""
+"""The words by which splits go, and whether a folder holds classes or splits side by side."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,11 +13,41 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE, IMAGES, listed_folders
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import look
-from mixmask_solo.data.sources.split_words import is_split, split_word
 
-__all__ = ["require_no_splits", "split_folder"]
+__all__ = ["require_no_splits", "split_folder", "split_word", "split_words", "stem"]
 
 _LIST = f"if these are classes, name the folders in a {CLASSES_FILE} beside them, one a line"
+_WORDS = {
+    **dict.fromkeys(("train", "training", "trainset", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "valset", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "testset", "eval", "evaluation"), "test"),
+}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")  # imagenet_train-0, cifar10Train, TEST.tar
+
+
+def split_words(name: str) -> list[str]:
+    """Of ``train``, ``val`` and ``test`` those that whole words of a name stand for, any case."""
+    words = (word.lower() for word in _WORD.findall(name))
+    return list(dict.fromkeys(_WORDS[word] for word in words if word in _WORDS))
+
+
+def split_word(name: str) -> str | None:
+    """The first of them."""
+    return next(iter(split_words(name)), None)
+
+
+def _is_split(name: str) -> bool:
+    return name.lower() in _WORDS
+
+
+def stem(name: str) -> str:
+    """What the shards of one set have in common: a name up to the number behind the split's word.
+
+    Numbers before that word count by their length alone.
+    """
+    last = max((w.end() for w in _WORD.finditer(name) if w[0].lower() in _WORDS), default=0)
+    head = re.sub(r"\d", "0", name[:last])
+    return (head + re.split(r"\d", name[last:], maxsplit=1)[0]).lower()
 
 
 def split_folder(request: Request) -> Path:
@@ -24,19 +55,13 @@ def split_folder(request: Request) -> Path:
 
     The folders of splits lie side by side where there is none but them; beside others such a name
     is that of a class if it holds images itself. A list of the folders makes them classes.
-
-    Raises:
-        ConfigError: where this split is absent or there twice; where folders are named as splits
-            and hold what splits do, but not they alone are there; where a folder's only folder
-            holds the classes.
-        OSError: for a folder that cannot be listed.
     """
     root = request.folder()
     folders = look(root).folders
     if listed_folders(root, folders):
         return root
     named = [name for name in folders if split_word(name)]
-    if named and all(is_split(name) for name in folders):
+    if named and all(_is_split(name) for name in folders):
         root = _side_by_side(root, named, request)
     else:
         _require_classes(root, named, len(named) < len(folders), request)
@@ -50,16 +75,13 @@ def require_no_splits(
 ) -> None:
     """Refuses classes of which one holds the splits of a data set, or folders and no image.
 
-    Args:
-        root: the folder of the classes.
-        paths: of their images, relative to it.
-        empty: classes without images.
+    Below ``root`` lie the images at ``paths``, and the classes ``empty`` without any.
     """
     found: dict[str, set[str]] = defaultdict(set)
     for folder in {os.path.dirname(path) for path in paths}:
         parts = folder.split(os.sep)
         for depth in range(1, len(parts)):
-            if is_split(parts[depth]):
+            if _is_split(parts[depth]):
                 found[os.path.join(*parts[:depth])].add(parts[depth])
     for place, names in sorted(found.items()):
         if _both(names):
@@ -91,7 +113,7 @@ def _side_by_side(root: Path, named: Sequence[str], request: Request) -> Path:
 
 def _require_classes(root: Path, named: list[str], others: bool, request: Request) -> None:
     """Of folders that are not splits alone, those named as splits hold images, as classes do."""
-    whole = [name for name in named if is_split(name)]
+    whole = [name for name in named if _is_split(name)]
     if not whole and not _both(named):
         return
     if others:

@@ -13,7 +13,7 @@ from mixmask_solo.data.datasets import info
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
 from mixmask_solo.data.sources.scan import look, walk
 from mixmask_solo.data.sources.shards import expand, files_in
-from mixmask_solo.data.sources.split_words import split_words
+from mixmask_solo.data.sources.splits import split_words
 
 __all__ = ["DECODERS", "FORMATS", "STORAGES", "TABLES", "has_columns", "storage"]
 

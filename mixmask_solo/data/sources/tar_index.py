@@ -8,17 +8,16 @@ those are not what lies there: another shard may have come with an older time.
 from __future__ import annotations
 
 import json
-import os
 import tarfile
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.base import printable
+from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES
 
 __all__ = ["TarImage", "TarIndex", "index_of"]
@@ -55,15 +54,8 @@ class _Part(NamedTuple):
 def index_of(shard: Path, *, labels: bool = True) -> TarIndex:
     """What a shard holds: from the index beside it, else by reading the shard's headers and labels.
 
-    Where the folder cannot be written to, the index is made each time.
-
-    Args:
-        shard: the file.
-        labels: whether the labels are wanted; an index without them is made anew for them.
-
-    Raises:
-        ConfigError: for a file that is no tar archive, was cut off, keeps parts of a sample apart,
-            or holds a label that is none.
+    An index without ``labels`` is made anew for them; where the folder cannot be written to, each
+    time.
     """
     place, status = shard.with_suffix(".index"), shard.stat()
     stamp = {"format": _FORMAT, "bytes": status.st_size, "changed": status.st_mtime_ns}
@@ -74,7 +66,8 @@ def index_of(shard: Path, *, labels: bool = True) -> TarIndex:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     index = _scan(shard, labels)
-    _write(place, {"of": stamp, "labels": labels} | index._asdict())
+    with suppress(OSError):
+        write_whole(place, json.dumps({"of": stamp, "labels": labels} | index._asdict()))
     return index
 
 
@@ -161,18 +154,3 @@ def _label(shard: Path, archive: tarfile.TarFile, part: _Part) -> str:
         name = printable(part.member.name)
         raise ConfigError(f"{shard}: {name} holds no label: {error}") from None
     return " ".join(text.split())
-
-
-def _write(place: Path, content: dict[str, Any]) -> None:
-    """At once and whole; does nothing where the folder is read-only."""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{place.name}-", dir=place.parent)
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, place)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)

@@ -19,12 +19,12 @@ import numpy as np
 from mixmask_solo.data.sources.base import (
     Encoded,
     EncodedSource,
-    Handles,
     ImageError,
     Labels,
     printable,
 )
 from mixmask_solo.data.sources.class_folders import listed_names
+from mixmask_solo.data.sources.files import Handles
 from mixmask_solo.data.sources.label_values import numbered
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.shards import find_shards
@@ -77,11 +77,7 @@ def _opened(shard: str) -> Any:
 
 
 def read_webdataset(request: Request) -> TarSource:
-    """The images of one split.
-
-    Raises:
-        ConfigError: for a path without shards, a damaged shard, or a label that is none.
-    """
+    """The images of one split."""
     shards = find_shards(request, ".tar", "tar shard")
     listed = listed_names(shards[0].parent)
     indexes = [index_of(shard, labels=not request.no_labels) for shard in shards]

@@ -11,7 +11,7 @@ from mixmask_solo.data.sources.class_folders import escaped, folder_name
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.parquet import ParquetSource
 from mixmask_solo.data.sources.scan import is_image
-from mixmask_solo.data.sources.split_words import split_word
+from mixmask_solo.data.sources.splits import split_word
 from mixmask_solo.data.sources.webdataset import TarSource
 
 __all__ = ["Names", "tar_name", "untar_name"]
@@ -97,14 +97,13 @@ class Names:
     def _from_column(self, source: ParquetSource, index: int) -> str | None:
         import pyarrow.parquet as pq
 
-        groups = source.groups
-        if not groups.column.endswith(".bytes"):
+        if not source.column.endswith(".bytes"):
             return None
-        group, place = groups.locate(index)
+        group, place = source.locate(index)
         if self._column[0] != group:
-            name = groups.column.removesuffix(".bytes")
-            file, number = groups.places[group]
-            with pq.ParquetFile(groups.files[file]) as opened:
+            name = source.column.removesuffix(".bytes")
+            file, number = source.places[group]
+            with pq.ParquetFile(source.files[file]) as opened:
                 rows = opened.read_row_group(number, columns=[f"{name}.path"])
             values = rows[name].to_pylist() if name in rows.column_names else []
             self._column = (group, [(row or {}).get("path") for row in values])

@@ -9,7 +9,7 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import Source, read
-from mixmask_solo.data.sources.split_words import split_words
+from mixmask_solo.data.sources.splits import split_words
 
 __all__ = ["open_config", "open_path"]
 
@@ -82,4 +82,6 @@ def _open(block: dict[str, Any], validation: bool) -> dict[str, Source]:
 def _names_validation(path: Path) -> bool:
     places = [place for place in (path, path / "data") if place.is_dir()]
     named = [split_words(entry.name) for place in places for entry in place.iterdir()]
-    return any("train" in words for words in named) and any(words - {"train"} for words in named)
+    return any("train" in words for words in named) and any(
+        set(words) - {"train"} for words in named
+    )

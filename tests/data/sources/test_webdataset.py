@@ -214,7 +214,7 @@ def test_a_read_only_folder_will_do(tmp_path, png, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
     assert source(cfg(tmp_path), "train").labels.tolist() == [0, 1, 2]
     assert [p.name for p in tmp_path.iterdir()] == ["s.tar"]
 
