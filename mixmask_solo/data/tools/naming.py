@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import escaped, folder_name
@@ -17,6 +18,7 @@ from mixmask_solo.data.sources.webdataset import TarSource
 __all__ = ["Names", "tar_name", "untar_name"]
 
 _LONGEST, _LONGEST_PART = 1000, 230  # a part of a path has at most 255 bytes, numbers included
+_QUOTED = {ord(c): f"%{ord(c):02X}" for c in "%.\n\r\t\v\f"}
 _MAGIC = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG": ".png",
@@ -124,15 +126,11 @@ def tar_name(path: str) -> str:
     """
     head, slash, file = path.rpartition("/")
     stem, suffix = os.path.splitext(file)
-    quoted = stem.replace("%", "%25").replace(".", "%2E")
-    for blank in "\n\r\t\v\f":
-        quoted = quoted.replace(blank, f"%{ord(blank):02X}")
-    return f"{head}{slash}{quoted}{suffix}"
+    return f"{head}{slash}{stem.translate(_QUOTED)}{suffix}"
 
 
 def untar_name(name: str) -> str:
     """The path that ``tar_name`` was given."""
     head, slash, file = name.rpartition("/")
-    for escape in ("%2E", "%0A", "%0D", "%09", "%0B", "%0C", "%25"):
-        file = file.replace(escape, chr(int(escape[1:], 16)))
-    return f"{head}{slash}{file}"
+    plain = {quoted: chr(code) for code, quoted in _QUOTED.items()}
+    return head + slash + re.sub("|".join(plain), lambda found: plain[found[0]], file)

@@ -16,13 +16,22 @@ from numpy.typing import NDArray
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources import ImageError, Source
+from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.sources.folder import FolderSource
 
-__all__ = ["RECORD", "Record", "cut", "stored_sizes"]
+__all__ = ["Indexes", "Record", "cut", "stored_bytes", "stored_sizes"]
 
 RECORD = ".mixmask-convert.json"
 
 Indexes = NDArray[np.int64]
+
+
+def stored_bytes(source: Source, index: int) -> Any:
+    """The stored file of one image, as a buffer."""
+    stored = source.encoded(index)
+    if stored is None:
+        raise ConfigError(f"{source.name(index)} is no stored file: there is nothing to convert")
+    return stored.data
 
 
 def stored_sizes(source: Source) -> Indexes:
@@ -32,15 +41,8 @@ def stored_sizes(source: Source) -> Indexes:
         ImageError: for an image that cannot be read.
         ConfigError: for a source that holds no encoded images.
     """
-    if isinstance(source, FolderSource):
-        return np.array([_file_size(source.name(i)) for i in range(len(source))], dtype=np.int64)
-    sizes = np.empty(len(source), dtype=np.int64)
-    for i in range(len(source)):
-        stored = source.encoded(i)
-        if stored is None:
-            raise ConfigError(f"{source.name(i)} is no stored file: there is nothing to convert")
-        sizes[i] = stored.size
-    return sizes
+    size = _file_size if isinstance(source, FolderSource) else _stored_size
+    return np.array([size(source, i) for i in range(len(source))], dtype=np.int64)
 
 
 def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]:
@@ -54,14 +56,13 @@ def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]
     order = np.arange(len(sizes))
     if seed is not None:
         order = np.random.default_rng(seed).permutation(len(sizes))
-    shards: list[Indexes] = []
-    start, total = 0, 0
+    starts, total = [0], 0
     for place, size in enumerate(sizes[order].tolist()):
-        if place > start and total + size > limit:
-            shards.append(order[start:place])
-            start, total = place, 0
+        if place > starts[-1] and total + size > limit:
+            starts.append(place)
+            total = 0
         total += size
-    return [*shards, order[start:]] if start < len(order) else shards
+    return np.split(order, starts[1:]) if len(order) else []
 
 
 class Record:
@@ -90,11 +91,7 @@ class Record:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """While one process writes into the folder, another is refused.
-
-        Raises:
-            ConfigError: in the other.
-        """
+        """While one process writes into the folder, another is refused."""
         try:
             with FileLock(self.place.with_suffix(".lock"), timeout=0):
                 yield
@@ -105,21 +102,15 @@ class Record:
 
     def finished(self, file: Path, images: int) -> bool:
         """Whether a file is there with the images and bytes that it was finished with."""
-        try:
-            return self.done.get(self._key(file)) == [images, file.stat().st_size]
-        except OSError:
-            return False
+        return file.is_file() and self.done.get(file.name) == [images, file.stat().st_size]
 
     def finish(self, temporary: Path, file: Path, images: int) -> None:
         """Gives a whole file its name, and remembers it."""
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(file)
-        self.done[self._key(file)] = [images, file.stat().st_size]
+        self.done[file.name] = [images, file.stat().st_size]
         self._save()
-
-    def _key(self, file: Path) -> str:
-        return file.relative_to(self.place.parent).as_posix()
 
     def _load(self, folder: Path) -> None:
         try:
@@ -127,20 +118,23 @@ class Record:
             facts, self.done = known["facts"], known["done"]
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(f"{self.place} is damaged: remove {folder} and start anew") from None
-        other = [key for key, value in self.facts.items() if facts.get(key) != value]
-        if other:
-            raise ConfigError(
-                f"{folder} holds another conversion ({other[0]} {facts.get(other[0])!r}, now "
-                f"{self.facts[other[0]]!r}): give a new or empty folder"
-            )
+        for key, value in self.facts.items():
+            if facts.get(key) != value:
+                raise ConfigError(
+                    f"{folder} holds another conversion ({key} {facts.get(key)!r}, now {value!r}): "
+                    "give a new or empty folder"
+                )
 
     def _save(self) -> None:
-        temporary = self.place.with_suffix(".partial")
-        temporary.write_text(json.dumps({"facts": self.facts, "done": self.done}, indent=1))
-        temporary.replace(self.place)
+        write_whole(self.place, json.dumps({"facts": self.facts, "done": self.done}, indent=1))
 
 
-def _file_size(name: str) -> int:
+def _stored_size(source: Source, index: int) -> int:
+    return len(stored_bytes(source, index))
+
+
+def _file_size(source: Source, index: int) -> int:
+    name = source.name(index)
     try:
         return os.path.getsize(name)
     except OSError as error:

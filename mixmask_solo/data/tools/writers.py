@@ -10,23 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tools.naming import Names, tar_name
-from mixmask_solo.data.tools.plan import Indexes
+from mixmask_solo.data.tools.plan import Indexes, stored_bytes
 
-__all__ = ["stored_bytes", "write_parquet", "write_tar"]
+__all__ = ["write_parquet", "write_tar"]
 
 # A shuffled epoch reads whole row groups; below this a disk's seeks begin to count.
 ROW_GROUP_BYTES = 8 << 20
-
-
-def stored_bytes(source: Source, index: int) -> Any:
-    """The stored file of one image, as a buffer."""
-    stored = source.encoded(index)
-    if stored is None:
-        raise ConfigError(f"{source.name(index)} is no stored file: there is nothing to convert")
-    return stored.data
 
 
 def write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
