@@ -16,8 +16,15 @@ from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE
 from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.tools.naming import Names
-from mixmask_solo.data.tools.plan import Indexes, Record, cut, stored_bytes, stored_sizes
-from mixmask_solo.data.tools.writers import write_parquet, write_tar
+from mixmask_solo.data.tools.shards import (
+    Indexes,
+    Record,
+    cut,
+    stored_bytes,
+    stored_sizes,
+    write_parquet,
+    write_tar,
+)
 
 __all__ = ["TARGETS", "Converted", "convert"]
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Which images go into which shard, and which shards are done."""
+"""Which images go into which shard, how one is written, and which are done."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +20,15 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.sources.folder import FolderSource
+from mixmask_solo.data.tools.naming import Names, tar_name
 
-__all__ = ["Indexes", "Record", "cut", "stored_bytes", "stored_sizes"]
+__all__ = [
+    *("Indexes", "Record", "cut", "stored_bytes", "stored_sizes", "write_parquet", "write_tar"),
+]
 
-RECORD = ".mixmask-convert.json"
+# A shuffled epoch reads whole row groups; below this a disk's seeks begin to count.
+ROW_GROUP_BYTES = 8 << 20
+_RECORD = ".mixmask-convert.json"
 
 Indexes = NDArray[np.int64]
 
@@ -65,6 +72,53 @@ def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]
     return np.split(order, starts[1:]) if len(order) else []
 
 
+def write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
+    """Rows ``image{bytes, path}`` and ``label``, as the Hugging Face hub has them.
+
+    Nothing is compressed: images are already, and so a reader can map them into memory.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    features: dict[str, Any] = {"image": {"_type": "Image"}}
+    fields = [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
+    if source.classes:
+        features["label"] = {"names": source.classes, "_type": "ClassLabel"}
+        fields.append(("label", pa.int64()))
+    meta = {"huggingface": json.dumps({"info": {"features": features}})}
+    schema = pa.schema(fields, metadata=meta)
+    options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+    rows: list[dict[str, Any]] = []
+    size = 0
+    with pq.ParquetWriter(file, schema, write_statistics=["label"], **options) as writer:
+        for i in indexes.tolist():
+            image = {"bytes": bytes(stored_bytes(source, i)), "path": _text(names.path(i))}
+            rows.append({"image": image, "label": source.label(i)})
+            size += len(image["bytes"])
+            if size >= ROW_GROUP_BYTES or i == indexes[-1]:
+                table = pa.Table.from_pylist(rows, schema=schema)
+                writer.write_table(table, row_group_size=len(rows))
+                rows, size = [], 0
+
+
+def write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
+    """Members ``key.jpg`` (or what it is) and ``key.cls``, the label, for each image."""
+    used: set[str] = set()
+    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
+        for i in indexes.tolist():
+            key, _, suffix = tar_name(names.path(i)).rpartition(".")
+            while key in used:  # a.jpg beside a.png: one key would make them one sample
+                key = f"{key}_{i:08d}"
+            used.add(key)
+            parts = {suffix: stored_bytes(source, i)}
+            if source.classes:
+                parts["cls"] = str(source.label(i)).encode()
+            for extension, content in parts.items():
+                member = tarfile.TarInfo(f"{key}.{extension}")
+                member.size = len(content)  # owner and time stay zero: same images, same shard
+                archive.addfile(member, io.BytesIO(content))
+
+
 class Record:
     """What a conversion has finished, kept in its destination so that it can go on.
 
@@ -77,7 +131,7 @@ class Record:
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
-        self.place = folder / RECORD
+        self.place = folder / _RECORD
         self.facts = facts
         self.done: dict[str, list[int]] = {}
         if folder.exists() and not folder.is_dir():
@@ -139,3 +193,8 @@ def _file_size(source: Source, index: int) -> int:
         return os.path.getsize(name)
     except OSError as error:
         raise ImageError(f"{name} cannot be read: {error}") from error
+
+
+def _text(name: str) -> str:
+    """Parquet's strings are UTF-8; file names need not be."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
