@@ -11,13 +11,13 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["IMAGE", "LABEL", "called", "class_names", "find_columns", "opened_table", "row_ids"]
+__all__ = ["IMAGE", "LABEL", "Columns", "called", "find_columns", "opened_table", "row_ids"]
 
 IMAGE = ("image", "img")
 LABEL = ("label", "labels", "fine_label", "class", "target")
@@ -53,31 +53,48 @@ def called(names: Sequence[str], usual: Iterable[str]) -> str | None:
     return next((lowered[name] for name in usual if name in lowered), None)
 
 
-def find_columns(
-    file: Path, schema: Any, request: Request, ids: Collection[str]
-) -> tuple[str, str | None]:
-    """The names of the columns that hold the images and, if there is one, the labels.
+class Columns(NamedTuple):
+    """Names of the columns that hold images and, if there is one, labels; names of the classes."""
 
-    The numbers of the columns ``ids`` are the rows' own, hence no labels.
-    """
-    features = {name: _feature(schema, name).get("_type") for name in schema.names}
-    image = _image_column(file, schema, request, features)
-    names = [name for name in schema.names if name != image]
+    image: str
+    label: str | None
+    classes: list[str]
+
+
+def find_columns(file: Path, schema: Any, request: Request, ids: Collection[str]) -> Columns:
+    """Which columns are meant; the numbers of those in ``ids`` are the rows' own, so no labels."""
+    import pyarrow as pa
+
+    declared = _declared(schema)
+
+    def are(kind: str, names: Iterable[str]) -> list[str]:
+        return [name for name in names if declared.get(name, {}).get("_type") == kind]
+
+    fields = [field for field in schema if field.name.lower() not in LABEL]
+    structs = [
+        field.name
+        for field in fields
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    binary = [field.name for field in fields if str(field.type) in ("binary", "large_binary")]
+    fitting = [name for name in schema.names if name in (*structs, *binary)]
+    tiers = (are("Image", fitting), structs, fitting)
+    image = _choose("image", IMAGE, fitting, tiers, file, schema, request)
+    if image is None:
+        raise ConfigError(
+            f"{file} has columns {listing(schema.names, 'and')}: "
+            "give one named image, a struct with a field bytes or binary itself"
+        )
     if request.no_labels:
-        return image, None
-    if request.label_column is not None:
-        return image, _named(file, schema, "label_column", request.label_column, names)
-    declared = [name for name in names if features[name] == "ClassLabel"]
-    if {"fine_label", "coarse_label"} <= set(declared):
-        declared.remove("coarse_label")  # CIFAR-100's twenty groups of classes
-    fitting = [name for name in _maybe_labels(schema) if name != image and name not in ids]
-    return image, _only(file, "label", LABEL, names, declared, fitting)
-
-
-def class_names(schema: Any, label: str | None) -> list[str]:
-    """The names that the ``datasets`` library leaves in the schema, if it wrote the file."""
-    names = None if label is None else _feature(schema, label).get("names")
-    return [str(name) for name in names] if isinstance(names, list) else []
+        return Columns(image, None, [])
+    others = [name for name in schema.names if name != image]
+    classes = are("ClassLabel", others)
+    if {"fine_label", "coarse_label"} <= set(classes):
+        classes.remove("coarse_label")  # CIFAR-100's twenty groups of classes
+    numbers = [name for name in _maybe_labels(schema) if name != image and name not in ids]
+    label = _choose("label", LABEL, others, (classes, numbers), file, schema, request)
+    names = declared.get(label, {}).get("names") if label is not None else None
+    return Columns(image, label, [str(n) for n in names] if isinstance(names, list) else [])
 
 
 def row_ids(files: Sequence[Path], request: Request) -> set[str]:
@@ -102,29 +119,6 @@ def row_ids(files: Sequence[Path], request: Request) -> set[str]:
     return ids or set()
 
 
-def _image_column(file: Path, schema: Any, request: Request, features: dict[str, Any]) -> str:
-    import pyarrow as pa
-
-    fields = [field for field in schema if field.name.lower() not in LABEL]
-    structs = [
-        field.name
-        for field in fields
-        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-    ]
-    binary = [field.name for field in fields if str(field.type) in ("binary", "large_binary")]
-    fitting = [name for name in schema.names if name in (*structs, *binary)]
-    if request.image_column is not None:
-        return _named(file, schema, "image_column", request.image_column, fitting)
-    declared = [name for name in fitting if features[name] == "Image"]
-    found = _only(file, "image", IMAGE, fitting, declared, structs, fitting)
-    if found is None:
-        raise ConfigError(
-            f"{file} has columns {listing(schema.names, 'and')}: "
-            "give one named image, a struct with a field bytes or binary itself"
-        )
-    return found
-
-
 def _maybe_labels(schema: Any) -> list[str]:
     """Columns that may hold labels by their types, and are not called something else."""
     import pyarrow as pa
@@ -147,34 +141,39 @@ def _differ(column: Any, request: Request) -> bool:
     return not request.classes or pc.max(column).as_py() >= len(request.classes)
 
 
-def _only(
-    file: Path, what: str, usual: Sequence[str], names: Sequence[str], *tiers: Sequence[str]
+def _choose(
+    what: str,
+    usual: Sequence[str],
+    names: Sequence[str],
+    tiers: Sequence[Sequence[str]],
+    file: Path,
+    schema: Any,
+    request: Request,
 ) -> str | None:
-    """One that is called as usual among ``names``, else the only one of the first tier."""
+    """The one of ``names`` that is asked for or called as usual, else the first tier's only one."""
+    key = f"data.{what}_column"
+    asked = getattr(request, f"{what}_column")
+    if asked is not None and asked not in names:
+        found = f"{file} has columns {listing(schema.names, 'and')}"
+        if asked in schema.names:
+            kind = schema.field(asked).type
+            raise ConfigError(f"{key} is '{asked}', which holds {kind}: {found}")
+        raise ConfigError(f"{key} is '{asked}': {found}{did_you_mean(asked, schema.names)}")
+    name = asked if asked is not None else called(names, usual)
     candidates = next((tier for tier in tiers if tier), [])
-    found = called(names, usual)
-    if found is None and len(candidates) > 1:
+    if name is None and len(candidates) > 1:
         none = ", or set data.no_labels=true if none does" if what == "label" else ""
         raise ConfigError(
             f"{file} has columns {listing(candidates, 'and')}, each of which may hold the {what}s: "
-            f"say which with data.{what}_column{none}"
+            f"say which with {key}{none}"
         )
-    return found or next(iter(candidates), None)
+    return name or next(iter(candidates), None)
 
 
-def _named(file: Path, schema: Any, key: str, name: str, fitting: Sequence[str]) -> str:
-    if name in fitting:
-        return name
-    found = f"{file} has columns {listing(schema.names, 'and')}"
-    if name in schema.names:
-        raise ConfigError(f"data.{key} is '{name}', which holds {schema.field(name).type}: {found}")
-    raise ConfigError(f"data.{key} is '{name}': {found}{did_you_mean(name, schema.names)}")
-
-
-def _feature(schema: Any, name: str) -> dict[str, Any]:
-    """What the ``datasets`` library declares of a column; nothing if it did not write the file."""
+def _declared(schema: Any) -> dict[str, Any]:
+    """What the ``datasets`` library declares of columns; nothing if it did not write the file."""
     try:
-        feature = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][name]
-    except (KeyError, TypeError, ValueError):
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"].items()
+    except (KeyError, TypeError, ValueError, AttributeError):
         return {}
-    return feature if isinstance(feature, dict) else {}
+    return {name: feature for name, feature in features if isinstance(feature, dict)}

@@ -29,6 +29,7 @@ Refuse = Callable[[str, str, str], ConfigError]  # a text, how it is shown, what
 
 _BOOLEANS = ["False", "True"]
 _TEXTS = ("string", "large_string", "string_view", "binary", "large_binary")
+_SAID = {"bool": "booleans"} | dict.fromkeys(_TEXTS, "texts")
 _SAFE = 2**62  # beyond any number of images, within 64 bits
 
 
@@ -41,19 +42,13 @@ def label_texts(column: Any, where: Where) -> tuple[str, list[str]]:
         return label_texts(column.cast(kind.value_type), where)
     if column.null_count == len(column):
         return "", [""] * len(column)
-    signed = pa.types.is_signed_integer(kind)
-    numbers = (pa.types.is_unsigned_integer, pa.types.is_floating, pa.types.is_decimal)
-    if pa.types.is_boolean(kind):
-        said = "booleans"
-    elif str(kind) in _TEXTS:
-        said = "texts"
-    elif signed or any(are(kind) for are in numbers):
-        said = "numbers"
-    else:
+    numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    said = _SAID.get(str(kind)) or ("numbers" if any(are(kind) for are in numbers) else None)
+    if said is None:
         raise ConfigError(f"{where(0)} has a label of type {kind}: give whole numbers or names")
     values = column.to_pylist()
     text = {value: _text(value) for value in set(values)}
-    for value in text if said == "numbers" and not signed else ():
+    for value in text if said == "numbers" and not pa.types.is_signed_integer(kind) else ():
         if value is not None and math.isfinite(value) and abs(value) > _SAFE:
             problem = "but there are not that many images: number the classes from 0"
             raise _refused(where(values.index(value)), str(value), problem)
@@ -90,7 +85,8 @@ def numbered(
     if called:
         label, known = _of_names(called, known, refuse)
     else:
-        _require_same(names, request)
+        if any(texts):
+            _require_same(names, request)
         label = _of_numbers(given, *_bound(known, len(texts), request), refuse)
     labels = np.array([label.get(text, UNLABELLED) for text in texts], dtype=np.int64)
     return labels, known or [str(label) for label in range(int(labels.max(initial=-1)) + 1)]

@@ -22,7 +22,7 @@ import torch
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
 from mixmask_solo.data.sources.blocks import Blocks
-from mixmask_solo.data.sources.columns import class_names, find_columns, opened_table, row_ids
+from mixmask_solo.data.sources.columns import Columns, find_columns, opened_table, row_ids
 from mixmask_solo.data.sources.files import Handles
 from mixmask_solo.data.sources.label_values import label_texts, numbered
 from mixmask_solo.data.sources.request import Request
@@ -36,15 +36,14 @@ CACHE_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class _Shard:
-    """One file: its columns, what they say of the classes, rows and bytes of its row groups."""
+    """One file: its columns, what they say, rows and bytes of its row groups."""
 
     file: Path
-    columns: list[str]
-    image: str
-    label: str | None
+    names: list[str]
+    columns: Columns
+    leaf: str
     kind: str
     texts: list[str]
-    names: list[str]
     groups: list[tuple[int, int]]
 
 
@@ -70,8 +69,8 @@ class ParquetSource(EncodedSource):
         self, shards: Sequence[_Shard], labels: Labels, classes: Sequence[str], cache_bytes: int
     ) -> None:
         super().__init__(labels, classes)
-        self.columns = tuple(shards[0].columns)
-        self.column = shards[0].image
+        self.columns = tuple(shards[0].names)
+        self.column = shards[0].leaf
         self.files = [os.fspath(shard.file) for shard in shards]
         self.places = [(f, g) for f, shard in enumerate(shards) for g in range(len(shard.groups))]
         self.weights = [weight for shard in shards for _, weight in shard.groups]
@@ -166,7 +165,7 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
         at = int(np.searchsorted(ends, row, side="right"))
         return f"{files[at]} row {row - ends[at] + len(shards[at].texts)}"
 
-    names = next((shard.names for shard in shards if shard.names), [])
+    names = next((s.columns.classes for s in shards if s.columns.classes), [])
     texts = [text for shard in shards for text in shard.texts]
     labels, classes = numbered(texts, where, request, names)
     return ParquetSource(shards, labels, classes, cache_bytes)
@@ -175,36 +174,35 @@ def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> Parquet
 def _open(file: Path, request: Request, ids: Collection[str]) -> _Shard:
     with opened_table(file) as table:
         schema = table.schema_arrow
-        image, label = find_columns(file, schema, request, ids)
+        columns = find_columns(file, schema, request, ids)
         paths = [table.schema.column(i).path for i in range(len(table.schema.names))]
-        leaf = image if image in paths else f"{image}.bytes"
+        leaf = columns.image if columns.image in paths else f"{columns.image}.bytes"
         groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
         weights = [group.column(paths.index(leaf)).total_uncompressed_size for group in groups]
         sizes = [group.num_rows for group in groups]
         kind, texts = "", [""] * sum(sizes)
-        if label is not None:
-            column = table.read(columns=[label]).column(0)
-            kind, texts = label_texts(column, lambda row: f"{file} row {row}")
-    names, layout = class_names(schema, label), list(zip(sizes, weights, strict=True))
-    return _Shard(file, schema.names, leaf, label, kind, texts, names, layout)
+        if columns.label is not None:
+            labels = table.read(columns=[columns.label]).column(0)
+            kind, texts = label_texts(labels, lambda row: f"{file} row {row}")
+    layout = list(zip(sizes, weights, strict=True))
+    return _Shard(file, schema.names, columns, leaf, kind, texts, layout)
 
 
 def _require_alike(shards: Sequence[_Shard]) -> None:
     """Shards of one data set have one layout; one that says nothing of classes fits any."""
     first = shards[0]
     said = next((shard for shard in shards if shard.kind), first)
-    named = next((shard for shard in shards if shard.names), first)
+    named = next((shard for shard in shards if shard.columns.classes), first)
     for shard in shards:
-        if shard.image != first.image:
-            raise ConfigError(f"{shard.file}: its image column differs from that of {first.file}")
-        if shard.label != first.label:
-            raise ConfigError(
-                f"{shard.file}: its label column is {shard.label or 'absent'}, that of "
-                f"{first.file} {first.label or 'absent'}"
-            )
-        if shard.kind not in ("", said.kind):
-            raise ConfigError(
-                f"{shard.file}: its labels are {shard.kind}, those of {said.file} {said.kind}"
-            )
-        if shard.names not in ([], named.names):
-            raise ConfigError(f"{shard.file}: its class names differ from those of {named.file}")
+        label, usual = (one.columns.label or "absent" for one in (shard, first))
+        if shard.leaf != first.leaf:
+            problem = f"its image column differs from that of {first.file}"
+        elif label != usual:
+            problem = f"its label column is {label}, that of {first.file} {usual}"
+        elif shard.kind not in ("", said.kind):
+            problem = f"its labels are {shard.kind}, those of {said.file} {said.kind}"
+        elif shard.columns.classes not in ([], named.columns.classes):
+            problem = f"its class names differ from those of {named.file}"
+        else:
+            continue
+        raise ConfigError(f"{shard.file}: {problem}")

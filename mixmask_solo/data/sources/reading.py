@@ -38,9 +38,8 @@ def read(
     """Opens one split of a ``data`` block.
 
     Args:
-        data: the ``data`` block as a plain dict; ``data.fraction`` is the share of the training
-            images.
-        split: pretrain, train or val.
+        data: the block as a plain dict.
+        split: of which ``data.fraction`` is the share that is taken, but of ``val``.
         classes: the training split's classes, which number the labels of ``val``.
 
     Returns:
