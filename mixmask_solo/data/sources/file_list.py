@@ -56,7 +56,7 @@ def read_file_list(request: Request) -> FolderSource:
         lambda row: str(request.wrong(f"line {rows[row][0]}")),
         request,
     )
-    root = place.parent if request.root is None else Path(request.root).expanduser()
+    root = place.parent if request.root is None else Path(str(request.root)).expanduser()
     paths = [path for _, path, _ in rows]
     if not (root / paths[0]).is_file():
         raise request.wrong(f"line {rows[0][0]} names {root / paths[0]}, which is not there")

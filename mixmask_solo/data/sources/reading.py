@@ -31,6 +31,10 @@ READERS: dict[str, Callable[[Request], Source]] = {
     "file_list": read_file_list,
 }
 
+_AS_THEY_ARE = (
+    *("dataset", "download", "no_labels", "root", "num_classes", "image_column", "label_column"),
+)
+
 
 def read(
     data: dict[str, Any], split: Split, *, classes: Sequence[str] | None = None
@@ -111,18 +115,12 @@ def num_classes(cfg: Any) -> int:
 
 def _request(data: dict[str, Any], split: Split, classes: Sequence[str] | None = None) -> Request:
     own = "val_path" if split == "val" else "train_path"
-    path, root = data.get(own), data.get("root")
+    path = data.get(own)
     return Request(
-        dataset=data["dataset"],
         split=split,
         path=None if path is None else str(path),
         key=f"data.{own}",
-        download=bool(data.get("download")),
-        no_labels=bool(data.get("no_labels")),
-        root=None if root is None else str(root),
-        lenient=(data.get("on_error") or "raise") != "raise",
+        lenient=data.get("on_error") not in (None, "raise"),
         classes=classes,
-        num_classes=data.get("num_classes"),
-        image_column=data.get("image_column"),
-        label_column=data.get("label_column"),
+        **{key: data[key] for key in _AS_THEY_ARE if data.get(key) is not None},
     )

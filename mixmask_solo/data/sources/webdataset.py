@@ -28,7 +28,7 @@ from mixmask_solo.data.sources.files import Handles
 from mixmask_solo.data.sources.label_values import numbered
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.shards import find_shards
-from mixmask_solo.data.sources.tar_index import index_of
+from mixmask_solo.data.sources.tar_index import TarImage, index_of
 
 __all__ = ["TarSource", "read_webdataset"]
 
@@ -38,8 +38,7 @@ class TarSource(EncodedSource):
 
     Args:
         shards: the files in order.
-        places: (N, 3) int64: number of the shard, first byte, number of bytes of each image.
-        keys: (N,) names of the images within their shards.
+        images: (N,) number of the shard, and place in it, of each.
         labels: (N,) integers.
         classes: names in the order of the labels; empty without labels.
     """
@@ -47,15 +46,14 @@ class TarSource(EncodedSource):
     def __init__(
         self,
         shards: Sequence[Path],
-        places: Any,
-        keys: Sequence[str],
+        images: Sequence[tuple[int, TarImage]],
         labels: Labels,
         classes: Sequence[str],
     ) -> None:
         super().__init__(labels, classes)
         self.shards = [os.fspath(shard) for shard in shards]
-        self.places = np.asarray(places, dtype=np.int64)
-        self.keys = np.array([os.fsencode(key) for key in keys], dtype=np.bytes_)
+        self.places = np.array([(shard, one.offset, one.size) for shard, one in images], np.int64)
+        self.keys = np.array([os.fsencode(image.path) for _, image in images], dtype=np.bytes_)
         self._handles = Handles(self.shards, _opened)
 
     def name(self, index: int) -> str:
@@ -91,7 +89,6 @@ def read_webdataset(request: Request) -> TarSource:
 
     texts = ["" if request.no_labels else image.label for _, image in images]
     labels, classes = numbered(texts, where, request, listed)
-    places = [(number, image.offset, image.size) for number, image in images]
-    source = TarSource(shards, places, [image.path for _, image in images], labels, classes)
+    source = TarSource(shards, images, labels, classes)
     source.columns = tuple(sorted({name for index in indexes for name in index.extensions}))
     return source
