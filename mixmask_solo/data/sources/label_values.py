@@ -114,10 +114,9 @@ def _of_numbers(texts: list[str], bound: int, beyond: str, refuse: Refuse) -> di
             raise refuse(text, text, "which is no whole number")
         if value < UNLABELLED:
             raise refuse(text, text, "give numbers from 0, or -1 for none")
-        label[text] = value
-    for text in texts:  # before they become numbers of 64 bits, which hold no more
-        if label[text] >= bound:
+        if value >= bound:
             raise refuse(text, text, beyond)
+        label[text] = value
     return label
 
 
