@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 UNLABELLED = -1
 _OUTSIDE = "images outside the class folders"
+
+Named = tuple[dict[str, str], list[str]]  # the class of each image by its path, all classes
 
 
 class FolderSource(Source):
@@ -87,20 +89,24 @@ class FolderSource(Source):
 
 def read_folder(request: Request) -> FolderSource:
     """The images of one split."""
+    passed_over = Counter[str]()
+    classes: list[str] = []
     try:
         root = split_folder(request)
         here = look(root)
         if request.no_labels:
-            source = _unlabelled(root)
+            named = dict.fromkeys(images_below(root, passed_over), "")
         elif _is_annotated(root, here):
-            source = _annotated(root, request)
+            named, classes = _annotated(root, passed_over, request)
         else:
-            source = _labelled(root, here, request)
+            named, classes = _labelled(root, here, passed_over, request)
     except OSError as error:
         raise request.unlisted(error) from None
-    if len(source) == 0:
+    if not named:
         raise request.wrong(f"no image in it ({listing(IMAGE_SUFFIXES)})")
-    return source
+    number = {name: label for label, name in enumerate(classes)}
+    labels = [number.get(name, UNLABELLED) for name in named.values()]
+    return FolderSource(root, list(named), labels, classes, +passed_over)
 
 
 def count_classes(request: Request) -> int:
@@ -111,7 +117,7 @@ def count_classes(request: Request) -> int:
         root = split_folder(request)
         here = look(root)
         if _is_annotated(root, here):
-            return _annotated(root, request).num_classes
+            return max(1, len(_annotated(root, Counter(), request)[1]))
         return len(class_folders(root, here, request))
     except OSError as error:
         raise request.unlisted(error) from None
@@ -121,29 +127,22 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _unlabelled(root: Path) -> FolderSource:
-    passed_over = Counter[str]()
-    paths = images_below(root, passed_over)
-    return FolderSource(root, paths, [UNLABELLED] * len(paths), [], passed_over)
-
-
-def _labelled(root: Path, here: Contents, request: Request) -> FolderSource:
-    passed_over = Counter(here.passed_over)
+def _labelled(root: Path, here: Contents, passed_over: Counter[str], request: Request) -> Named:
+    """Each class has a folder of its own."""
+    passed_over.update(here.passed_over)
     found = class_folders(root, here, request)
-    number = _numbered(list(found.values()), request)
-    paths: list[str] = []
-    labels: list[int] = []
+    classes = _known(found.values(), request)
+    named: dict[str, str] = {}
     empty: list[str] = []
     for folder, name in found.items():
         images = images_below(root / folder, passed_over, (os.path.realpath(root),))
-        paths += [os.path.join(folder, path) for path in images]
-        labels += [number[name]] * len(images)
+        named.update((os.path.join(folder, path), name) for path in images)
         if not images:
             empty.append(folder)
     if listed_folders(root, here.folders):
         passed_over[".txt"] -= 1
     else:
-        require_no_splits(root, paths, empty, request)
+        require_no_splits(root, named, empty, request)
     for folder in empty:
         where = f"class folder {printable(folder)}"
         problem = f"{where} holds no image ({listing(IMAGE_SUFFIXES)})"
@@ -152,12 +151,11 @@ def _labelled(root: Path, here: Contents, request: Request) -> FolderSource:
         _log.warning("%s is '%s': %s", request.key, request.path, problem)
     passed_over[_OUTSIDE] = len(here.images)
     if IMAGES in here.folders and IMAGES not in found:
-        passed_over[_OUTSIDE] += _sorted_already(root, paths, request)
-    classes = list(request.classes or found.values())
-    return FolderSource(root, paths, labels, classes, +passed_over)
+        passed_over[_OUTSIDE] += _sorted_already(root, named, request)
+    return named, classes
 
 
-def _sorted_already(root: Path, paths: Sequence[str], request: Request) -> int:
+def _sorted_already(root: Path, paths: Iterable[str], request: Request) -> int:
     """How many images Tiny-ImageNet's val folder still holds beside its class folders."""
     left = images_below(root / IMAGES, Counter())
     there = {os.path.basename(path) for path in paths}
@@ -174,35 +172,33 @@ def _is_annotated(root: Path, here: Contents) -> bool:
     return (root / ANNOTATIONS).is_file() and here.folders in ([], [IMAGES])
 
 
-def _annotated(root: Path, request: Request) -> FolderSource:
+def _annotated(root: Path, passed_over: Counter[str], request: Request) -> Named:
     """All images lie in ``images/``, their classes stand in a file."""
     rows = [line.split("\t")[:2] for line in read_lines(root / ANNOTATIONS) if line.strip()]
     if any(len(row) != 2 for row in rows):
         raise request.wrong(f"{ANNOTATIONS} is damaged: each line is a file name, a tab, a class")
-    named: dict[str, str] = {}
+    found: dict[str, str] = {}
     for file, wnid in rows:
-        if named.setdefault(file, wnid) != wnid:
-            raise request.wrong(f"{ANNOTATIONS} gives {file} the classes {named[file]} and {wnid}")
-    found = sorted(set(named.values()))
-    number = _numbered(found, request)
-    paths = [os.path.join(IMAGES, file) for file in named]
-    absent = next((path for path in paths if not (root / path).is_file()), None)
+        if found.setdefault(file, wnid) != wnid:
+            raise request.wrong(f"{ANNOTATIONS} gives {file} the classes {found[file]} and {wnid}")
+    classes = _known(sorted(set(found.values())), request)
+    named = {os.path.join(IMAGES, file): wnid for file, wnid in found.items()}
+    absent = next((path for path in named if not (root / path).is_file()), None)
     if absent is not None:
         raise request.wrong(f"{ANNOTATIONS} names {absent}, which is not there")
-    passed_over = Counter[str]()
-    others = set(images_below(root, passed_over)) - set(paths)
+    others = set(images_below(root, passed_over)) - set(named)
     passed_over[f"images that {ANNOTATIONS} does not name"] = len(others)
     passed_over[".txt"] -= 1  # the annotations
-    labels = [number[wnid] for wnid in named.values()]
-    return FolderSource(root, paths, labels, request.classes or found, +passed_over)
+    return named, classes
 
 
-def _numbered(found: Sequence[str], request: Request) -> dict[str, int]:
-    """The label of each class: its place, among the training images' classes if they are known."""
-    number = {name: label for label, name in enumerate(request.classes or found)}
-    unknown = next((name for name in found if name not in number), None)
+def _known(found: Iterable[str], request: Request) -> list[str]:
+    """The classes that number the labels: those of the training images, where they are known."""
+    classes = list(request.classes or found)
+    there = set(classes)
+    unknown = next((name for name in found if name not in there), None)
     if unknown is not None:
         raise request.wrong(
-            f"class {unknown} is not among the {len(number)} classes of the training images"
+            f"class {unknown} is not among the {len(classes)} classes of the training images"
         )
-    return number
+    return classes
