@@ -8,7 +8,7 @@ an image or a class, then the only one of a fitting type.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["IMAGE", "LABEL", "Columns", "called", "find_columns", "opened_table", "row_ids"]
+__all__ = ["IMAGE", "LABEL", "Columns", "choose", "find_columns", "opened_table", "row_ids"]
 
 IMAGE = ("image", "img")
 LABEL = ("label", "labels", "fine_label", "class", "target")
@@ -47,10 +47,36 @@ def opened_table(file: Path) -> Iterator[Any]:
         raise ConfigError(f"{file} is not a readable Parquet file: {reason}") from None
 
 
-def called(names: Sequence[str], usual: Iterable[str]) -> str | None:
-    """The first column that is called as usual, in any case."""
-    lowered = {name.lower(): name for name in reversed(names)}
-    return next((lowered[name] for name in usual if name in lowered), None)
+def choose(
+    what: str,
+    request: Request,
+    file: object,
+    kinds: Mapping[str, Any],
+    usual: Sequence[str],
+    names: Sequence[str],
+    tiers: Sequence[Sequence[str]] = (),
+) -> str | None:
+    """The column of images or labels: that which ``data`` names, or one that is called as usual.
+
+    It has to be one of ``names``, of all the ``kinds`` of columns. Else it is the only column of
+    the first of the ``tiers`` that has any, which begin with the likeliest.
+    """
+    key = f"data.{what}_column"
+    asked = getattr(request, f"{what}_column")
+    if asked is not None and asked not in names:
+        found = f"{file} has columns {listing(kinds, 'and')}"
+        if asked in kinds:
+            raise ConfigError(f"{key} is '{asked}', which holds {kinds[asked]}: {found}")
+        raise ConfigError(f"{key} is '{asked}': {found}{did_you_mean(asked, kinds)}")
+    name = asked if asked is not None else _called(names, usual)
+    candidates = next((tier for tier in tiers if tier), [])
+    if name is None and len(candidates) > 1:
+        none = ", or set data.no_labels=true if none does" if what == "label" else ""
+        raise ConfigError(
+            f"{file} has columns {listing(candidates, 'and')}, each of which may hold the {what}s: "
+            f"say which with {key}{none}"
+        )
+    return name or next(iter(candidates), None)
 
 
 class Columns(NamedTuple):
@@ -66,20 +92,15 @@ def find_columns(file: Path, schema: Any, request: Request, ids: Collection[str]
     import pyarrow as pa
 
     declared = _declared(schema)
+    kinds = dict(zip(schema.names, schema.types, strict=True))
 
     def are(kind: str, names: Iterable[str]) -> list[str]:
         return [name for name in names if declared.get(name, {}).get("_type") == kind]
 
-    fields = [field for field in schema if field.name.lower() not in LABEL]
-    structs = [
-        field.name
-        for field in fields
-        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-    ]
-    binary = [field.name for field in fields if str(field.type) in ("binary", "large_binary")]
-    fitting = [name for name in schema.names if name in (*structs, *binary)]
+    fitting = [n for n, kind in kinds.items() if _holds_images(kind) and n.lower() not in LABEL]
+    structs = [name for name in fitting if pa.types.is_struct(kinds[name])]
     tiers = (are("Image", fitting), structs, fitting)
-    image = _choose("image", IMAGE, fitting, tiers, file, schema, request)
+    image = choose("image", request, file, kinds, IMAGE, fitting, tiers)
     if image is None:
         raise ConfigError(
             f"{file} has columns {listing(schema.names, 'and')}: "
@@ -92,7 +113,7 @@ def find_columns(file: Path, schema: Any, request: Request, ids: Collection[str]
     if {"fine_label", "coarse_label"} <= set(classes):
         classes.remove("coarse_label")  # CIFAR-100's twenty groups of classes
     numbers = [name for name in _maybe_labels(schema) if name != image and name not in ids]
-    label = _choose("label", LABEL, others, (classes, numbers), file, schema, request)
+    label = choose("label", request, file, kinds, LABEL, others, (classes, numbers))
     names = declared.get(label, {}).get("names") if label is not None else None
     return Columns(image, label, [str(n) for n in names] if isinstance(names, list) else [])
 
@@ -107,7 +128,7 @@ def row_ids(files: Sequence[Path], request: Request) -> set[str]:
     for file in files:
         with opened_table(file) as table:
             schema = table.schema_arrow
-            usual = called(schema.names, LABEL) is not None
+            usual = _called(schema.names, LABEL) is not None
             if usual or request.label_column is not None or request.no_labels:
                 return set()
             if table.metadata.num_rows < _FEW:
@@ -117,6 +138,14 @@ def row_ids(files: Sequence[Path], request: Request) -> set[str]:
         if not ids:
             break
     return ids or set()
+
+
+def _holds_images(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    return str(kind) in ("binary", "large_binary")
 
 
 def _maybe_labels(schema: Any) -> list[str]:
@@ -141,33 +170,10 @@ def _differ(column: Any, request: Request) -> bool:
     return not request.classes or pc.max(column).as_py() >= len(request.classes)
 
 
-def _choose(
-    what: str,
-    usual: Sequence[str],
-    names: Sequence[str],
-    tiers: Sequence[Sequence[str]],
-    file: Path,
-    schema: Any,
-    request: Request,
-) -> str | None:
-    """The one of ``names`` that is asked for or called as usual, else the first tier's only one."""
-    key = f"data.{what}_column"
-    asked = getattr(request, f"{what}_column")
-    if asked is not None and asked not in names:
-        found = f"{file} has columns {listing(schema.names, 'and')}"
-        if asked in schema.names:
-            kind = schema.field(asked).type
-            raise ConfigError(f"{key} is '{asked}', which holds {kind}: {found}")
-        raise ConfigError(f"{key} is '{asked}': {found}{did_you_mean(asked, schema.names)}")
-    name = asked if asked is not None else called(names, usual)
-    candidates = next((tier for tier in tiers if tier), [])
-    if name is None and len(candidates) > 1:
-        none = ", or set data.no_labels=true if none does" if what == "label" else ""
-        raise ConfigError(
-            f"{file} has columns {listing(candidates, 'and')}, each of which may hold the {what}s: "
-            f"say which with {key}{none}"
-        )
-    return name or next(iter(candidates), None)
+def _called(names: Sequence[str], usual: Sequence[str]) -> str | None:
+    """The first column that is called as usual, in any case."""
+    lowered = {name.lower(): name for name in reversed(names)}
+    return next((lowered[name] for name in usual if name in lowered), None)
 
 
 def _declared(schema: Any) -> dict[str, Any]:

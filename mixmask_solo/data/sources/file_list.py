@@ -13,9 +13,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
-from mixmask_solo.data.sources.columns import IMAGE, LABEL, called
+from mixmask_solo.config.nearest import listing
+from mixmask_solo.data.sources.columns import IMAGE, LABEL, choose
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.label_values import numbered
 from mixmask_solo.data.sources.request import Request
@@ -89,8 +88,8 @@ def _lines(content: str, request: Request) -> list[Row]:
 def _table(text: str, request: Request) -> tuple[list[str], list[Row]]:
     reader = csv.reader(text.splitlines())
     header = [name.strip() for name in next(reader, [])]
-    path = _column(header, _PATH, "image_column", request)
-    label = None if request.no_labels else _column(header, LABEL, "label_column", request)
+    path = _column(header, _PATH, "image", request)
+    label = None if request.no_labels else _column(header, LABEL, "label", request)
     rows = []
     for cells in filter(None, reader):
         if len(cells) != len(header):
@@ -100,19 +99,15 @@ def _table(text: str, request: Request) -> tuple[list[str], list[Row]]:
     return header, rows
 
 
-def _column(header: list[str], usual: Sequence[str], key: str, request: Request) -> int:
+def _column(header: list[str], usual: Sequence[str], what: str, request: Request) -> int:
     """The place of the column that ``data`` names, else of the first that is called as usual."""
-    asked = getattr(request, key)
-    columns = f"columns {listing(header, 'and')}"
-    if asked is not None and asked not in header:
-        near = did_you_mean(asked, header)
-        raise ConfigError(f"data.{key} is '{asked}': {request.path} has {columns}{near}")
-    name = asked if asked is not None else called(header, usual)
+    kinds = dict.fromkeys(header, "text")
+    name = choose(what, request, request.path, kinds, usual, header)
     if name is None:
-        none = "" if key == "image_column" else ", or set data.no_labels=true"
+        none = ", or set data.no_labels=true" if what == "label" else ""
         raise request.wrong(
-            f"its header line has no column {listing(usual)}, but {columns}: say which with "
-            f"data.{key}{none}"
+            f"its header line has no column {listing(usual)}, but columns "
+            f"{listing(header, 'and')}: say which with data.{what}_column{none}"
         )
     if header.count(name) > 1:
         raise request.wrong(f"its header line has {header.count(name)} columns {name!r}")
