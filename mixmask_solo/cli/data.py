@@ -15,6 +15,10 @@ from mixmask_solo.cli.ending import fail, loading, one_line
 __all__ = ["main"]
 
 COMMAND = "mixmask-data"
+_LOOK = "read every image, list what is wrong or odd"
+_STORE = "folders to shards and back, bytes unchanged"
+_TIME = "images/s of each decoder, and what the network needs"
+_PATH = "folder, shards, or a list of files"
 _STORAGE = "how it is stored (parquet, ...), where what lies there does not tell"
 EPILOG = """
   mixmask-data check ./imagenet
@@ -26,7 +30,6 @@ Exit status: 0 fine, 1 damaged images found (check) or failed, 2 wrong input, 13
 """
 
 Advance = Callable[[int], None]
-_HOW = ("no_labels", "storage", "image_column", "label_column")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,51 +51,36 @@ def main() -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog=COMMAND,
-        description="Look through a data set, store it in another way, time its decoders.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    from mixmask_solo.cli.compose import add_config_arguments
+
+    about = "Look through a data set, store it in another way, time its decoders."
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog=COMMAND, description=about, epilog=EPILOG, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True, metavar="check|convert|bench")
-    look = commands.add_parser("check", help="read every image, list what is wrong or odd")
-    look.add_argument("paths", nargs="*", metavar="PATH", help="folder, shards, or a list of files")
+
+    stored = _Parser(add_help=False)  # what lies at a path, for check and convert
+    stored.add_argument("--storage", default="auto", metavar="NAME", help=_STORAGE)
+    stored.add_argument("--image-column", metavar="NAME", help="of a Parquet file or CSV list")
+    stored.add_argument("--label-column", metavar="NAME", help="likewise")
+    stored.add_argument("--no-labels", action="store_true", help="folders without classes")
+
+    look = commands.add_parser("check", help=_LOOK, parents=[stored])
+    look.add_argument("paths", nargs="*", metavar="PATH", help=_PATH)
     look.add_argument("--config-path", metavar="FOLDER", help="instead of PATH: a configuration")
     look.add_argument("--config-name", metavar="FILE")
-    look.add_argument("--storage", default="auto", metavar="NAME", help=_STORAGE)
-    _add_columns(look)
-    look.add_argument("--no-labels", action="store_true", help="folders of images without classes")
     look.add_argument("--workers", type=_count(0), metavar="N", help="default: the cores there are")
     look.add_argument("--json", type=Path, metavar="FILE", help="write everything found there")
     look.set_defaults(run=_check)
-    store = commands.add_parser("convert", help="folders to shards and back, bytes unchanged")
-    store.add_argument("source", metavar="SRC", help="folder, shards, or a list of files")
+
+    store = commands.add_parser("convert", help=_STORE, parents=[stored])
+    store.add_argument("source", metavar="SRC", help=_PATH)
     store.add_argument("destination", metavar="DST", type=Path, help="new or empty folder")
     store.add_argument("--to", required=True, metavar="parquet|webdataset|image_folder")
     store.add_argument("--shuffle", type=_count(0), metavar="SEED", help="store in a random order")
     store.add_argument("--max-shard-mb", type=_count(1), default=500, metavar="MB")
-    store.add_argument("--storage", default="auto", metavar="NAME", help=_STORAGE)
-    _add_columns(store)
-    store.add_argument("--no-labels", action="store_true", help="a folder without classes")
     store.set_defaults(run=_convert)
-    _add_bench(commands)
-    return parser.parse_args(arguments)
 
-
-def _add_columns(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image-column", metavar="NAME", help="of a Parquet file or CSV list")
-    parser.add_argument("--label-column", metavar="NAME", help="likewise")
-
-
-def _opening(args: argparse.Namespace) -> dict[str, Any]:
-    """What ``open_path`` takes beside the path."""
-    return {key: getattr(args, key) for key in _HOW}
-
-
-def _add_bench(commands: Any) -> None:
-    from mixmask_solo.cli.compose import add_config_arguments
-
-    time = commands.add_parser("bench", help="images/s of each decoder, and what the network needs")
+    time = commands.add_parser("bench", help=_TIME)
     add_config_arguments(time)
     time.add_argument("--decoders", nargs="+", metavar="NAME", help="default: all there are")
     time.add_argument("--need", type=float, metavar="N", help="images/s; default: measured")
@@ -100,6 +88,12 @@ def _add_bench(commands: Any) -> None:
     time.add_argument("--repeats", type=_count(1), default=5, help="measurements each (default 5)")
     time.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there")
     time.set_defaults(run=_bench)
+    return parser.parse_args(arguments)
+
+
+def _how(args: argparse.Namespace) -> dict[str, Any]:
+    keys = ("no_labels", "storage", "image_column", "label_column")
+    return {key: getattr(args, key) for key in keys}
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -110,7 +104,7 @@ def _check(args: argparse.Namespace) -> int:
     if bool(args.paths) == bool(args.config_name):
         fail(f"{COMMAND} check", "give either PATH or --config-path and --config-name (see --help)")
     if args.paths:
-        sets = {path: open_path(path, **_opening(args)) for path in args.paths}
+        sets = {path: open_path(path, **_how(args)) for path in args.paths}
     else:
         from mixmask_solo.cli.compose import compose
 
@@ -131,7 +125,7 @@ def _check(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from mixmask_solo.data.tools import convert, open_path
 
-    splits = open_path(args.source, **_opening(args))
+    splits = open_path(args.source, **_how(args))
     with _bar("writing", sum(len(source) for source in splits.values())) as bar:
         done = convert(
             splits,

@@ -28,8 +28,6 @@ class ImageError(ValueError):
 
 def printable(name: str) -> str:
     """A file's name in one line of a message, with escapes for what no line can hold."""
-    if name.isprintable():
-        return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 

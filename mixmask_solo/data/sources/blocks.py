@@ -58,7 +58,8 @@ class Blocks(NamedTuple):
         at_once = batch_size * world
         batches = len(self.of) // at_once
         lanes = min(self.lanes, batches) or 1
-        rows = self._rows(torch.randperm(len(self.weights), generator=generator))
+        place = torch.randperm(len(self.weights), generator=generator).argsort()
+        rows = torch.argsort(place[self.of], stable=True)  # block after block
         lengths = [
             len(range(lane, batches, lanes)) * batch_size
             for _ in range(world)
@@ -74,12 +75,6 @@ class Blocks(NamedTuple):
             own = dealt[number % lanes :: lanes, number // lanes]
             own[:] = lane[: own.numel()].view(own.shape)
         return torch.cat([dealt.flatten(), shuffled[-1][own.numel() :]])
-
-    def _rows(self, blocks: Tensor) -> Tensor:
-        """All images, block after block."""
-        place = torch.empty_like(blocks)
-        place[blocks] = torch.arange(len(blocks))
-        return torch.argsort(place[self.of], stable=True)
 
     def _windows(self, rows: Tensor, lanes: int) -> Iterator[Tensor]:
         """Cuts a lane where its share of the room is full: two windows overlap there."""

@@ -8,21 +8,22 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixmask_solo.data.sources.class_names import known_names, read_lines
+from mixmask_solo.data.sources.files import read_lines
 from mixmask_solo.data.sources.imagenet100 import IMAGENET100
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import Contents, hidden, walk
-from mixmask_solo.data.sources.webdataset import CLASSES_FILE
 
 __all__ = [
     *("ANNOTATIONS", "CLASSES_FILE", "IMAGES", "class_folders", "escaped", "folder_name"),
-    "listed_folders",
+    *("listed_folders", "listed_names"),
 ]
 
+CLASSES_FILE = "classes.txt"
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's; its images all lie in ...
 IMAGES = "images"
 
 _EMPTY = "%-"  # the folder of the class whose name is empty
+_UNFIT = re.compile("[/\0\ufeff\ud800-\udfff\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _ESCAPES = re.compile("(?:%[0-9A-F]{2})+")
 
 
@@ -30,15 +31,6 @@ def class_folders(root: Path, here: Contents, request: Request) -> dict[str, str
     """The class of each sub-folder that is one, in the order of the labels.
 
     That is the folders' sorted order, unless ``classes.txt`` lists these very folders in another.
-
-    Args:
-        root: the folder.
-        here: what lies in it.
-        request: the question.
-
-    Raises:
-        ConfigError: for a folder without sub-folders, or without one of ImageNet-100's classes.
-        OSError: for a folder that cannot be listed.
     """
     found = here.folders
     if listed := listed_folders(root, found):
@@ -49,22 +41,29 @@ def class_folders(root: Path, here: Contents, request: Request) -> dict[str, str
         hint = "; for images without labels set data.no_labels=true" if here.images else ""
         raise request.wrong(f"no class folder in it{hint}")
     if request.dataset == "imagenet100" and len(found) > len(IMAGENET100):
-        found = _only_the_hundred(found, request)
+        absent = sorted(IMAGENET100 - set(found))
+        if absent:
+            raise request.wrong(
+                f"{len(absent)} of ImageNet-100's classes are not there, {absent[0]} for one"
+            )
+        found = [name for name in found if name in IMAGENET100]
     return {name: name for name in found}
 
 
 def listed_folders(root: Path, folders: Sequence[str]) -> list[str]:
-    """The folders in the order of the ``classes.txt`` that names exactly them; else none.
-
-    Raises:
-        ConfigError: for a list that is no UTF-8 text.
-    """
-    place = root / CLASSES_FILE
-    if not folders or not place.is_file():
+    """The folders in the order of the ``classes.txt`` that names exactly them; else none."""
+    if not folders or not (root / CLASSES_FILE).is_file():
         return []
-    lines = read_lines(place)
-    both = (lines, known_names(lines))  # a folder's name may begin or end with a blank
+    # as they stand there, too: a folder's name may begin or end with a blank
+    both = (read_lines(root / CLASSES_FILE), listed_names(root))
     return next((names for names in both if sorted(names) == sorted(folders)), [])
+
+
+def listed_names(folder: Path) -> list[str]:
+    """The names of the classes that ``classes.txt`` lists, one a line; none without such a file."""
+    place = folder / CLASSES_FILE
+    lines = read_lines(place) if place.is_file() else []
+    return [line.strip() for line in lines if line.strip()]
 
 
 def folder_name(name: str) -> str:
@@ -78,18 +77,13 @@ def folder_name(name: str) -> str:
     if name == CLASSES_FILE:
         return _percent(name[0]) + name[1:]
     name = re.sub("%(?=[0-9A-F]{2}|-$)", "%25", name)
-    return escaped("".join(_percent(c) if _breaks(c) else c for c in name), folder=True)
+    return escaped(_UNFIT.sub(lambda found: _percent(found[0]), name), folder=True)
 
 
 def escaped(part: str, *, folder: bool) -> str:
     """Part of a path, such that it is neither hidden nor leads upwards."""
     part = part.replace("\0", _percent("\0"))
     return _percent(part[0]) + part[1:] if hidden(part, folder=folder) else part
-
-
-def _breaks(character: str) -> bool:
-    outside = character in "/\ufeff" or "\ud800" <= character <= "\udfff"
-    return outside or len(f"a{character}a".splitlines()) > 1
 
 
 def _percent(character: str) -> str:
@@ -108,12 +102,3 @@ def _left_behind(root: Path) -> bool:
     if (root / ANNOTATIONS).is_file():
         return True
     return not any(here.images for _, here in walk(root / IMAGES))
-
-
-def _only_the_hundred(found: Sequence[str], request: Request) -> list[str]:
-    absent = sorted(IMAGENET100 - set(found))
-    if absent:
-        raise request.wrong(
-            f"{len(absent)} of ImageNet-100's classes are not there, {absent[0]} for one"
-        )
-    return [name for name in found if name in IMAGENET100]

@@ -13,11 +13,10 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
-from mixmask_solo.data.sources.columns import IMAGE, LABEL
+from mixmask_solo.config.errors import listing
+from mixmask_solo.data.sources.columns import IMAGE, LABEL, choose
 from mixmask_solo.data.sources.folder import FolderSource
-from mixmask_solo.data.sources.labels import numbered
+from mixmask_solo.data.sources.label_values import numbered
 from mixmask_solo.data.sources.request import Request
 
 __all__ = ["LIST_SUFFIXES", "read_file_list"]
@@ -26,15 +25,11 @@ LIST_SUFFIXES = (".txt", ".tsv", ".csv", ".lst")
 _FILE = ("path", "file", "filename", "file_name", "filepath", "file_path")
 _PATH = (*_FILE, *IMAGE, "image_path", "img_path")
 
-Row = tuple[int, str, str]
+Row = tuple[int, str, str]  # line, path, label
 
 
 def read_file_list(request: Request) -> FolderSource:
-    """The images of one split.
-
-    Raises:
-        ConfigError: for a list that is missing, empty or not understood, naming the line.
-    """
+    """The images of one split."""
     if request.path is None:
         raise request.wrong("give a text file that lists images")
     place = Path(request.path).expanduser()
@@ -60,7 +55,7 @@ def read_file_list(request: Request) -> FolderSource:
         lambda row: str(request.wrong(f"line {rows[row][0]}")),
         request,
     )
-    root = place.parent if request.root is None else Path(request.root).expanduser()
+    root = place.parent if request.root is None else Path(str(request.root)).expanduser()
     paths = [path for _, path, _ in rows]
     if not (root / paths[0]).is_file():
         raise request.wrong(f"line {rows[0][0]} names {root / paths[0]}, which is not there")
@@ -78,24 +73,25 @@ def _lines(content: str, request: Request) -> list[Row]:
             continue
         tab = "\t" if "\t" in line else None
         text = line if tab else line.strip()  # a cell between tabs may be empty
-        parts = [text.split(tab)[0] if tab else text] if request.no_labels else text.rsplit(tab, 1)
-        if len(parts) != (1 if request.no_labels else 2):
+        if request.no_labels:
+            path, label = text.split(tab)[0] if tab else text, ""
+        elif len(parts := text.rsplit(tab, 1)) == 2:
+            path, label = parts
+        else:
             raise request.wrong(
                 f"line {number} holds no label: write a path, a blank, a label (-1 for none)"
             )
-        rows.append((number, parts[0].strip(), "" if request.no_labels else parts[1].strip()))
+        rows.append((number, path.strip(), label.strip()))
     return rows
 
 
 def _table(text: str, request: Request) -> tuple[list[str], list[Row]]:
     reader = csv.reader(text.splitlines())
     header = [name.strip() for name in next(reader, [])]
-    path = _column(header, _PATH, "image_column", request)
-    label = None if request.no_labels else _column(header, LABEL, "label_column", request)
+    path = _column(header, _PATH, "image", request)
+    label = None if request.no_labels else _column(header, LABEL, "label", request)
     rows = []
-    for cells in reader:
-        if not cells:
-            continue
+    for cells in filter(None, reader):
         if len(cells) != len(header):
             raise request.wrong(f"line {reader.line_num} has {len(cells)} of {len(header)} columns")
         name = "" if label is None else cells[label].strip()
@@ -103,29 +99,16 @@ def _table(text: str, request: Request) -> tuple[list[str], list[Row]]:
     return header, rows
 
 
-def _column(header: list[str], known: Sequence[str], key: str, request: Request) -> int:
-    """The place of a column: the one that ``data`` names, else the first that is called as usual.
-
-    Raises:
-        ConfigError: where there is no such column, or there are two of its name.
-    """
-    asked = getattr(request, key)
-    columns = f"columns {listing(header, 'and')}"
-    if asked is not None:
-        if asked not in header:
-            near = did_you_mean(asked, header)
-            raise ConfigError(f"data.{key} is '{asked}': {request.path} has {columns}{near}")
-        name = asked
-    else:
-        lowered = {name.lower(): name for name in reversed(header)}
-        called = next((lowered[name] for name in known if name in lowered), None)
-        if called is None:
-            none = "" if key == "image_column" else ", or set data.no_labels=true"
-            raise request.wrong(
-                f"its header line has no column {listing(known)}, but {columns}: say which with "
-                f"data.{key}{none}"
-            )
-        name = called
+def _column(header: list[str], usual: Sequence[str], what: str, request: Request) -> int:
+    """The place of the column that ``data`` names, else of the first that is called as usual."""
+    kinds = dict.fromkeys(header, "text")
+    name = choose(what, request, request.path, kinds, usual, header)
+    if name is None:
+        none = ", or set data.no_labels=true" if what == "label" else ""
+        raise request.wrong(
+            f"its header line has no column {listing(usual)}, but columns "
+            f"{listing(header, 'and')}: say which with data.{what}_column{none}"
+        )
     if header.count(name) > 1:
         raise request.wrong(f"its header line has {header.count(name)} columns {name!r}")
     return header.index(name)

@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from mixmask_solo.data.sources.class_folders import (
     class_folders,
     listed_folders,
 )
-from mixmask_solo.data.sources.class_names import read_lines
+from mixmask_solo.data.sources.files import read_lines
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, Contents, images_below, look
 from mixmask_solo.data.sources.splits import require_no_splits, split_folder
@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 UNLABELLED = -1
 _OUTSIDE = "images outside the class folders"
+
+Named = tuple[dict[str, str], list[str]]  # the class of each image by its path, all classes
 
 
 class FolderSource(Source):
@@ -60,8 +62,8 @@ class FolderSource(Source):
         super().__init__(labels, classes)
         self.passed_over = dict(passed_over or {})
         self.root = os.fspath(root)
-        # one block of bytes: a list of a million strings would be copied into each worker,
-        # page by page, as soon as the worker touches its reference counts
+        # one block of bytes: a list of strings would be copied into each worker, page by page, as
+        # soon as the worker touches its reference counts
         self.paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
     def name(self, index: int) -> str:
@@ -86,41 +88,36 @@ class FolderSource(Source):
 
 
 def read_folder(request: Request) -> FolderSource:
-    """The images of one split.
-
-    Raises:
-        ConfigError: for a folder that is missing, empty, cannot be listed or has other classes
-            than training.
-    """
-    root = split_folder(request)
+    """The images of one split."""
+    passed_over = Counter[str]()
+    classes: list[str] = []
     try:
+        root = split_folder(request)
         here = look(root)
         if request.no_labels:
-            source = _unlabelled(root)
+            named = dict.fromkeys(images_below(root, passed_over), "")
         elif _is_annotated(root, here):
-            source = _annotated(root, request)
+            named, classes = _annotated(root, passed_over, request)
         else:
-            source = _labelled(root, here, request)
+            named, classes = _labelled(root, here, passed_over, request)
     except OSError as error:
         raise request.unlisted(error) from None
-    if len(source) == 0:
+    if not named:
         raise request.wrong(f"no image in it ({listing(IMAGE_SUFFIXES)})")
-    return source
+    number = {name: label for label, name in enumerate(classes)}
+    labels = [number.get(name, UNLABELLED) for name in named.values()]
+    return FolderSource(root, list(named), labels, classes, +passed_over)
 
 
 def count_classes(request: Request) -> int:
-    """Number of class folders, without a look into them; 1 where there are no labels.
-
-    Raises:
-        ConfigError: for a folder that is missing or without class folders.
-    """
+    """Number of class folders, without a look into them; 1 where there are no labels."""
     if request.no_labels:
         return 1
-    root = split_folder(request)
     try:
+        root = split_folder(request)
         here = look(root)
         if _is_annotated(root, here):
-            return _annotated(root, request).num_classes
+            return max(1, len(_annotated(root, Counter(), request)[1]))
         return len(class_folders(root, here, request))
     except OSError as error:
         raise request.unlisted(error) from None
@@ -130,47 +127,36 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _unlabelled(root: Path) -> FolderSource:
-    passed_over = Counter[str]()
-    paths = images_below(root, passed_over)
-    return FolderSource(root, paths, [UNLABELLED] * len(paths), [], passed_over)
-
-
-def _labelled(root: Path, here: Contents, request: Request) -> FolderSource:
-    passed_over = Counter(here.passed_over)
+def _labelled(root: Path, here: Contents, passed_over: Counter[str], request: Request) -> Named:
+    """Each class has a folder of its own."""
+    passed_over.update(here.passed_over)
     found = class_folders(root, here, request)
-    classes = list(request.classes or found.values())
-    number = {name: label for label, name in enumerate(classes)}
-    paths: list[str] = []
-    labels: list[int] = []
+    classes = _known(found.values(), request)
+    named: dict[str, str] = {}
     empty: list[str] = []
     for folder, name in found.items():
-        _require_known(name, number, request)
         images = images_below(root / folder, passed_over, (os.path.realpath(root),))
+        named.update((os.path.join(folder, path), name) for path in images)
         if not images:
             empty.append(folder)
-        paths += [os.path.join(folder, path) for path in images]
-        labels += [number[name]] * len(images)
     if listed_folders(root, here.folders):
         passed_over[".txt"] -= 1
     else:
-        require_no_splits(root, paths, empty, request)
+        require_no_splits(root, named, empty, request)
     for folder in empty:
         where = f"class folder {printable(folder)}"
         problem = f"{where} holds no image ({listing(IMAGE_SUFFIXES)})"
         if not request.lenient:
             raise request.wrong(f"{problem}; remove it, or set data.on_error=skip")
         _log.warning("%s is '%s': %s", request.key, request.path, problem)
-    outside = here.images
+    passed_over[_OUTSIDE] = len(here.images)
     if IMAGES in here.folders and IMAGES not in found:
-        outside = outside + _sorted_already(root, paths, request)
-    if outside:
-        passed_over[_OUTSIDE] = len(outside)
-    return FolderSource(root, paths, labels, classes, +passed_over)
+        passed_over[_OUTSIDE] += _sorted_already(root, named, request)
+    return named, classes
 
 
-def _sorted_already(root: Path, paths: Sequence[str], request: Request) -> list[str]:
-    """The images that Tiny-ImageNet's val folder still holds beside its class folders."""
+def _sorted_already(root: Path, paths: Iterable[str], request: Request) -> int:
+    """How many images Tiny-ImageNet's val folder still holds beside its class folders."""
     left = images_below(root / IMAGES, Counter())
     there = {os.path.basename(path) for path in paths}
     lost = next((path for path in left if os.path.basename(path) not in there), None)
@@ -178,7 +164,7 @@ def _sorted_already(root: Path, paths: Sequence[str], request: Request) -> list[
         raise request.wrong(
             f"{IMAGES}/{lost} lies in no class folder: sort it too, or remove '{root / IMAGES}'"
         )
-    return left
+    return len(left)
 
 
 def _is_annotated(root: Path, here: Contents) -> bool:
@@ -186,35 +172,33 @@ def _is_annotated(root: Path, here: Contents) -> bool:
     return (root / ANNOTATIONS).is_file() and here.folders in ([], [IMAGES])
 
 
-def _annotated(root: Path, request: Request) -> FolderSource:
+def _annotated(root: Path, passed_over: Counter[str], request: Request) -> Named:
     """All images lie in ``images/``, their classes stand in a file."""
-    lines = read_lines(root / ANNOTATIONS)
-    rows = [line.split("\t")[:2] for line in lines if line.strip()]
+    rows = [line.split("\t")[:2] for line in read_lines(root / ANNOTATIONS) if line.strip()]
     if any(len(row) != 2 for row in rows):
         raise request.wrong(f"{ANNOTATIONS} is damaged: each line is a file name, a tab, a class")
-    named: dict[str, str] = {}
+    found: dict[str, str] = {}
     for file, wnid in rows:
-        if named.setdefault(file, wnid) != wnid:
-            raise request.wrong(f"{ANNOTATIONS} gives {file} the classes {named[file]} and {wnid}")
-    classes = list(request.classes or sorted(set(named.values())))
-    number = {name: label for label, name in enumerate(classes)}
-    for wnid in named.values():
-        _require_known(wnid, number, request)
-    paths = [os.path.join(IMAGES, file) for file in named]
-    absent = next((path for path in paths if not (root / path).is_file()), None)
+        if found.setdefault(file, wnid) != wnid:
+            raise request.wrong(f"{ANNOTATIONS} gives {file} the classes {found[file]} and {wnid}")
+    classes = _known(sorted(set(found.values())), request)
+    named = {os.path.join(IMAGES, file): wnid for file, wnid in found.items()}
+    absent = next((path for path in named if not (root / path).is_file()), None)
     if absent is not None:
         raise request.wrong(f"{ANNOTATIONS} names {absent}, which is not there")
-    passed_over = Counter[str]()
-    others = len(set(images_below(root, passed_over)) - set(paths))
-    if others:
-        passed_over[f"images that {ANNOTATIONS} does not name"] = others
+    others = set(images_below(root, passed_over)) - set(named)
+    passed_over[f"images that {ANNOTATIONS} does not name"] = len(others)
     passed_over[".txt"] -= 1  # the annotations
-    labels = [number[wnid] for wnid in named.values()]
-    return FolderSource(root, paths, labels, classes, +passed_over)
+    return named, classes
 
 
-def _require_known(name: str, number: dict[str, int], request: Request) -> None:
-    if name not in number:
+def _known(found: Iterable[str], request: Request) -> list[str]:
+    """The classes that number the labels: those of the training images, where they are known."""
+    classes = list(request.classes or found)
+    there = set(classes)
+    unknown = next((name for name in found if name not in there), None)
+    if unknown is not None:
         raise request.wrong(
-            f"class {name} is not among the {len(number)} classes of the training images"
+            f"class {unknown} is not among the {len(classes)} classes of the training images"
         )
+    return classes

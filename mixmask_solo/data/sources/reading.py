@@ -9,18 +9,17 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.data.block import data_block
+from mixmask_solo.data.sources.arrays import read_cifar, read_digits, read_stl10
 from mixmask_solo.data.sources.base import Source
-from mixmask_solo.data.sources.digits import read_digits
 from mixmask_solo.data.sources.file_list import read_file_list
 from mixmask_solo.data.sources.folder import count_classes, read_folder
 from mixmask_solo.data.sources.parquet import read_parquet
 from mixmask_solo.data.sources.request import Request, Split
-from mixmask_solo.data.sources.storage import has_columns, storage
+from mixmask_solo.data.sources.storage import TABLES, storage
 from mixmask_solo.data.sources.subset import take_fraction
-from mixmask_solo.data.sources.torchvision_files import read_cifar, read_stl10
 from mixmask_solo.data.sources.webdataset import read_webdataset
 
-__all__ = ["num_classes", "read", "request", "source"]
+__all__ = ["num_classes", "read", "source"]
 
 READERS: dict[str, Callable[[Request], Source]] = {
     "digits": read_digits,
@@ -32,86 +31,48 @@ READERS: dict[str, Callable[[Request], Source]] = {
     "file_list": read_file_list,
 }
 
-
-def request(
-    data: dict[str, Any],
-    split: Split,
-    *,
-    classes: Sequence[str] | None = None,
-) -> Request:
-    """The question that a ``data`` block asks for one split.
-
-    Args:
-        data: the ``data`` block as a plain dict.
-        split: pretrain, train or val.
-        classes: the training split's classes, for ``val``.
-    """
-    own = "val_path" if split == "val" else "train_path"
-    path = data.get(own)
-    return Request(
-        dataset=data["dataset"],
-        split=split,
-        path=None if path is None else str(path),
-        key=f"data.{own}",
-        download=bool(data.get("download")),
-        no_labels=bool(data.get("no_labels") or False),
-        root=None if data.get("root") is None else str(data["root"]),
-        lenient=(data.get("on_error") or "raise") != "raise",
-        classes=classes,
-        num_classes=data.get("num_classes"),
-        image_column=data.get("image_column"),
-        label_column=data.get("label_column"),
-    )
-
-
-def reader(data: dict[str, Any]) -> Callable[[Request], Source]:
-    """The reader of a ``data`` block.
-
-    Raises:
-        ConfigError: for an unknown data set, format or storage.
-    """
-    return READERS[storage(data)]
+_AS_THEY_ARE = (
+    *("dataset", "download", "no_labels", "root", "num_classes", "image_column", "label_column"),
+)
 
 
 def read(
-    data: dict[str, Any],
-    split: Split,
-    *,
-    classes: Sequence[str] | None = None,
+    data: dict[str, Any], split: Split, *, classes: Sequence[str] | None = None
 ) -> Source | None:
     """Opens one split of a ``data`` block.
 
-    ``data.fraction`` is the share of the training images. There is no ``val`` split without
-    ``val_path`` (but the digits bring their own) or without labels; then the result is None.
+    Args:
+        data: the block as a plain dict.
+        split: of which ``data.fraction`` is the share that is taken, but of ``val``.
+        classes: the training split's classes, which number the labels of ``val``.
+
+    Returns:
+        The source; None for ``val`` without ``val_path`` (but the digits bring their own) or
+        without labels.
 
     Raises:
         ConfigError: one line on what is missing, and where.
     """
-    question = request(data, split, classes=classes)
-    opener = reader(data)
-    absent = question.path is None and opener is not read_digits
-    if split == "val" and (absent or question.no_labels):
+    request = _request(data, split, classes)
+    kind = storage(data)
+    absent = request.path is None and kind != "digits"
+    if split == "val" and (absent or request.no_labels):
         return None
-    if not has_columns(data):
-        _refuse_columns(data)
-    found = opener(question)
-    known = info(question.dataset).num_classes
-    top = int(found.labels.max())
-    if known is not None and top >= known:
-        raise question.wrong(f"label {top} in it, but {question.dataset} has {known} classes")
-    fraction = data.get("fraction")
-    if question.training and fraction is not None:
-        return take_fraction(found, float(fraction))
-    return found
-
-
-def _refuse_columns(data: dict[str, Any]) -> None:
     for key in ("image_column", "label_column"):
-        if data.get(key) is not None:
+        if kind not in TABLES and data.get(key) is not None:
             raise ConfigError(
                 f"data.{key} is '{data[key]}', but data.train_path is '{data.get('train_path')}': "
                 "only Parquet files and CSV lists have columns"
             )
+    found = READERS[kind](request)
+    known = info(request.dataset).num_classes
+    top = int(found.labels.max())
+    if known is not None and top >= known:
+        raise request.wrong(f"label {top} in it, but {request.dataset} has {known} classes")
+    fraction = data.get("fraction")
+    if request.training and fraction is not None:
+        return take_fraction(found, float(fraction))
+    return found
 
 
 def source(cfg: Any, split: Split) -> Source | None:
@@ -148,6 +109,18 @@ def num_classes(cfg: Any) -> int:
     known = info(block["dataset"]).num_classes
     if known is not None and not block.get("no_labels"):
         return known
-    question = request(block, "train")
-    opener = reader(block)
-    return count_classes(question) if opener is read_folder else opener(question).num_classes
+    request, kind = _request(block, "train"), storage(block)
+    return count_classes(request) if kind == "folder" else READERS[kind](request).num_classes
+
+
+def _request(data: dict[str, Any], split: Split, classes: Sequence[str] | None = None) -> Request:
+    own = "val_path" if split == "val" else "train_path"
+    path = data.get(own)
+    return Request(
+        split=split,
+        path=None if path is None else str(path),
+        key=f"data.{own}",
+        lenient=data.get("on_error") not in (None, "raise"),
+        classes=classes,
+        **{key: data[key] for key in _AS_THEY_ARE if data.get(key) is not None},
+    )

@@ -17,21 +17,16 @@ Split = Literal["pretrain", "train", "val"]
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader needs to know.
+    """What a reader needs to know; most of it are keys of the ``data`` block.
 
     Attributes:
-        dataset: name in the table of data sets.
         split: ``pretrain`` may hold unlabelled images, ``train`` and ``val`` are labelled.
         path: file, folder or glob; None where the user gave none.
         key: full configuration key of ``path``, for messages.
-        download: whether fetching is allowed.
-        no_labels: a folder of images without classes.
         root: folder that the paths of a file list are relative to; None for the list's own.
         lenient: a class folder without images is put up with.
         classes: the training split's classes, which number the labels of ``val``.
-        num_classes: how many there are, as far as ``data.num_classes`` says.
-        image_column: column of a table that holds the images; None finds it.
-        label_column: column that holds the labels; None finds it.
+        image_column: column of a table that holds the images; None finds it, as with labels.
     """
 
     dataset: str
@@ -51,12 +46,13 @@ class Request:
     def training(self) -> bool:
         return self.split != "val"
 
-    def folder(self) -> Path:
-        """The folder at ``path``.
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What folders or shards of the split are called, best first."""
+        return ("train",) if self.training else ("val", "test")
 
-        Raises:
-            ConfigError: when none is given, or it is not there.
-        """
+    def folder(self) -> Path:
+        """The folder at ``path``, which has to be there."""
         if self.path is None:
             raise ConfigError(f"{self.key} is missing: give the folder of {self.dataset}")
         folder = Path(self.path).expanduser()

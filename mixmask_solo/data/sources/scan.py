@@ -10,10 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = [
-    *("IMAGE_SUFFIXES", "Contents", "hidden", "holds_images", "images_below", "is_image", "look"),
-    "walk",
-]
+__all__ = ["IMAGE_SUFFIXES", "Contents", "hidden", "images_below", "is_image", "look", "walk"]
 
 # torchvision's list, and .gif, .jfif and .avif, which it passes over in silence
 IMAGE_SUFFIXES: tuple[str, ...] = (
@@ -23,7 +20,6 @@ IMAGE_SUFFIXES: tuple[str, ...] = (
 
 # what systems and programs leave in folders without being asked
 _LEFT = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found")
-_LINK = "links to a folder above them"
 
 
 class Contents(NamedTuple):
@@ -54,25 +50,10 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) and name.rfind(".") > 0 and not hidden(name)
 
 
-def holds_images(folder: str | Path) -> bool:
-    """Whether an image lies directly in a folder.
-
-    Raises:
-        OSError: for a folder that cannot be listed.
-    """
-    with os.scandir(folder) as entries:
-        return any(_kind(entry, ()) == "image" for entry in entries)
-
-
 def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:
     """Lists one folder; nothing in it is opened.
 
-    Args:
-        folder: the folder.
-        above: real paths of the folders on the way to it. Links back to them are passed over.
-
-    Raises:
-        OSError: for a folder that cannot be listed.
+    Links back to a folder ``above``, of which these are the real paths, are passed over.
     """
     found = Contents([], [], Counter())
     chain = (*above, os.path.realpath(folder))
@@ -91,20 +72,15 @@ def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:
 
 
 def walk(folder: str | Path, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Contents]]:
-    """All folders at any depth, by their path relative to ``folder``, which is ``""`` itself.
-
-    Raises:
-        OSError: for a folder that cannot be listed.
-    """
+    """All folders at any depth, by their path relative to ``folder``, which is ``""`` itself."""
     rest = [("", above)]
     while rest:
         below, above = rest.pop()
         place = os.path.join(folder, below)
         here = look(place, above)
         yield below, here
-        if here.folders:
-            above = (*above, os.path.realpath(place))
-            rest += [(os.path.join(below, name), above) for name in here.folders]
+        above = (*above, os.path.realpath(place))
+        rest += [(os.path.join(below, name), above) for name in here.folders]
 
 
 def images_below(
@@ -112,13 +88,7 @@ def images_below(
 ) -> list[str]:
     """Paths of all images at any depth, relative to ``folder``, in torchvision's order.
 
-    Args:
-        folder: where to begin.
-        passed_over: to which everything else is added.
-        above: as ``look`` takes it.
-
-    Raises:
-        OSError: for a folder that cannot be listed.
+    Everything else is added to ``passed_over``.
     """
     found = []
     for below, here in sorted(walk(folder, above), key=lambda pair: pair[0]):
@@ -129,23 +99,24 @@ def images_below(
 
 def _kind(entry: os.DirEntry[str], chain: tuple[str, ...]) -> str:
     try:
-        if entry.is_file():
-            return _kind_of_file(entry.name)
-        is_folder = entry.is_dir()
+        is_file, is_folder = entry.is_file(), entry.is_dir()
     except OSError:  # a link to itself
-        is_folder = False
-    if is_folder and hidden(entry.name, folder=True):
-        return "hidden folders"
-    if is_folder:
-        return _LINK if entry.is_symlink() and _leads_back(entry.path, chain) else "folder"
+        is_file = is_folder = False
     leads_nowhere = entry.is_symlink() and not os.path.exists(entry.path)
-    return _kind_of_file(entry.name) if leads_nowhere else "pipes, sockets, devices"
+    if is_file or leads_nowhere:
+        return _kind_of_file(entry.name)
+    if not is_folder:
+        return "pipes, sockets, devices"
+    if hidden(entry.name, folder=True):
+        return "hidden folders"
+    leads_back = entry.is_symlink() and _leads_back(entry.path, chain)
+    return "links to a folder above them" if leads_back else "folder"
 
 
 def _kind_of_file(name: str) -> str:
     if is_image(name):
         return "image"
-    if hidden(name) or name.startswith("."):
+    if name.lower() in _LEFT or name.startswith("."):
         return "hidden files"
     return os.path.splitext(name)[1].lower() or "(no suffix)"
 

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import hidden
-from mixmask_solo.data.sources.split_words import split_words, stem
+from mixmask_solo.data.sources.splits import split_words, stem
 
-__all__ = ["find_shards"]
+__all__ = ["expand", "files_in", "find_shards"]
 
 _NUMBERED = re.compile(r"(?P<name>.*-)(?P<number>\d+)-of-(?P<count>\d+)(?P<end>.*)")
+_BRACES = re.compile(r"\{([^{}]*)\}")  # the innermost
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def find_shards(
@@ -29,15 +30,6 @@ def find_shards(
     are told apart by words in their names, such as ``train``, ``validation`` and ``test``; files
     without such a word belong to any split. Of shards that are called ``…-00000-of-00005`` none may
     be missing there, nor any that a pattern asks for.
-
-    Args:
-        request: the question.
-        suffix: what the files' names end in.
-        title: what messages call one of them.
-
-    Raises:
-        ConfigError: when there is nothing where the user said, a shard is missing, or a name may
-            be that of several splits, or several sets' names that of one.
     """
     if request.path is None:
         raise request.wrong(f"give a {title}, a folder of them or a pattern such as 'a-*'")
@@ -50,6 +42,31 @@ def find_shards(
         raise request.wrong(f"no {title} of the {request.split} split there")
     _require_all(found, "*" if folder else given.name, request)
     return found
+
+
+def expand(pattern: str) -> list[str]:
+    """All names of ``shard-{000..009}.tar`` or ``{a,b}.tar``, in order, as a shell reads them."""
+    found = _BRACES.search(pattern)
+    if found is None:
+        return [pattern]
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    return [name for item in _items(found[1]) for name in expand(before + item + after)]
+
+
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """Files of a suffix, neither hidden nor pipes, sorted."""
+    found = sorted(folder.glob(f"[!.]*{suffix}"))
+    return [file for file in found if file.is_file()]
+
+
+def _items(inner: str) -> list[str]:
+    numbers = _RANGE.fullmatch(inner)
+    if numbers is None:
+        return inner.split(",")
+    first, last = numbers.groups()
+    step = 1 if int(first) <= int(last) else -1
+    width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
+    return [str(n).zfill(width) for n in range(int(first), int(last) + step, step)]
 
 
 def _require_all(files: Sequence[Path], pattern: str, request: Request) -> None:
@@ -71,10 +88,9 @@ def _require_all(files: Sequence[Path], pattern: str, request: Request) -> None:
         count = int(some["count"])
         first = 1 if count in there and 0 not in there else 0
         for number in range(first, first + count):
-            if number in there:
-                continue
             shard = f"{name}{number:0{len(some['number'])}d}-of-{some['count']}{end}"
-            if fnmatch(shard, pattern) and not (folder / shard).is_file():
+            absent = number not in there and not (folder / shard).is_file()
+            if absent and fnmatch(shard, pattern):
                 raise request.wrong(f"{folder / shard} is not there: fetch it again")
 
 
@@ -91,14 +107,14 @@ def _matching(pattern: str, request: Request) -> list[Path]:
 
 def _in_folder(folder: Path, request: Request, suffix: str) -> list[Path]:
     for place in (folder, folder / "data"):
-        files = _files(place, suffix)
+        files = files_in(place, suffix)
         found = _of_split(files, request)
         found = found or [file for file in files if not split_words(file.name)]
         if found:
             return found
     below = (place for place in sorted(folder.glob("*/")) if not hidden(place.name, folder=True))
-    places = _of_split((place for place in below if _files(place, suffix)), request)
-    return _files(places[0], suffix) if places else []
+    places = _of_split((place for place in below if files_in(place, suffix)), request)
+    return files_in(places[0], suffix) if places else []
 
 
 def _of_split(places: Iterable[Path], request: Request) -> list[Path]:
@@ -109,8 +125,8 @@ def _of_split(places: Iterable[Path], request: Request) -> list[Path]:
         raise request.wrong(
             f"'{unclear.name}' in it names several splits: give a pattern that fits this one alone"
         )
-    for split in ("train",) if request.training else ("val", "test"):
-        found = [place for place, words in named if words == {split}]
+    for split in request.words:
+        found = [place for place, words in named if words == [split]]
         other = next((place for place in found if stem(place.name) != stem(found[0].name)), None)
         if other is not None:
             raise request.wrong(
@@ -120,9 +136,3 @@ def _of_split(places: Iterable[Path], request: Request) -> list[Path]:
         if found:
             return found
     return []
-
-
-def _files(folder: Path, suffix: str) -> list[Path]:
-    """Neither hidden nor a pipe, sorted."""
-    found = sorted(folder.glob(f"*{suffix}"))
-    return [file for file in found if file.is_file() and not hidden(file.name)]

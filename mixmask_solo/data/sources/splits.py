@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Whether a folder holds classes, or the splits of a data set side by side."""
+"""The words by which splits go, and whether a folder holds classes or splits side by side."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,12 +12,42 @@ from pathlib import Path
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE, IMAGES, listed_folders
 from mixmask_solo.data.sources.request import Request
-from mixmask_solo.data.sources.scan import holds_images, look
-from mixmask_solo.data.sources.split_words import is_split, split_word
+from mixmask_solo.data.sources.scan import look
 
-__all__ = ["require_no_splits", "split_folder"]
+__all__ = ["require_no_splits", "split_folder", "split_word", "split_words", "stem"]
 
 _LIST = f"if these are classes, name the folders in a {CLASSES_FILE} beside them, one a line"
+_WORDS = {
+    **dict.fromkeys(("train", "training", "trainset", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "valset", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "testset", "eval", "evaluation"), "test"),
+}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")  # imagenet_train-0, cifar10Train, TEST.tar
+
+
+def split_words(name: str) -> list[str]:
+    """Of ``train``, ``val`` and ``test`` those that whole words of a name stand for, any case."""
+    words = (word.lower() for word in _WORD.findall(name))
+    return list(dict.fromkeys(_WORDS[word] for word in words if word in _WORDS))
+
+
+def split_word(name: str) -> str | None:
+    """The first of them."""
+    return next(iter(split_words(name)), None)
+
+
+def _is_split(name: str) -> bool:
+    return name.lower() in _WORDS
+
+
+def stem(name: str) -> str:
+    """What the shards of one set have in common: a name up to the number behind the split's word.
+
+    Numbers before that word count by their length alone.
+    """
+    last = max((w.end() for w in _WORD.finditer(name) if w[0].lower() in _WORDS), default=0)
+    head = re.sub(r"\d", "0", name[:last])
+    return (head + re.split(r"\d", name[last:], maxsplit=1)[0]).lower()
 
 
 def split_folder(request: Request) -> Path:
@@ -24,26 +55,18 @@ def split_folder(request: Request) -> Path:
 
     The folders of splits lie side by side where there is none but them; beside others such a name
     is that of a class if it holds images itself. A list of the folders makes them classes.
-
-    Raises:
-        ConfigError: where this split is absent or there twice; where folders are named as splits
-            and hold what splits do, but not they alone are there; where a folder's only folder
-            holds the classes; for a folder that cannot be listed.
     """
     root = request.folder()
-    try:
-        folders = look(root).folders
-        if listed_folders(root, folders):
-            return root
-        named = [name for name in folders if split_word(name)]
-        if named and all(is_split(name) for name in folders):
-            root = _side_by_side(root, named, request)
-        else:
-            _require_classes(root, named, len(named) < len(folders), request)
-        if not request.no_labels:
-            _require_unwrapped(root, request)
-    except OSError as error:
-        raise request.unlisted(error) from None
+    folders = look(root).folders
+    if listed_folders(root, folders):
+        return root
+    named = [name for name in folders if split_word(name)]
+    if named and all(_is_split(name) for name in folders):
+        root = _side_by_side(root, named, request)
+    else:
+        _require_classes(root, named, len(named) < len(folders), request)
+    if not request.no_labels:
+        _require_unwrapped(root, request)
     return root
 
 
@@ -52,17 +75,13 @@ def require_no_splits(
 ) -> None:
     """Refuses classes of which one holds the splits of a data set, or folders and no image.
 
-    Args:
-        root: the folder of the classes.
-        paths: of their images, relative to it.
-        empty: classes without images.
-        request: the question.
+    Below ``root`` lie the images at ``paths``, and the classes ``empty`` without any.
     """
     found: dict[str, set[str]] = defaultdict(set)
     for folder in {os.path.dirname(path) for path in paths}:
         parts = folder.split(os.sep)
         for depth in range(1, len(parts)):
-            if is_split(parts[depth]):
+            if _is_split(parts[depth]):
                 found[os.path.join(*parts[:depth])].add(parts[depth])
     for place, names in sorted(found.items()):
         if _both(names):
@@ -77,12 +96,12 @@ def require_no_splits(
 
 
 def _side_by_side(root: Path, named: Sequence[str], request: Request) -> Path:
-    if not request.no_labels and all(holds_images(root / name) for name in named):
+    if not request.no_labels and all(look(root / name).images for name in named):
         raise request.wrong(
             f"its folders ({', '.join(named)}) are named as splits and hold images themselves: "
             f"for images without labels set data.no_labels=true; {_LIST}"
         )
-    for word in _order(request):
+    for word in request.words:
         found = [name for name in named if split_word(name) == word]
         if len(found) > 1:
             both = " or ".join(f"'{root / name}'" for name in found)
@@ -94,7 +113,7 @@ def _side_by_side(root: Path, named: Sequence[str], request: Request) -> Path:
 
 def _require_classes(root: Path, named: list[str], others: bool, request: Request) -> None:
     """Of folders that are not splits alone, those named as splits hold images, as classes do."""
-    whole = [name for name in named if is_split(name)]
+    whole = [name for name in named if _is_split(name)]
     if not whole and not _both(named):
         return
     if others:
@@ -116,15 +135,11 @@ def _require_unwrapped(root: Path, request: Request) -> None:
 
 def _give(place: Path, names: Sequence[str], what: str, request: Request) -> ConfigError:
     """Names the folder that holds this split's classes, below further folders of their own."""
-    order = [name for word in _order(request) for name in names if split_word(name) == word]
+    order = [name for word in request.words for name in names if split_word(name) == word]
     place /= (order or names)[0]
     while len(inner := look(place).folders) == 1 and look(place / inner[0]).folders:
         place /= inner[0]
     return request.wrong(f"{what}: give '{place}'; {_LIST}")
-
-
-def _order(request: Request) -> tuple[str | None, ...]:
-    return ("train",) if request.training else ("val", "test")
 
 
 def _both(names: Iterable[str]) -> bool:
@@ -134,4 +149,4 @@ def _both(names: Iterable[str]) -> bool:
 
 def _as_class(folder: Path) -> bool:
     below = folder / IMAGES  # Tiny-ImageNet's classes keep theirs there
-    return holds_images(folder) or (below.is_dir() and holds_images(below))
+    return any(place.is_dir() and look(place).images for place in (folder, below))

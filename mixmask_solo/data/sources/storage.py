@@ -10,20 +10,20 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.config.errors import did_you_mean, listing
-from mixmask_solo.data.sources.braces import expand
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
 from mixmask_solo.data.sources.scan import look, walk
-from mixmask_solo.data.sources.split_words import split_words
+from mixmask_solo.data.sources.shards import expand, files_in
+from mixmask_solo.data.sources.splits import split_words
 
-__all__ = ["DECODERS", "FORMATS", "STORAGES", "has_columns", "storage"]
+__all__ = ["DECODERS", "FORMATS", "STORAGES", "TABLES", "has_columns", "storage"]
 
 STORAGES = ("image_folder", "parquet", "webdataset", "file_list")
+TABLES = ("parquet", "file_list")  # with columns, which the block may name
 DECODERS = ("dali", "resident")
 FORMATS = (*STORAGES, *DECODERS)
 
-_SUFFIXES = {".parquet": "parquet", ".tar": "webdataset"} | dict.fromkeys(
-    LIST_SUFFIXES, "file_list"
-)
+_SHARDS = {".parquet": "parquet", ".tar": "webdataset"}
+_FILES = _SHARDS | dict.fromkeys(LIST_SUFFIXES, "file_list")
 _OWN = ("cifar-10-batches-py", "cifar-100-python", "stl10_binary")  # torchvision's folders
 
 
@@ -49,21 +49,16 @@ def storage(data: dict[str, Any]) -> str:
                 f"data.storage is {stored!r} and data.format {form!r}: leave data.storage out, "
                 f"or choose a decoder ({listing(DECODERS)}) as data.format"
             )
-        return _reader(form, kind)
-    if stored == "auto":
-        found = _lies_there(data, kind)
-        stored = found or ("parquet" if kind == "parquet" else "image_folder")
-    return _reader(stored, kind)
+        stored = form
+    elif stored == "auto":
+        stored = _lies_there(data, kind) or ("parquet" if kind == "parquet" else "image_folder")
+    # image folders are the files that the data set itself is kept in
+    return kind if stored == "image_folder" else stored
 
 
 def has_columns(data: dict[str, Any]) -> bool:
     """Whether the images stand in a table, of which ``data`` may name the columns."""
-    return data.get("dataset") is not None and storage(data) in ("parquet", "file_list")
-
-
-def _reader(stored: str, kind: str) -> str:
-    """Image folders are the files that the data set itself is kept in."""
-    return kind if stored == "image_folder" else stored
+    return data.get("dataset") is not None and storage(data) in TABLES
 
 
 def _require(value: Any, known: tuple[str, ...], key: str) -> None:
@@ -78,19 +73,17 @@ def _lies_there(data: dict[str, Any], kind: str) -> str | None:
     if path is None:
         return None
     given = Path(str(path)).expanduser()
-    if given.is_dir():
-        return _in_folder(given, data, kind)
-    first = expand(str(given))[0]
-    names = [first, *glob.glob(first)[:1]]
-    return next((_SUFFIXES[s] for n in names if (s := Path(n).suffix.lower()) in _SUFFIXES), None)
-
-
-def _in_folder(given: Path, data: dict[str, Any], kind: str) -> str | None:
-    found = {
-        _SUFFIXES[suffix]: shard
-        for suffix in (".parquet", ".tar")
-        if (shard := _shard(given, suffix)) is not None
-    }
+    if not given.is_dir():
+        first = expand(str(given))[0]
+        suffixes = [Path(name).suffix.lower() for name in (first, *glob.glob(first)[:1])]
+        return next((_FILES[suffix] for suffix in suffixes if suffix in _FILES), None)
+    found = {}
+    for suffix, stored in _SHARDS.items():
+        train = (place for place in sorted(given.glob("*/")) if "train" in split_words(place.name))
+        places = (given, given / "data", *train)
+        shard = next((file for place in places for file in files_in(place, suffix)), None)
+        if shard is not None:
+            found[stored] = shard
     beside = _other_images(given, data, kind) if found else None
     if beside is not None:
         found["image_folder"] = beside
@@ -101,12 +94,6 @@ def _in_folder(given: Path, data: dict[str, Any], kind: str) -> str | None:
             f"Set data.storage to {listing(found)}, or give the path of one alone"
         )
     return next(iter(found), None)
-
-
-def _shard(given: Path, suffix: str) -> Path | None:
-    train = (d for d in sorted(given.glob("*/")) if "train" in split_words(d.name))
-    files = (file for place in (given, given / "data", *train) for file in place.glob(f"*{suffix}"))
-    return next((file for file in files if file.name[0] != "." and file.is_file()), None)
 
 
 def _other_images(given: Path, data: dict[str, Any], kind: str) -> Path | None:

@@ -55,16 +55,10 @@ class Subset(Source):
 
 
 def take_fraction(source: Source, fraction: float) -> Source:
-    """The share of a source that solo-learn takes for the same number.
+    """The share of a source that solo-learn takes for the same number; -1 and 1 take everything.
 
-    Args:
-        source: the whole.
-        fraction: -1 or 1 for everything, else between 0 and 1; stratified by label where
-            there are labels, with scikit-learn's split and random state 42. Unlabelled images
-            are drawn among themselves.
-
-    Raises:
-        ConfigError: for another number, or one too small to hold each class once.
+    It is stratified by label where there are labels, with scikit-learn's split and random state
+    42. Unlabelled images are drawn among themselves.
     """
     if fraction in (-1, 1):
         return source

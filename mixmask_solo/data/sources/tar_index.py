@@ -1,158 +1,156 @@
 # SPDX-License-Identifier: MIT
-"""Where each sample of a tar shard lies: an index beside the shard, made when it is asked for.
+"""Where each image of a tar shard lies, and what its label says: one index beside the shard.
 
-``shard.idx`` is what DALI's ``wds2idx`` writes (version 1.2: extension, offset, size and name of
-each component, a line a sample), so that DALI's own readers may use it too. That format separates
-by blanks, hence a blank within a name is written ``%20``.
+``shard.index`` is JSON. It holds the shard's size and exact time of change, and is made anew where
+those are not what lies there: another shard may have come with an older time.
 """
 
 from __future__ import annotations
 
+import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.base import printable
-from mixmask_solo.data.sources.side_file import known_index, remember
+from mixmask_solo.data.sources.files import write_whole
+from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES
 
-__all__ = ["Component", "Sample", "index_of", "scan"]
+__all__ = ["TarImage", "TarIndex", "index_of"]
 
-_VERSION = "v1.2"
-_BLOCK = 512
-_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
+_FORMAT = 3
+_IMAGES = {suffix[1:] for suffix in (*IMAGE_SUFFIXES, ".gif")}
+_LABELS = ("cls", "json")
 
 
-class Component(NamedTuple):
-    """One file of a shard: extension, place of its first byte, number of bytes, path."""
+class TarImage(NamedTuple):
+    """One image of a shard: path, first byte, number of bytes, and the text of its label."""
 
-    extension: str
+    path: str
     offset: int
     size: int
-    path: str
+    label: str
 
 
-Sample = list[Component]
+class TarIndex(NamedTuple):
+    """The images of a shard in order, and the extensions of all that was looked at for them."""
+
+    images: list[TarImage]
+    extensions: list[str]
 
 
-def index_of(shard: Path) -> list[Sample]:
-    """The samples of a shard: from the index beside it, else by reading the shard's headers.
+class _Part(NamedTuple):
+    """One file of a sample, which is called as the file up to its first dot."""
 
-    An index that is not known to be this shard's (another tool may have made it, or the shard was
-    replaced) is made anew; where the folder cannot be written to, it is only kept in memory.
+    sample: str
+    extension: str
+    member: tarfile.TarInfo
 
-    Raises:
-        ConfigError: for a file that is no tar archive, was cut off, or keeps parts of a sample
-            apart.
+
+def index_of(shard: Path, *, labels: bool = True) -> TarIndex:
+    """What a shard holds: from the index beside it, else by reading the shard's headers and labels.
+
+    An index without ``labels`` is made anew for them; where the folder cannot be written to, each
+    time.
     """
-    known = known_index(shard)
-    kept = None if known is None else _parsed(known, shard.stat().st_size)
-    samples = scan(shard) if kept is None else kept
-    _require_neighbours(shard, samples)
-    if kept is None:
-        lines = [" ".join(_words(part) for part in sample) for sample in samples]
-        remember(shard, "\n".join([f"{_VERSION} {len(samples)}", *lines, ""]))
-    return samples
-
-
-def scan(shard: Path) -> list[Sample]:
-    """The samples of a shard as its headers tell: neighbours of one name up to the first dot.
-
-    Raises:
-        ConfigError: for a file that is no tar archive, or was cut off.
-    """
+    place, status = shard.with_suffix(".index"), shard.stat()
+    stamp = {"format": _FORMAT, "bytes": status.st_size, "changed": status.st_mtime_ns}
     try:
-        with tarfile.open(shard, "r:") as archive:
-            members = [m for m in archive if m.type in _PLAIN]
-            end = archive.offset
+        known = json.loads(place.read_bytes())
+        if known["of"] == stamp and known["labels"] >= labels:
+            return TarIndex([TarImage(*image) for image in known["images"]], known["extensions"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    index = _scan(shard, labels)
+    with suppress(OSError):
+        write_whole(place, json.dumps({"of": stamp, "labels": labels} | index._asdict()))
+    return index
+
+
+def _scan(shard: Path, labels: bool) -> TarIndex:
+    images: list[TarImage] = []
+    extensions: set[str] = set()
+    first: dict[str, list[_Part]] = {}
+    with _opened(shard) as archive:
+        for name, parts in groupby(_parts(archive), key=lambda part: part.sample):
+            sample = list(parts)
+            _require_neighbours(shard, sample, first.setdefault(name, sample))
+            for image, said in _images(sample):
+                label = _label(shard, archive, said[0]) if labels and said else ""
+                member = image.member
+                images.append(TarImage(member.name, member.offset_data, member.size, label))
+                extensions.update(part.extension for part in (image, *said))
+    return TarIndex(images, sorted(extensions))
+
+
+@contextmanager
+def _opened(shard: Path) -> Iterator[tarfile.TarFile]:
+    """Python's reader stops in silence at a damaged header: what follows it has to be zeros."""
+    total = shard.stat().st_size
+    try:
+        with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            yield archive
+            end, files = archive.offset, [member for member in archive if member.isreg()]
+            file.seek(end)
+            tail = file.read(tarfile.BLOCKSIZE)
     except (tarfile.TarError, OSError) as error:
         raise ConfigError(
             f"{shard} is no whole tar archive (compressed, or cut off?): {error}"
         ) from None
-    _require_end(shard, end, members)
-    samples: list[Sample] = []
-    last = None
-    for member in members:
-        key, extension = split_name(member.name)
-        if not key or key.endswith("/"):
-            continue  # hidden files, as DALI has it
-        if key != last:
-            samples.append([])
-            last = key
-        samples[-1].append(Component(extension, member.offset_data, member.size, member.name))
-    return samples
-
-
-def split_name(path: str) -> tuple[str, str]:
-    """Key and extension: before and after the first dot of the file's name."""
-    dot = path.find(".", path.rfind("/") + 1)
-    return (path, "") if dot < 0 else (path[:dot], path[dot + 1 :])
-
-
-def _require_neighbours(shard: Path, samples: Sequence[Sample]) -> None:
-    """Refuses what comes later for a sample that lacks it: labels packed behind all images."""
-    closed: dict[str, Sample] = {}
-    for sample in samples:
-        earlier = closed.setdefault(split_name(sample[0].path)[0], sample)
-        if earlier is sample:
-            continue
-        there = {part.extension for part in earlier}
-        apart = next((part for part in sample if part.extension not in there), None)
-        if apart is not None:
-            raise ConfigError(
-                f"{shard}: {printable(apart.path)} lies apart from {printable(earlier[0].path)}, "
-                "but files of one sample have to be neighbours: pack the files sorted by name"
-            )
-
-
-def _require_end(shard: Path, end: int, members: Sequence[tarfile.TarInfo]) -> None:
-    """Python's reader stops in silence at a damaged header: what follows has to be zeros."""
-    total = shard.stat().st_size
-    last = members[-1] if members else None
-    if total == 0:
-        raise ConfigError(f"{shard} is empty: not even an empty tar archive; fetch it again")
-    with shard.open("rb") as file:
-        file.seek(end)
-        tail = file.read(_BLOCK)
-    cut = last is not None and last.offset_data + last.size > total
-    if cut or len(tail) < _BLOCK or tail.strip(b"\0"):
+    cut = files and files[-1].offset_data + files[-1].size > total
+    if cut or len(tail) < tarfile.BLOCKSIZE or tail.strip(b"\0"):
         raise ConfigError(
-            f"{shard} is damaged or cut off after {len(members)} files (byte {min(end, total)} of "
+            f"{shard} is damaged or cut off after {len(files)} files (byte {min(end, total)} of "
             f"{total}): fetch it again"
         )
 
 
-def _parsed(text: str, shard_bytes: int) -> list[Sample] | None:
-    """The samples of an index; None for a text that is not understood or does not fit."""
+def _parts(archive: tarfile.TarFile) -> Iterator[_Part]:
+    for member in archive:
+        folder, slash, file = member.name.rpartition("/")
+        name, _, extension = file.partition(".")
+        if member.isreg() and not member.issparse() and name:  # without one it is hidden
+            yield _Part(f"{folder}{slash}{name}", extension.lower(), member)
+
+
+def _require_neighbours(shard: Path, sample: list[_Part], first: list[_Part]) -> None:
+    """Refuses what comes later for a sample that lacks it: labels packed behind all images."""
+    there = {part.extension for part in first}
+    for part in sample:
+        if part.extension not in there:
+            raise ConfigError(
+                f"{shard}: {printable(part.member.name)} lies apart from "
+                f"{printable(first[0].member.name)}, but files of one sample have to be "
+                "neighbours: pack the files sorted by name"
+            )
+
+
+def _images(sample: list[_Part]) -> Iterator[tuple[_Part, list[_Part]]]:
+    """The images of a sample, each with the files that may hold its label, best first."""
+    parts = {part.extension: part for part in sample}
+    exact = [part for part in sample if part.extension in _IMAGES]
+    for image in exact[:1] or sample:
+        middle, _, kind = image.extension.rpartition(".")
+        if kind in _IMAGES:
+            names = [f"{middle}.{kind}" for kind in _LABELS if middle] + list(_LABELS)
+            yield image, [parts[name] for name in names if name in parts]
+
+
+def _label(shard: Path, archive: tarfile.TarFile, part: _Part) -> str:
+    content = archive.extractfile(part.member)
     try:
-        head, *lines = text.splitlines()
-        version, count = head.split()
-        samples = [_sample(line.split()) for line in lines]
-    except ValueError:
-        return None
-    fits = all(part.offset + part.size <= shard_bytes for sample in samples for part in sample)
-    return samples if version == _VERSION and int(count) == len(samples) and fits else None
-
-
-def _sample(words: list[str]) -> Sample:
-    if len(words) % 4:
-        raise ValueError("four words a component")
-    parts = zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True)
-    return [
-        Component(_blank(extension), int(offset), int(size), _blank(path))
-        for extension, offset, size, path in parts
-    ]
-
-
-def _words(part: Component) -> str:
-    return f"{_solid(part.extension)} {part.offset} {part.size} {_solid(part.path)}"
-
-
-def _solid(name: str) -> str:
-    """Without blanks of any kind, line breaks included."""
-    return "".join(f"%{ord(c):02X}" if c.isspace() else c for c in name) or "-"
-
-
-def _blank(name: str) -> str:
-    return name.replace("%20", " ")
+        text = content.read().decode("utf-8") if content else ""
+        if part.extension.endswith("json"):
+            value = json.loads(text)
+            label = value.get("label") if isinstance(value, dict) else None
+            if not isinstance(label, (str, int, float, type(None))):
+                raise ValueError(f"it is {type(label).__name__}")
+            text = "" if label is None else str(label)
+    except ValueError as error:
+        name = printable(part.member.name)
+        raise ConfigError(f"{shard}: {name} holds no label: {error}") from None
+    return " ".join(text.split())

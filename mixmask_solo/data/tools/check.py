@@ -3,25 +3,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from mixmask_solo.data.order.workers import Loader
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.base import printable
-from mixmask_solo.data.tolerance import Damaged
-from mixmask_solo.data.tools.examine import Examination
+from mixmask_solo.data.tolerance import Damaged, damage_of
 
 __all__ = ["Report", "SplitReport", "check"]
 
 _CHUNK = 32
 _KEPT = 20  # examples of each oddity
+_ORIENTATION = 0x0112
+_SMALL, _LONG, _LARGE = 8, 10, 50_000_000
 
 Advance = Callable[[int], None]
+Range = tuple[int, int, int]  # least, median, most
 
 
 @dataclass
@@ -32,10 +39,9 @@ class SplitReport:
         images: their number.
         damaged: those that cannot be read, with the reason.
         classes: number of classes.
-        class_sizes: (fewest, median, most) images of a class.
+        class_sizes: images of a class.
         empty_classes: names of classes without an image.
-        widths: (least, median, most) pixels.
-        heights: likewise.
+        widths: in pixels, as are the heights.
         modes: Pillow's colour modes and how often they occur.
         formats: file formats likewise.
         odd: per oddity the number of images and the first of their names.
@@ -43,18 +49,18 @@ class SplitReport:
         passed_over: in folders, kinds of what is taken for no image, and how many there are.
     """
 
-    images: int = 0
-    damaged: list[Damaged] = field(default_factory=list)
-    classes: int = 0
-    class_sizes: tuple[int, int, int] | None = None
-    empty_classes: list[str] = field(default_factory=list)
-    widths: tuple[int, int, int] | None = None
-    heights: tuple[int, int, int] | None = None
-    modes: dict[str, int] = field(default_factory=dict)
-    formats: dict[str, int] = field(default_factory=dict)
-    odd: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
-    repeated: int = 0
-    passed_over: dict[str, int] = field(default_factory=dict)
+    images: int
+    damaged: list[Damaged]
+    classes: int
+    class_sizes: Range | None
+    empty_classes: list[str]
+    widths: Range | None
+    heights: Range | None
+    modes: dict[str, int]
+    formats: dict[str, int]
+    odd: dict[str, tuple[int, list[str]]]
+    repeated: int
+    passed_over: dict[str, int]
 
 
 @dataclass
@@ -77,9 +83,21 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         content = asdict(self) | {"ok": self.damaged == 0}
-        for split, plain in zip(self.splits.values(), content["splits"].values(), strict=True):
-            plain["damaged"] = [one._asdict() for one in split.damaged]
+        for name, split in self.splits.items():
+            content["splits"][name]["damaged"] = [one._asdict() for one in split.damaged]
         return content
+
+
+class _Facts(NamedTuple):
+    """What is known about an image: its place, its file, what is odd, or why it cannot be read."""
+
+    number: int
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    format: str = ""
+    digest: bytes = b""
+    odd: Sequence[str] = ()
+    damage: str = ""
 
 
 def check(
@@ -93,67 +111,110 @@ def check(
         advance: told how many more images are through.
     """
     reports: dict[str, SplitReport] = {}
-    digests: dict[str, dict[bytes, int]] = {}
+    digests: dict[str, dict[bytes, int]] = {"train": {}, "val": {}}
     for name, source in splits.items():
         reports[name], digests[name] = _split(source, workers, advance)
-    shared: list[tuple[str, str]] = []
-    if "train" in digests and "val" in digests:
-        train = digests["train"]
-        shared = [
-            (printable(splits["val"].name(i)), printable(splits["train"].name(train[digest])))
-            for digest, i in digests["val"].items()
-            if digest in train
-        ]
+    train = digests["train"]
+    shared = [
+        (printable(splits["val"].name(i)), printable(splits["train"].name(train[digest])))
+        for digest, i in digests["val"].items()
+        if digest in train
+    ]
     return Report(reports, shared)
 
 
 def _split(source: Source, workers: int, advance: Advance) -> tuple[SplitReport, dict[bytes, int]]:
-    report = SplitReport(images=len(source))
-    passed_over: dict[str, int] = getattr(source, "passed_over", {})
-    report.passed_over = dict(sorted(passed_over.items(), key=lambda kind: (-kind[1], kind[0])))
+    def name(index: int) -> str:
+        return printable(source.name(index))
+
+    damaged: list[Damaged] = []
     sizes = np.zeros((len(source), 2), dtype=np.int64)
     modes, formats = Counter[str](), Counter[str]()
     digests: dict[bytes, int] = {}
     odd: dict[str, list[int]] = defaultdict(list)
     if workers:
         source.warm()
-    loader = Loader(Examination(source), batch_size=_CHUNK, num_workers=workers, collate_fn=list)
-    for chunk in loader:
+    look = partial(_look, source)
+    for chunk in Loader(range(len(source)), _CHUNK, num_workers=workers, collate_fn=look):
         for facts in chunk:
-            if facts.size is None:
-                report.damaged.append(Damaged(printable(source.name(facts.number)), facts.damage))
+            if facts.damage:
+                damaged.append(Damaged(name(facts.number), facts.damage))
                 continue
             sizes[facts.number] = facts.size
             modes[facts.mode] += 1
-            formats[facts.format or "array"] += 1
-            report.repeated += facts.digest in digests
+            formats[facts.format] += 1
             digests.setdefault(facts.digest, facts.number)
             for remark in facts.odd:
                 odd[remark].append(facts.number)
         advance(len(chunk))
-    report.modes, report.formats = dict(modes.most_common()), dict(formats.most_common())
-    report.odd = {
-        remark: (len(found), [printable(source.name(i)) for i in found[:_KEPT]])
-        for remark, found in sorted(odd.items())
-    }
-    read = sizes[sizes[:, 0] > 0]
-    report.widths, report.heights = _range(read[:, 0]), _range(read[:, 1])
-    _count_classes(report, source)
+    widths, heights = sizes[sizes[:, 0] > 0].T
+    passed_over: dict[str, int] = getattr(source, "passed_over", {})
+    counts = np.bincount(source.labels[source.labels >= 0], minlength=len(source.classes))
+    of_classes = zip(source.classes, counts, strict=False)
+    report = SplitReport(
+        images=len(source),
+        damaged=damaged,
+        classes=len(source.classes),
+        class_sizes=_range(counts) if source.classes else None,
+        empty_classes=[printable(one) for one, count in of_classes if count == 0],
+        widths=_range(widths),
+        heights=_range(heights),
+        modes=dict(modes.most_common()),
+        formats=dict(formats.most_common()),
+        odd={
+            remark: (len(found), [name(i) for i in found[:_KEPT]])
+            for remark, found in sorted(odd.items())
+        },
+        repeated=len(source) - len(damaged) - len(digests),
+        passed_over=dict(sorted(passed_over.items(), key=lambda kind: (-kind[1], kind[0]))),
+    )
     return report, digests
 
 
-def _count_classes(report: SplitReport, source: Source) -> None:
-    if not source.classes:
-        return
-    counts = np.bincount(source.labels[source.labels >= 0], minlength=len(source.classes))
-    report.classes = len(source.classes)
-    report.class_sizes = _range(counts)
-    report.empty_classes = [
-        printable(name) for name, n in zip(source.classes, counts, strict=True) if n == 0
-    ]
-
-
-def _range(values: Any) -> tuple[int, int, int] | None:
+def _range(values: NDArray[np.int64]) -> Range | None:
     if len(values) == 0:
         return None
     return int(values.min()), int(np.median(values)), int(values.max())
+
+
+def _look(source: Source, indexes: Sequence[int]) -> list[_Facts]:
+    return [_examine(source, index) for index in indexes]
+
+
+def _examine(source: Source, index: int) -> _Facts:
+    """Decodes one image as training does, and looks at what training does not."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            stored = source.encoded(index)
+            raw = np.asarray(source.load(index)) if stored is None else stored
+            digest = hashlib.blake2b(np.ascontiguousarray(raw).data, digest_size=16).digest()
+            image = source.load(index)
+            image.convert("RGB")
+        except Exception as error:  # as in Source.image
+            return _Facts(index, damage=damage_of(source, index, error).reason)
+        odd = _oddities(image)
+    remarks = {" ".join(str(one.message).split()) for one in said}
+    kind = getattr(image, "format", None) or "array"
+    return _Facts(index, image.size, image.mode, kind, digest, (*odd, *sorted(remarks)))
+
+
+def _oddities(image: Image.Image) -> list[str]:
+    width, height = image.size
+    transparent = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
+    remarks = {
+        f"shorter side below {_SMALL} pixels": min(width, height) < _SMALL,
+        f"one side over {_LONG} times the other": max(width, height) > _LONG * min(width, height),
+        "over 50 megapixels": width * height > _LARGE,
+        "more than 8 bits a channel: values above 255 become white": image.mode[0] in "IF",
+        "transparent: alpha is dropped": transparent,
+    }
+    odd = [remark for remark, holds in remarks.items() if holds]
+    try:
+        if getattr(image, "n_frames", 1) > 1:
+            odd.append("several frames: only the first is used")
+        if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+            odd.append("turned by its EXIF orientation, which is ignored")
+    except Exception:  # training looks at neither, so it is no damage
+        odd.append("later frames or EXIF cannot be read, which training does not need")
+    return odd

@@ -6,32 +6,37 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
-from mixmask_solo.data.sources.webdataset import CLASSES_FILE
+from mixmask_solo.data.sources.class_folders import CLASSES_FILE
+from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.tools.naming import Names
-from mixmask_solo.data.tools.plan import Indexes, Record, cut, stored_sizes
-from mixmask_solo.data.tools.writers import stored_bytes, write_parquet, write_tar
+from mixmask_solo.data.tools.shards import (
+    Indexes,
+    Record,
+    cut,
+    stored_bytes,
+    stored_sizes,
+    write_parquet,
+    write_tar,
+)
 
 __all__ = ["TARGETS", "Converted", "convert"]
 
 TARGETS = ("parquet", "webdataset", "image_folder")
-_SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
-_WRITERS = {"parquet": write_parquet, "webdataset": write_tar}
+_WRITERS = {"parquet": (".parquet", write_parquet), "webdataset": (".tar", write_tar)}
 _MEGABYTE = 1_000_000
 _LONGEST = 255  # bytes of a folder's name
 
 Advance = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class Converted:
+class Converted(NamedTuple):
     """What a conversion did: images in all, images that were there already, files written."""
 
     images: int
@@ -65,17 +70,10 @@ def convert(
         ConfigError: for an unknown target, or a folder that holds something else or is in use.
         ImageError: for a file that cannot be read.
     """
-    if target not in TARGETS:
-        raise ConfigError(
-            f"--to is {target!r}: choose {listing(TARGETS)}{did_you_mean(target, TARGETS)}"
-        )
-    if target == "webdataset":
-        _require_lines(next(iter(splits.values())).classes)
-    if target == "image_folder":
-        for name, source in splits.items():
-            _require_folders(name, source)
+    classes = next(iter(splits.values())).classes
+    _require_place(splits, target, classes)
     sizes = {name: stored_sizes(source) for name, source in splits.items()}
-    facts: dict[str, Any] = {
+    facts = {
         "to": target,
         "labels": {name: digest(source) for name, source in splits.items()},
         "images": {name: len(source) for name, source in splits.items()},
@@ -84,19 +82,18 @@ def convert(
         "max_shard_mb": max_shard_mb,
     }
     record = Record(folder, facts)
-    done = Converted(0, 0, 0)
+    parts = []
     with record.alone():
         for name, source in splits.items():
             if target == "image_folder":
                 below = folder / name if len(splits) > 1 else folder
-                part = _to_folder(source, below, sizes[name], advance)
+                parts.append(_to_folder(source, below, sizes[name], advance))
             else:
                 shards = cut(sizes[name], int(max_shard_mb * _MEGABYTE), seed=seed)
-                part = _to_shards(source, name, shards, target, record, advance)
-            done = Converted(*(a + b for a, b in zip(astuple(done), astuple(part), strict=True)))
+                parts.append(_to_shards(source, name, shards, target, record, advance))
         if target == "webdataset":
-            _write_lines(folder / CLASSES_FILE, next(iter(splits.values())).classes)
-    return done
+            _write_names(folder, classes)
+    return Converted(*map(sum, zip(*parts, strict=True)))
 
 
 def _to_shards(
@@ -108,15 +105,15 @@ def _to_shards(
     advance: Advance,
 ) -> Converted:
     folder, names = record.place.parent, Names(source)
+    suffix, write = _WRITERS[target]
     kept = files = 0
     for number, indexes in enumerate(shards):
-        stem = f"{split}-{number:05d}-of-{len(shards):05d}"
-        file = folder / f"{stem}{_SUFFIXES[target]}"
+        file = folder / f"{split}-{number:05d}-of-{len(shards):05d}{suffix}"
         if record.finished(file, len(indexes)):
             kept += len(indexes)
         else:
             temporary = folder / f".{file.name}.partial"
-            _WRITERS[target](temporary, source, names, indexes)
+            write(temporary, source, names, indexes)
             record.finish(temporary, file, len(indexes))
             files += 1
         advance(len(indexes))
@@ -125,32 +122,37 @@ def _to_shards(
 
 def _to_folder(source: Source, folder: Path, sizes: Indexes, advance: Advance) -> Converted:
     names = Names(source)
-    kept = files = 0
+    files = 0
     if (source.labels >= 0).any():
         for name in names.folders:
             (folder / name).mkdir(parents=True, exist_ok=True)
         # with it labels and names come back, whatever the classes are called and hold
-        _write_lines(folder / CLASSES_FILE, names.folders)
+        _write_names(folder, names.folders)
     for i in range(len(source)):
         file = folder / names.path(i)
-        if file.is_file() and file.stat().st_size == sizes[i]:
-            kept += 1
-        else:
+        if not (file.is_file() and file.stat().st_size == sizes[i]):
             file.parent.mkdir(parents=True, exist_ok=True)
             temporary = file.with_name(f".{i}.partial")
             temporary.write_bytes(stored_bytes(source, i))
             temporary.replace(file)
             files += 1
         advance(1)
-    return Converted(len(source), kept, files)
+    return Converted(len(source), len(source) - files, files)
 
 
-def _require_lines(classes: list[str]) -> None:
-    for name in classes:
+def _require_place(splits: Mapping[str, Source], target: str, classes: list[str]) -> None:
+    """Refuses what the target has no place for, before anything is written."""
+    if target not in TARGETS:
+        raise ConfigError(
+            f"--to is {target!r}: choose {listing(TARGETS)}{did_you_mean(target, TARGETS)}"
+        )
+    for name in classes if target == "webdataset" else ():
         if not name or name != name.strip() or not name.isprintable():
             raise ConfigError(
                 f"class {name!r} cannot stand in {CLASSES_FILE}, one a line: choose --to parquet"
             )
+    for split, source in splits.items() if target == "image_folder" else ():
+        _require_folders(split, source)
 
 
 def _require_folders(split: str, source: Source) -> None:
@@ -171,9 +173,6 @@ def _require_folders(split: str, source: Source) -> None:
             raise ConfigError(f"class {name!r} is too long for a folder: choose --to parquet")
 
 
-def _write_lines(file: Path, lines: list[str]) -> None:
-    if lines:
-        temporary = file.with_name(f".{file.name}.partial")
-        text = "".join(f"{line}\n" for line in lines)
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
-        temporary.replace(file)
+def _write_names(folder: Path, names: list[str]) -> None:
+    if names:
+        write_whole(folder / CLASSES_FILE, "".join(f"{name}\n" for name in names))

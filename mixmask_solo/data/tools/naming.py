@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import escaped, folder_name
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.parquet import ParquetSource
 from mixmask_solo.data.sources.scan import is_image
-from mixmask_solo.data.sources.split_words import split_word
+from mixmask_solo.data.sources.splits import split_word
 from mixmask_solo.data.sources.webdataset import TarSource
 
 __all__ = ["Names", "tar_name", "untar_name"]
 
 _LONGEST, _LONGEST_PART = 1000, 230  # a part of a path has at most 255 bytes, numbers included
+_QUOTED = {ord(c): f"%{ord(c):02X}" for c in "%.\n\r\t\v\f"}
 _MAGIC = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG": ".png",
@@ -97,14 +99,13 @@ class Names:
     def _from_column(self, source: ParquetSource, index: int) -> str | None:
         import pyarrow.parquet as pq
 
-        groups = source.groups
-        if not groups.column.endswith(".bytes"):
+        if not source.column.endswith(".bytes"):
             return None
-        group, place = groups.locate(index)
+        group, place = source.locate(index)
         if self._column[0] != group:
-            name = groups.column.removesuffix(".bytes")
-            file, number = groups.places[group]
-            with pq.ParquetFile(groups.files[file]) as opened:
+            name = source.column.removesuffix(".bytes")
+            file, number = source.places[group]
+            with pq.ParquetFile(source.files[file]) as opened:
                 rows = opened.read_row_group(number, columns=[f"{name}.path"])
             values = rows[name].to_pylist() if name in rows.column_names else []
             self._column = (group, [(row or {}).get("path") for row in values])
@@ -125,15 +126,11 @@ def tar_name(path: str) -> str:
     """
     head, slash, file = path.rpartition("/")
     stem, suffix = os.path.splitext(file)
-    quoted = stem.replace("%", "%25").replace(".", "%2E")
-    for blank in "\n\r\t\v\f":
-        quoted = quoted.replace(blank, f"%{ord(blank):02X}")
-    return f"{head}{slash}{quoted}{suffix}"
+    return f"{head}{slash}{stem.translate(_QUOTED)}{suffix}"
 
 
 def untar_name(name: str) -> str:
     """The path that ``tar_name`` was given."""
     head, slash, file = name.rpartition("/")
-    for escape in ("%2E", "%0A", "%0D", "%09", "%0B", "%0C", "%25"):
-        file = file.replace(escape, chr(int(escape[1:], 16)))
-    return f"{head}{slash}{file}"
+    plain = {quoted: chr(code) for code, quoted in _QUOTED.items()}
+    return head + slash + re.sub("|".join(plain), lambda found: plain[found[0]], file)

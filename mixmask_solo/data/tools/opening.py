@@ -9,9 +9,17 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import Source, read
-from mixmask_solo.data.sources.split_words import split_words
+from mixmask_solo.data.sources.splits import split_words
 
 __all__ = ["open_config", "open_path"]
+
+_AS_OPTIONS = {
+    "data.train_path is": "the path is",
+    "Set data.storage": "Set --storage (data.storage of a run)",
+    "data.image_column": "--image-column",
+    "data.label_column": "--label-column",
+    "data.no_labels=true": "--no-labels",
+}
 
 
 def open_path(
@@ -52,11 +60,10 @@ def open_path(
     try:
         splits = _open(block, _names_validation(Path(path).expanduser()))
     except ConfigError as error:
-        said = str(error).replace("data.train_path is", "the path is", 1)
-        said = said.replace("Set data.storage", "Set --storage (data.storage of a run)")
-        for key in ("image_column", "label_column"):
-            said = said.replace(f"data.{key}", f"--{key.replace('_', '-')}")
-        raise ConfigError(said.replace("data.no_labels=true", "--no-labels")) from None
+        said = str(error)
+        for key, option in _AS_OPTIONS.items():
+            said = said.replace(key, option)
+        raise ConfigError(said) from None
     if "val" in splits and splits["val"].name(0) == splits["train"].name(0):
         del splits["val"]
     return splits
@@ -74,12 +81,11 @@ def open_config(cfg: Any) -> dict[str, Source]:
 def _open(block: dict[str, Any], validation: bool) -> dict[str, Source]:
     train = read(block, "pretrain")
     assert train is not None, "only a val split may be absent"
-    splits = {"train": train}
     val = read(block, "val", classes=train.classes or None) if validation else None
-    return splits if val is None else splits | {"val": val}
+    return {"train": train} if val is None else {"train": train, "val": val}
 
 
 def _names_validation(path: Path) -> bool:
     places = [place for place in (path, path / "data") if place.is_dir()]
-    named = [split_words(entry.name) for place in places for entry in place.iterdir()]
+    named = [set(split_words(entry.name)) for place in places for entry in place.iterdir()]
     return any("train" in words for words in named) and any(words - {"train"} for words in named)

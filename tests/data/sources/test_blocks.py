@@ -32,7 +32,7 @@ def large(tmp_path_factory):
     table = pa.table({"image": images, "label": [i % 10 for i in range(len(images))]})
     pq.write_table(table, path, row_group_size=ROWS)
     request = Request("parquet", "train", str(path), "data.train_path")
-    weight = read_parquet(request).groups.weights[0]
+    weight = read_parquet(request).weights[0]
     return read_parquet(request, cache_bytes=40 * weight)
 
 
@@ -44,12 +44,12 @@ def reads(source, batches):
     """How often a process that makes these batches reads each row group."""
     own = pickle.loads(pickle.dumps(source))
     counted = Counter()
-    groups, read = own.groups, own.groups._read
-    groups._read = lambda group: counted.update([group]) or read(group)
+    read = own._read
+    own._read = lambda group: counted.update([group]) or read(group)
     for batch in batches:
         for _, index in batch:
             assert own.encoded(index)[:4].tobytes() == index.to_bytes(4, "big")
-        assert groups._kept_bytes <= groups.cache_bytes
+        assert own._kept_bytes <= own.cache_bytes
     return counted
 
 
@@ -75,7 +75,7 @@ def test_ranks_and_workers_read_what_they_need(large, world, workers):
 def test_row_groups_too_large_for_four_lanes(large, held, sharing):
     """Lanes are 4, 2 or 1, so that 2 and 4 workers share no more of them than they must."""
     source = copy.deepcopy(large)
-    source.groups.cache_bytes = held * large.groups.weights[0]
+    source.cache_bytes = held * large.weights[0]
     own = list(batches(source, 1, 0))
     for workers, times in sharing.items():
         made = [reads(source, own[worker::workers]) for worker in range(workers)]
@@ -116,7 +116,7 @@ def test_a_padded_epoch_shows_every_image(large):
 
 def test_images_that_fit_keep_their_order(large):
     part = read_parquet(
-        Request("parquet", "train", large.groups.files[0], "data.train_path"), cache_bytes=1 << 30
+        Request("parquet", "train", large.files[0], "data.train_path"), cache_bytes=1 << 30
     )
     generator = torch.Generator().manual_seed(mix(3, 2))
     expected = torch.randperm(len(part), generator=generator)

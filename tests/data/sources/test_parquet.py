@@ -93,7 +93,7 @@ def test_small_files_are_shuffled_freely_and_read_once(two_shards):
     images = windowed(two_shards, 1 << 30)
     images.warm()
     reads = []
-    images.groups._read = reads.append
+    images._read = reads.append
     for i in range(len(images)):
         images.load(i)
     assert reads == []
@@ -101,7 +101,7 @@ def test_small_files_are_shuffled_freely_and_read_once(two_shards):
 
 def test_large_files_are_shuffled_in_windows_that_read_each_row_group_once(tmp_path, shard):
     shard(tmp_path / "train-0.parquet", [0] * 64, rows_per_group=4)
-    weight = windowed(tmp_path, 1 << 30).groups.weights[0]
+    weight = windowed(tmp_path, 1 << 30).weights[0]
     images = windowed(tmp_path, int(weight * 4.5 * 2))
     order = images.blocks().order(torch.Generator().manual_seed(3))
     assert sorted(order.tolist()) == list(range(64))
@@ -110,13 +110,13 @@ def test_large_files_are_shuffled_in_windows_that_read_each_row_group_once(tmp_p
     again = images.blocks().order(torch.Generator().manual_seed(4))
     assert order.tolist() != again.tolist()
     assert order[:16].tolist() != sorted(order[:16].tolist())
-    read = images.groups._read
+    read = images._read
     reads = []
-    images.groups._read = lambda group: reads.append(group) or read(group)
+    images._read = lambda group: reads.append(group) or read(group)
     for i in order.tolist():
         images.load(i)
     assert sorted(reads) == list(range(16))
-    assert images.groups._kept_bytes <= images.groups.cache_bytes
+    assert images._kept_bytes <= images.cache_bytes
 
 
 def test_a_parquet_source_can_be_sent_to_a_process_and_arrives_empty(two_shards):

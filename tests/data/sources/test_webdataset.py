@@ -10,8 +10,8 @@ import pytest
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import num_classes, source
-from mixmask_solo.data.sources.braces import expand
-from mixmask_solo.data.sources.tar_index import index_of, scan
+from mixmask_solo.data.sources.shards import expand
+from mixmask_solo.data.sources.tar_index import index_of
 from support.tars import tar
 
 
@@ -75,7 +75,7 @@ NAMES = [
 def test_odd_names_also_from_the_index(tmp_path, png, fmt):
     tar(tmp_path / "odd one's.tar", samples(png, NAMES), fmt)
     first = source(cfg(tmp_path), "train")
-    assert (tmp_path / "odd one's.idx").is_file()
+    assert (tmp_path / "odd one's.index").is_file()
     again = source(cfg(tmp_path), "train")
     for images in (first, again):
         assert images.labels.tolist() == [i % 3 for i in range(len(NAMES))]
@@ -83,16 +83,6 @@ def test_odd_names_also_from_the_index(tmp_path, png, fmt):
             png(i) for i in range(len(NAMES))
         ]
     assert [first.name(i) for i in range(5)] == [again.name(i) for i in range(5)]
-
-
-def test_the_index_is_what_dalis_tool_writes(tmp_path, png):
-    wds2idx = pytest.importorskip("wds2idx", reason="comes with nvidia.dali")
-    members = samples(png, ["a", "b", "dir/c"])
-    shard = tar(tmp_path / "s.tar", [*members, ("dir/.hidden", b"x"), ("dir/c.json", b"{}")])
-    source(cfg(tmp_path), "train")
-    with wds2idx.IndexCreator(str(shard), str(tmp_path / "theirs"), verbose=False) as creator:
-        creator.create_index()
-    assert (tmp_path / "s.idx").read_text() == (tmp_path / "theirs").read_text()
 
 
 def test_labels_from_json_and_names_from_a_list(tmp_path, png):
@@ -121,12 +111,15 @@ def test_names_in_another_encoding_are_refused(tmp_path, png):
     assert source(cfg(tmp_path), "train").classes == ["cat", "dog"]
 
 
-def test_kept_labels_that_were_damaged_are_read_anew(tmp_path, png):
+def test_an_index_that_was_made_without_labels_is_made_anew_for_them(tmp_path, png):
+    tar(tmp_path / "s.tar", [*samples(png, "ab"), ("c.png", png(2)), ("c.cls", b"\xff")])
+    assert len(source(cfg(tmp_path, no_labels=True), "pretrain")) == 3
+    with pytest.raises(ConfigError, match=r"c\.cls holds no label"):
+        source(cfg(tmp_path), "train")
     tar(tmp_path / "s.tar", samples(png, "ab"))
-    assert source(cfg(tmp_path), "train").labels.tolist() == [0, 1]
-    [kept] = tmp_path.rglob("*.labels")
-    kept.write_bytes(b"0\n\xff\n")
-    assert source(cfg(tmp_path), "train").labels.tolist() == [0, 1]
+    for no_labels, labels in ((True, [-1, -1]), (False, [0, 1]), (True, [-1, -1])):
+        found = source(cfg(tmp_path, no_labels=no_labels), "pretrain")
+        assert found.labels.tolist() == labels
 
 
 def test_without_labels(tmp_path, png):
@@ -177,9 +170,9 @@ def test_more_classes_than_the_data_set_has(tmp_path, png):
 def test_a_shard_that_was_cut_off_is_named(tmp_path, png, share):
     shard = tar(tmp_path / "s.tar", samples(png, "abcdefgh"))
     source(cfg(tmp_path), "train")  # an index of the whole is there
-    whole = scan(shard)[-1][-1]
+    last = index_of(shard).images[-1]
     with shard.open("r+b") as file:
-        file.truncate(int((whole.offset + whole.size) * share))
+        file.truncate(int((last.offset + last.size) * share))
     with pytest.raises(ConfigError, match=r"s\.tar is (damaged or cut off|no whole tar archive)"):
         source(cfg(tmp_path), "train")
 
@@ -203,12 +196,16 @@ def test_a_stale_or_broken_index_is_made_anew(tmp_path, png):
     shard = tar(tmp_path / "s.tar", samples(png, "ab"))
     source(cfg(tmp_path), "train")
     tar(shard, samples(png, "abcd"))
-    os.utime(shard, ns=(0, (tmp_path / "s.idx").stat().st_mtime_ns + 1))
+    os.utime(shard, ns=(0, (tmp_path / "s.index").stat().st_mtime_ns + 1))
     assert len(source(cfg(tmp_path), "train")) == 4
-    for text in ("", "v1.2 9\npng 0 1 x\n", "v1.2 1\npng 0 1\n", f"v1.2 1\npng 0 {10**9} x\n"):
-        (tmp_path / "s.idx").write_text(text)
-        assert index_of(shard) == scan(shard)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.idx", "s.labels", "s.tar"]
+    whole = (tmp_path / "s.index").read_text()
+    for text in ("", "{}", "[]", whole[:-9], whole.replace('"images": [[', '"images": [[1, ')):
+        (tmp_path / "s.index").write_bytes(text.encode() + b"\n")
+        assert len(source(cfg(tmp_path), "train")) == 4
+        assert (tmp_path / "s.index").read_text() == whole
+    (tmp_path / "s.index").write_bytes(b"\xff")
+    assert len(source(cfg(tmp_path), "train")) == 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.index", "s.tar"]
 
 
 def test_a_read_only_folder_will_do(tmp_path, png, monkeypatch):
@@ -217,7 +214,7 @@ def test_a_read_only_folder_will_do(tmp_path, png, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
     assert source(cfg(tmp_path), "train").labels.tolist() == [0, 1, 2]
     assert [p.name for p in tmp_path.iterdir()] == ["s.tar"]
 

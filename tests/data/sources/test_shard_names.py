@@ -32,7 +32,7 @@ def files(path, split, form):
     """The shards that a split is read from."""
     paths = {f"{key}_path": str(path) for key in ("train", "val")}
     found = source({"data": {"dataset": "custom", "format": form, **paths}}, split)
-    shards = found.shards if form == "webdataset" else found.groups.files
+    shards = found.shards if form == "webdataset" else found.files
     return sorted(shard[len(str(path)) + 1 :] for shard in shards)
 
 
