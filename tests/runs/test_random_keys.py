@@ -26,8 +26,8 @@ from mixmask_solo.data import build_classification, build_pretrain
 from mixmask_solo.data.augmentations.glyphs import GlyphOptions
 from mixmask_solo.data.augmentations.solo import SoloOptions
 from mixmask_solo.data.tolerance import substitutes
-from mixmask_solo.evaluation.cached import CachedFeatures
-from mixmask_solo.evaluation.soft_targets import SoftTargets
+from mixmask_solo.evaluation.features import CachedFeatures
+from mixmask_solo.evaluation.probe import SoftTargets
 from mixmask_solo.host.builtin import build_backbone
 from mixmask_solo.methods.mocov2.shuffle import Permutations
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
