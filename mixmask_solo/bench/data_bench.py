@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.bench.decoder_rate import NAMES, Rate, Running, variants
+from mixmask_solo.bench.decoder_rate import NAMES, Rate, Running, require_known, variants
 from mixmask_solo.bench.step_need import step_rates
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nearest import did_you_mean, listing
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.runs.trainer import build_trainer
 
@@ -36,7 +35,7 @@ class Bench:
         workers: of the loaders.
     """
 
-    decoders: list[Rate]
+    decoders: Sequence[Rate]
     needs: list[float]
     measured: bool
     device: str
@@ -94,29 +93,24 @@ def bench(
     """
     cfg = alone(cfg)
     wanted = list(decoders or NAMES)
-    for name in wanted:
-        if name not in NAMES:
-            near = did_you_mean(name, NAMES)
-            raise ConfigError(f"--decoders is {name!r}: choose {listing(NAMES)}{near}")
+    require_known("--decoders", wanted, NAMES)
     trainer = build_trainer(cfg, [])
     device = trainer.strategy.root_device
     rows = [Running(name, variant, trainer) for name, variant in variants(cfg, wanted).items()]
-    needs = [] if need is None else [need]
-    step_batch = 0
-    classes = next((row.classes for row in rows if row.classes), None)
+    needs, step_batch = ([] if need is None else [need]), 0
     if need is None:
+        classes = next((row.classes for row in rows if row.classes), None)
         cfg.data.num_classes = classes or cfg.data.get("num_classes") or 1000
         needs, step_batch = step_rates(cfg, device, seconds=seconds, repeats=repeats)
     for _ in range(repeats):
         for row in rows:
             row.measure(seconds)
-    found = [row.rate(device) for row in rows]
     for row in rows:
         row.close()
-    if not any(rate.rates for rate in found):
-        raise ConfigError("; ".join(f"{rate.name}: {rate.problem}" for rate in found))
+    if not any(row.rates for row in rows):
+        raise ConfigError("; ".join(f"{row.name}: {row.problem}" for row in rows))
     return Bench(
-        decoders=found,
+        decoders=rows,
         needs=needs,
         measured=need is None,
         device=str(device),

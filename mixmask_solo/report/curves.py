@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,44 @@ __all__ = ["curves", "read_metrics"]
 
 Series = dict[int, float]  # step -> value
 _PANEL = (8.0, 4.0)  # inches; two of them make 1600 pixels
+_LAM, _SPREAD = "own share λ", "spread of the embedding (0 = collapse)"
+_PANELS = {  # title: names of the metrics
+    "loss terms": r"train(_.*)?_(loss|neg_cos_sim)",
+    _LAM: r"train(_.*)?_lam",
+    _SPREAD: r"train_(embedding|z)_std",
+    "accuracy in %": r"(val_knn|val|train)_acc1",
+}
+_LABELS = {
+    "val_knn_acc1": "k-NN, held out",
+    "val_acc1": "online classifier, held out",
+    "train_acc1": "online classifier, training",
+    "train_embedding_std": "std of z over a batch, view 1",
+    "train_z_std": "std of z over a batch, all views",
+    "train_neg_cos_sim": "method",
+    "train_nce_loss": "method",
+    "train_class_loss": "classifier (online)",
+    "train_mixture_loss": "all mixtures",
+}
+# The method's own loss before the others and its classifier last, k-NN before the classifier.
+_FIRST = ("train_nce_loss", "train_neg_cos_sim", "val_knn_acc1")
+_LAST = ("train_class_loss", "train_acc1")
+_RC = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelcolor": FAINT,
+    "axes.labelsize": 11,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 14,
+    "axes.titleweight": "bold",
+    "grid.color": "#e6eaef",
+    "legend.fontsize": 11,
+    "legend.frameon": False,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+}
 
 
 def curves(metrics: Path | str | Sequence[Path | str], path: Path | str) -> Path:
@@ -39,14 +78,14 @@ def curves(metrics: Path | str | Sequence[Path | str], path: Path | str) -> Path
     """
     files = [metrics] if isinstance(metrics, (str, Path)) else list(metrics)
     columns = read_metrics(files)
-    panels = [(title, _panel(columns, title)) for title in _PANELS]
+    panels = [(title, _panel(columns, pattern)) for title, pattern in _PANELS.items()]
     panels = [(title, series) for title, series in panels if series]
     if not panels:
         names = ", ".join(map(str, files)) or "no files"
         raise ValueError(f"nothing to draw in {names}: give the metrics.csv of a training run")
     wide = min(2, len(panels))
     high = -(-len(panels) // wide)
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC | _RC):
         figure = Figure(figsize=(_PANEL[0] * wide, _PANEL[1] * high), dpi=DPI)
         figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
         for index, (title, series) in enumerate(panels):
@@ -69,87 +108,32 @@ def read_metrics(files: Sequence[Path | str]) -> dict[str, Series]:
     return {name: dict(sorted(series.items())) for name, series in columns.items()}
 
 
-def _is_loss(name: str) -> bool:
-    return name.startswith("train_") and name.endswith(("_loss", "_neg_cos_sim"))
-
-
-def _is_lam(name: str) -> bool:
-    return name.startswith("train_") and name.endswith("_lam")
-
-
-def _is_spread(name: str) -> bool:
-    return name in ("train_embedding_std", "train_z_std")
-
-
-def _is_accuracy(name: str) -> bool:
-    return name in ("val_knn_acc1", "val_acc1", "train_acc1")
-
-
-_LAM, _SPREAD = "own share λ", "spread of the embedding (0 = collapse)"
-_PANELS = {
-    "loss terms": _is_loss,
-    _LAM: _is_lam,
-    _SPREAD: _is_spread,
-    "accuracy in %": _is_accuracy,
-}
-_FROM_ZERO = (_LAM, _SPREAD)
-_NAMES = {
-    "val_knn_acc1": "k-NN, held out",
-    "val_acc1": "online classifier, held out",
-    "train_acc1": "online classifier, training",
-    "train_embedding_std": "std of z over a batch, view 1",
-    "train_z_std": "std of z over a batch, all views",
-    "train_neg_cos_sim": "method",
-    "train_nce_loss": "method",
-    "train_class_loss": "classifier (online)",
-    "train_mixture_loss": "all mixtures",
-}
-
-
-def _panel(columns: dict[str, Series], title: str) -> dict[str, Series]:
+def _panel(columns: dict[str, Series], pattern: str) -> dict[str, Series]:
     """Series of a panel by metric, means over epochs where there are any, duplicates dropped."""
     found: dict[str, Series] = {}
     for column, series in columns.items():
         name = column.removesuffix("_epoch").removesuffix("_step")
-        if not _PANELS[title](name) or (column.endswith("_step") and f"{name}_epoch" in columns):
-            continue
-        if series not in found.values():
+        repeats = column.endswith("_step") and f"{name}_epoch" in columns
+        if re.fullmatch(pattern, name) and not repeats and series not in found.values():
             found[name] = series
-    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
-
-
-def _order(name: str) -> tuple[int, str]:
-    """The method's own loss first and its classifier last, k-NN before the classifier."""
-    first = ("train_nce_loss", "train_neg_cos_sim", "val_knn_acc1")
-    last = ("train_class_loss", "train_acc1")
-    return (0 if name in first else 2 if name in last else 1), name
+    order = sorted(found, key=lambda name: (name not in _FIRST, name in _LAST, name))
+    return {name: found[name] for name in order}
 
 
 def _draw(axes: Axes, title: str, series: dict[str, Series], columns: dict[str, Series]) -> None:
     for color, (name, values) in zip(COLORS * len(series), series.items(), strict=False):
         steps = columns.get(f"{name}_step", {})
         axes.plot(list(steps), list(steps.values()), color=color, alpha=0.25, linewidth=1)
-        marker = "o" if len(values) < 3 else None
-        axes.plot(
-            list(values),
-            list(values.values()),
-            color=color,
-            linewidth=2.2,
-            marker=marker,
-            label=_label(name),
-        )
-    axes.set_title(title, loc="left", fontsize=14, weight="bold", pad=28)
-    axes.set_xlabel("step", color=FAINT, fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6eaef")
-    axes.set_axisbelow(True)
-    if title in _FROM_ZERO:
+        short = name.removeprefix("train_").removesuffix("_loss").removesuffix("_lam")
+        label, marker = _LABELS.get(name, short), "o" if len(values) < 3 else None
+        means = list(values), list(values.values())
+        axes.plot(*means, color=color, linewidth=2.2, marker=marker, label=label)
+    axes.set_title(title, pad=28)
+    axes.set_xlabel("step")
+    if title in (_LAM, _SPREAD):
         axes.set_ylim(0, 1 if title == _LAM else axes.get_ylim()[1] * 1.1)
-    axes.tick_params(labelsize=11)
     # Between title and axes, where no curve can run through it.
     axes.legend(
-        frameon=False,
-        fontsize=11,
         ncols=len(series),
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -157,7 +141,3 @@ def _draw(axes: Axes, title: str, series: dict[str, Series], columns: dict[str, 
         borderpad=0.1,
         columnspacing=1.4,
     )
-
-
-def _label(name: str) -> str:
-    return _NAMES.get(name, name.removeprefix("train_").removesuffix("_loss").removesuffix("_lam"))

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
 from mixmask_solo.masks import upsample
 from mixmask_solo.mixtures import Mixture
-from mixmask_solo.report.grid import Grid, draw_row, rgb, write_title
-from mixmask_solo.report.style import COLORS, DPI, INK, RC
+from mixmask_solo.report.grid import Row, Section, draw, rgb
+from mixmask_solo.report.style import COLORS, INK
 
 __all__ = ["Panel", "gallery"]
 
@@ -56,53 +54,27 @@ def gallery(views: Tensor, panels: Sequence[Panel], path: Path | str, *, count: 
     Raises:
         ValueError: where views, mixture and mask do not belong together.
     """
-    path = Path(path)
-    drawn = [(panel, _rows(views, panel, count)) for panel in panels]
-    aspect = views.shape[2] / views.shape[3]
-    columns = min(count, len(views))
-    grids = [Grid(len(rows), columns, aspect, panel.title is not None) for panel, rows in drawn]
-    heights = [grid.size[1] for grid in grids]
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(grids[0].size[0], sum(heights)), dpi=DPI)
-        parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for part, grid, (panel, rows) in zip(parts, grids, drawn, strict=True):
-            for row, (label, color, images) in enumerate(rows):
-                draw_row(part, grid, row, label, images, color, colors=None if color else _CELLS)
-            _write_lam(part, grid, panel.mixture.lam[:columns].tolist())
-            if panel.title is not None:
-                write_title(part, grid, panel.title)
-        figure.savefig(path)
-    return path
+    draw([_section(views, panel, count) for panel in panels], Path(path))
+    return Path(path)
 
 
-def _rows(views: Tensor, panel: Panel, count: int) -> list[tuple[str, str | None, Tensor]]:
-    """Label, colour and ``(n, H, W, 3)`` images or ``(n, H, W)`` masks of each row."""
-    mixture, mask, _ = panel
+def _section(views: Tensor, panel: Panel, count: int) -> Section:
+    mixture, mask, title = panel
     pixels = None if mask is None else _pixels(views, mask)
     if mixture.images.shape != views.shape:
         raise ValueError(
             f"views have shape {tuple(views.shape)}, mixed images {tuple(mixture.images.shape)}: "
             "need the images the mixture was made of"
         )
-    shown = slice(0, count)
-    rows: list[tuple[str, str | None, Tensor]] = [
-        ("image", _OWN, rgb(views[shown])),
-        ("partner", _PARTNER, rgb(views[mixture.partner[shown]])),
-        ("mixed", INK, rgb(mixture.images[shown])),
+    rows = [
+        Row("image", rgb(views[:count]), _OWN),
+        Row("partner", rgb(views[mixture.partner[:count]]), _PARTNER),
+        Row("mixed", rgb(mixture.images[:count]), INK),
     ]
     if pixels is not None:
-        rows.insert(1, ("mask", None, pixels[shown].cpu()))
-    return rows
-
-
-def _write_lam(figure: FigureBase, grid: Grid, lam: list[float]) -> None:
-    """Each image's own share below its column."""
-    for column, share in enumerate(lam):
-        left, bottom, width, _ = grid.box(grid.rows - 1, column)
-        below = bottom - 0.24 / grid.size[1]
-        figure.text(
-            left + width / 2, below, f"λ = {share:.2f}", fontsize=14, ha="center", va="center"
-        )
+        rows.insert(1, Row("mask", pixels[:count].cpu(), colors=_CELLS))
+    lam = [f"λ = {share:.2f}" for share in mixture.lam[:count].tolist()]
+    return Section(title, rows, views.shape[2] / views.shape[3], lam)
 
 
 def _pixels(views: Tensor, mask: Tensor) -> Tensor:

@@ -1,22 +1,68 @@
 # SPDX-License-Identifier: MIT
-"""Rows of images of one size: where they are placed, and how they are drawn."""
+"""Pictures of rows of images, in sections one below the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import matplotlib
+import torch
 from matplotlib.colors import Colormap
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
-from mixmask_solo.report.style import INK
+from mixmask_solo.report.style import DPI, FAINT, INK, RC
 
-__all__ = ["Grid", "draw_row", "rgb", "write_title"]
+__all__ = ["Grid", "Row", "Section", "draw", "rgb", "unnormalised"]
 
 _WIDTH = 16.0  # inches, 1600 pixels
 _LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.45, 0.2, 0.09, 0.5, 0.62
 _LARGEST = 3.0
+_BELOW = 0.24  # from an image, or the edge, to the middle of a line of text
+
+
+class Row(NamedTuple):
+    """Images beside each other.
+
+    Attributes:
+        label: on the left.
+        images: one a column, ``(H, W, 3)`` within [0, 1], or ``(H, W)`` bool with ``colors``.
+        frame: colour of the label, and of frames unless it is the text's; None for no frame.
+        colors: of masks.
+    """
+
+    label: str
+    images: Sequence[Tensor] | Tensor
+    frame: str | None = None
+    colors: Colormap | None = None
+
+
+class Section(NamedTuple):
+    """Rows of images of one size.
+
+    Attributes:
+        title: a line above, or None.
+        rows: from top to bottom.
+        aspect: height over width of an image.
+        captions: one below each column.
+        note: a line below all of them.
+    """
+
+    title: str | None
+    rows: Sequence[Row]
+    aspect: float = 1.0
+    captions: Sequence[str] = ()
+    note: str = ""
+
+    @property
+    def grid(self) -> Grid:
+        """Where its images are."""
+        captioned = bool(self.captions or self.note)
+        columns = len(self.rows[0].images)
+        return Grid(len(self.rows), columns, self.aspect, self.title is not None, captioned)
 
 
 @dataclass(frozen=True)
@@ -25,7 +71,7 @@ class Grid:
 
     rows: int
     columns: int
-    aspect: float  # height over width of an image
+    aspect: float
     titled: bool
     captioned: bool = True
 
@@ -57,53 +103,58 @@ class Grid:
         return left / total[0], bottom / total[1], width / total[0], height / total[1]
 
 
-def draw_row(
-    figure: FigureBase,
-    grid: Grid,
-    row: int,
-    label: str,
-    images: Iterable[Tensor],
-    frame: str | None = None,
-    *,
-    colors: Colormap | None = None,
-    smooth: bool = False,
-) -> None:
-    """One row with its label.
+def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> None:
+    """Writes the picture.
 
     Args:
-        figure: drawn into.
-        grid: its places.
-        row: 0 is on top.
-        label: on the left.
-        images: one a column, ``(H, W, 3)`` within [0, 1], or ``(H, W)`` bool with ``colors``.
-        frame: colour of the label, and of frames unless it is the text's; None for no frame.
-        colors: of masks.
+        sections: from top to bottom.
+        path: the suffix tells the format.
         smooth: whether images are resampled; else pixels stay squares.
     """
-    interpolation = "auto" if smooth else "nearest"
-    for column, image in enumerate(images):
-        axes = figure.add_axes(grid.box(row, column))
-        axes.imshow(image.numpy(), cmap=colors, vmin=0, vmax=1, interpolation=interpolation)
-        axes.set(xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set(color=frame or "white", linewidth=0 if frame in (None, INK) else 3)
-    left, bottom, _, height = grid.box(row, 0)
-    figure.text(
-        left - 0.16 / grid.size[0],
-        bottom + height / 2,
-        label,
-        fontsize=15,
-        ha="right",
-        va="center",
-        color=frame or INK,
-        weight="bold",
-    )
+    sizes = [section.grid.size for section in sections]
+    heights = [height for _, height in sizes]
+    with matplotlib.rc_context({**RC, "image.interpolation": "auto" if smooth else "nearest"}):
+        figure = Figure(figsize=(sizes[0][0], sum(heights)), dpi=DPI)
+        parts = figure.subfigures(len(sizes), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for part, section in zip(parts, sections, strict=True):
+            _draw_section(part, section)
+        figure.savefig(path)
 
 
-def write_title(figure: FigureBase, grid: Grid, title: str) -> None:
-    """A line above the rows of a titled grid."""
-    x, top = _LABEL / grid.size[0], 1 - 0.5 * _TITLE / grid.size[1]
-    figure.text(x, top, title, fontsize=17, weight="bold", va="center")
+def _draw_section(part: FigureBase, section: Section) -> None:
+    grid = section.grid
+    wide, high = grid.size
+    if section.title is not None:
+        place = _LABEL / wide, 1 - 0.5 * _TITLE / high
+        part.text(*place, section.title, fontsize=17, weight="bold", va="center")
+    for number, (label, images, frame, colors) in enumerate(section.rows):
+        for column, image in enumerate(images):
+            axes = part.add_axes(grid.box(number, column))
+            axes.imshow(image.numpy(), cmap=colors, vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color=frame or "white", linewidth=0 if frame in (None, INK) else 3)
+        left, bottom, _, height = grid.box(number, 0)
+        place = left - 0.16 / wide, bottom + height / 2
+        part.text(
+            *place,
+            label,
+            fontsize=15,
+            ha="right",
+            va="center",
+            color=frame or INK,
+            weight="bold",
+        )
+    for column, caption in enumerate(section.captions):
+        left, bottom, width, _ = grid.box(grid.rows - 1, column)
+        place = left + width / 2, bottom - _BELOW / high
+        part.text(*place, caption, fontsize=14, ha="center", va="center")
+    part.text(_LABEL / wide, _BELOW / high, section.note, fontsize=14, color=FAINT, va="center")
+
+
+def unnormalised(images: Tensor, pipeline: Any) -> Tensor:
+    """``(..., C, H, W)`` on the CPU with the values from before ``pipeline`` normalised them."""
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (pipeline.mean, pipeline.std))
+    return images.float().cpu() * std + mean
 
 
 def rgb(images: Tensor) -> Tensor:

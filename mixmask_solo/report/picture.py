@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -14,20 +15,18 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.report.gallery import Panel, gallery
+from mixmask_solo.report.grid import unnormalised
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Step, Strategy, build_strategies
 
-__all__ = ["origins", "own_pixels", "panels", "picture"]
+__all__ = ["panels", "picture"]
 
 _STEPS = 64  # looked at for a mixture of each kind; a coin of 0.1 misses in one case of a thousand
 
 
 def own_pixels(mixture: Mixture) -> Tensor | None:
-    """Where a mixture of :func:`origins` keeps each image's own pixels.
-
-    Returns:
-        ``(N, H, W)`` bool, or None where pixels have two origins (Mixup).
-    """
+    """``(N, H, W)`` bool: own pixels in a mixture of :func:`origins`; None for Mixup, which has
+    pixels of two origins."""
     index = torch.arange(len(mixture.lam))[:, None, None]
     origin = mixture.images[:, 0]
     own, other = origin == index, origin == mixture.partner[:, None, None]
@@ -94,15 +93,15 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
     drawn = panels(strategies, x, int(cfg.seed))
     if not drawn:
         raise ConfigError(f"none of the first {_STEPS} steps is mixed: raise mixmask.prob")
-    view = data.pipelines[0]
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (view.mean, view.std))
-    shown = [p._replace(mixture=_denormalised(p.mixture, mean, std)) for p in drawn]
     out.parent.mkdir(parents=True, exist_ok=True)
-    return gallery((x * std + mean).clamp(0, 1), shown, out, count=n)
+    pipeline = data.pipelines[0]
+    shown = [_shown(panel, pipeline) for panel in drawn]
+    return gallery(unnormalised(x, pipeline).clamp(0, 1), shown, out, count=n)
 
 
-def _denormalised(mixture: Mixture, mean: Tensor, std: Tensor) -> Mixture:
-    return mixture._replace(images=mixture.images * std + mean)
+def _shown(panel: Panel, pipeline: Any) -> Panel:
+    images = unnormalised(panel.mixture.images, pipeline)
+    return panel._replace(mixture=panel.mixture._replace(images=images))
 
 
 def _title(name: str, blended: bool, kinds: int) -> str:

@@ -36,7 +36,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Sections and caption of the pictures that were asked for; nothing is drawn."""
     seen: list[Any] = []
     monkeypatch.setattr(
-        decoders, "_draw", lambda sections, text, out: seen.extend([sections, text])
+        decoders,
+        "draw",
+        lambda sections, path, smooth: seen.extend([sections, sections[-1].note]),
     )
     return seen
 
@@ -50,13 +52,13 @@ def test_rows_are_the_first_views_of_the_decoders_own_loader(
     data = build_pretrain(cfg)
     indexes, views, _ = next(iter(data.train_dataloader()))
     stored, *sections = drawn[0]
-    for row, index in zip(stored.rows[0][1], indexes[:4].tolist(), strict=True):
+    for row, index in zip(stored.rows[0].images, indexes[:4].tolist(), strict=True):
         expected = torch.from_numpy(np.array(data.opened.image(index))) / 255
         torch.testing.assert_close(row, expected)
     assert [s.title[:6] for s in sections] == ["View 1", "View 2"]
     mean, std = (torch.tensor(v) for v in (data.pipelines[0].mean, data.pipelines[0].std))
     for section, view in zip(sections, views, strict=True):
-        [(label, images)] = section.rows
+        [(label, images, *_)] = section.rows
         assert label.startswith(name)
         expected = (view[:4].cpu().permute(0, 2, 3, 1) * std + mean).clamp(0, 1)
         torch.testing.assert_close(torch.stack(images), expected)
@@ -88,7 +90,7 @@ def test_dali_and_resident_make_the_same_views(tmp_path: Path, drawn: list[Any])
     sections, caption = drawn
     assert caption.endswith("dali and resident share their random numbers; pil draws others.")
     for section in sections[1:]:
-        rows = {label.split()[0]: torch.stack(images) for label, images in section.rows}
+        rows = {label.split()[0]: torch.stack(images) for label, images, *_ in section.rows}
         assert list(rows) == list(NAMES)
         assert (rows["dali"] - rows["resident"]).abs().mean() < 0.01
         assert (rows["pil"] - rows["resident"]).abs().mean() > 0.05
@@ -113,7 +115,7 @@ def test_several_sizes_leave_resident_out_and_few_images_do_for_a_picture(
     assert list(missing) == ["resident"]
     assert "needs images of one size" in missing["resident"]
     sections, caption = drawn
-    assert [len(section.rows[0][1]) for section in sections] == [3, 3, 3]
+    assert [len(section.rows[0].images) for section in sections] == [3, 3, 3]
     assert sections[0].aspect == 1.0
     assert caption == "Training views of epoch 0."
 

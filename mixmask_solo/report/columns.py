@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""Text in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["columns"]
+
+
+def columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Lines of cells under each other.
+
+    Args:
+        lines: the heading first.
+        right: columns of numbers, counted from 0; the others are words.
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(w) if i in right else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
