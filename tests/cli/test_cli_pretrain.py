@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mixmask_solo.cli import pretrain as command
-from mixmask_solo.cli.advice import hydra_value
+from mixmask_solo.cli.compose import hydra_value
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ["--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"]
