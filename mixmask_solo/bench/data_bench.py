@@ -25,14 +25,9 @@ class Bench:
     """All that was measured.
 
     Attributes:
-        decoders: of this machine.
-        needs: images/s of the training step, measured or given.
-        measured: whether they were measured.
-        device: where the step runs.
+        needs: images/s of the training step, which are ``measured`` on ``device`` with batches of
+            ``step_batch``, or given.
         chosen: the decoder the configuration asks for.
-        batch_size: of the decoders.
-        step_batch: of the step.
-        workers: of the loaders.
     """
 
     decoders: Sequence[Rate]
@@ -126,8 +121,8 @@ def alone(cfg: DictConfig) -> DictConfig:
     changes: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
     if not torch.cuda.is_available():
         changes |= {"accelerator": "cpu", "precision": "32"}
-    plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    return resolve(OmegaConf.merge(plain, changes))  # type: ignore[arg-type]
+    copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    return resolve(OmegaConf.merge(copy, changes))  # type: ignore[arg-type]
 
 
 def _chosen(cfg: DictConfig, device: torch.device) -> str:

@@ -79,9 +79,6 @@ class Running(Rate):
         name: one of ``NAMES``.
         cfg: a resolved configuration that chooses it.
         trainer: decides the device.
-
-    Attributes:
-        classes: number of classes of the images, None where it cannot run.
     """
 
     def __init__(self, name: str, cfg: DictConfig, trainer: Trainer) -> None:

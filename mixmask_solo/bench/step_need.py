@@ -29,8 +29,7 @@ def step_rates(
     Args:
         cfg: a resolved pretraining configuration.
         device: where it trains.
-        seconds: at least, of each measurement.
-        repeats: number of measurements.
+        seconds: at least, of each of ``repeats`` measurements.
 
     Returns:
         The measurements, and the batch size they were made with.

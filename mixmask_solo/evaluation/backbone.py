@@ -8,7 +8,7 @@ without a word, and the probe of a random network is not even bad enough to be n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -68,8 +68,6 @@ def load_weights(
     """Loads the checkpoint's backbone into ``backbone``, in place.
 
     Args:
-        backbone: the network.
-        pretrained: the checkpoint.
         block: the network's ``backbone`` block.
         who: named it; for the error line.
 
@@ -101,18 +99,30 @@ def load_strictly(
     """Loads tensors of a checkpoint into ``module``, in place.
 
     Args:
-        module: the network.
-        pretrained: the checkpoint.
-        names: the file's names by the network's own.
-        what: does not fit; follows the file's name in the error line about names and shapes.
-        hint: its end: what to do.
+        names: the file's names by the module's own.
+        what: does not fit; follows the file's name in the error line about names and shapes, whose
+            end is ``hint``.
 
     Raises:
         ConfigError: naming the first tensor of another shape, the first that is missing and the
             first left over; or the first that holds NaN or infinity.
     """
     weights = {own: pretrained.state[name] for own, name in names.items()}
-    problems = ", ".join(_problems(module.state_dict(), weights, names))
+    expected = module.state_dict()
+    common = [k for k in expected if k in weights]
+    there = f"{len(common)} of {len(expected)} names are"
+    differ = [
+        f"{k} is {_shape(weights[k])} in the file, {_shape(expected[k])} in the network"
+        for k in common
+        if weights[k].shape != expected[k].shape
+    ]
+    missing = [f"{k} is not in the file ({there})" for k in expected if k not in weights]
+    extra = [
+        f"the file also has {name}, which the network lacks"
+        for own, name in names.items()
+        if own not in expected
+    ]
+    problems = ", ".join(differ[:1] + missing[:1] + extra[:1])
     if problems:
         raise ConfigError(f"checkpoint '{pretrained.path}'{what}: {problems}; {hint}")
     for own, tensor in weights.items():
@@ -130,24 +140,6 @@ def actual_stem(backbone: nn.Module) -> str:
     if not isinstance(conv, nn.Conv2d) or conv.kernel_size != (3, 3) or pool is None:
         return "imagenet"
     return "cifar" if isinstance(pool, nn.Identity) else "cifar_pool"
-
-
-def _problems(
-    expected: Mapping[str, Tensor], given: Mapping[str, Tensor], names: Mapping[str, str]
-) -> Iterator[str]:
-    common = [name for name in expected if name in given]
-    for name in common:
-        shape, wanted = _shape(given[name]), _shape(expected[name])
-        if shape != wanted:
-            yield f"{name} is {shape} in the file, {wanted} in the network"
-            break
-    missing = [name for name in expected if name not in given]
-    if missing:
-        there = f"{len(common)} of {len(expected)} names are"
-        yield f"{missing[0]} is not in the file ({there})"
-    extra = [names[name] for name in given if name not in expected]
-    if extra:
-        yield f"the file also has {extra[0]}, which the network lacks"
 
 
 def _shape(tensor: Tensor) -> str:

@@ -58,12 +58,14 @@ def load_network(
         )
     if trained:
         load_weights(network.backbone if projector else network, pretrained, block)
-        if projector:
-            what = " does not fit its method's projector"
-            hint = "its configuration and its weights are not of one run"
-            load_strictly(
-                network.projector, pretrained, _projector(pretrained), what=what, hint=hint
-            )
+    if trained and projector:
+        load_strictly(
+            network.projector,
+            pretrained,
+            _projector(pretrained),
+            what=" does not fit its method's projector",
+            hint="its configuration and its weights are not of one run",
+        )
     return network
 
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Training curves from the CSV files Lightning's logger writes."""
+"""Training curves from a run's ``metrics.csv``."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -58,7 +57,7 @@ _RC = {
 }
 
 
-def curves(metrics: Path | str | Sequence[Path | str], path: Path | str) -> Path:
+def curves(metrics: Path, path: Path) -> Path:
     """Draws loss terms, λ, the embedding's spread and accuracies against the step.
 
     Means over an epoch are drawn bold, values of single steps faint behind them. A panel without
@@ -66,23 +65,17 @@ def curves(metrics: Path | str | Sequence[Path | str], path: Path | str) -> Path
     sum of all mixtures').
 
     Args:
-        metrics: one ``metrics.csv``, or several of one run that was resumed; a step found twice
-            is taken from the later file.
-        path: picture to write.
-
-    Returns:
-        ``path``.
+        metrics: ``metrics.csv`` of a run.
+        path: picture to write; returned.
 
     Raises:
-        ValueError: where no file is given or none holds anything to draw.
+        ValueError: where there is nothing to draw.
     """
-    files = [metrics] if isinstance(metrics, (str, Path)) else list(metrics)
-    columns = read_metrics(files)
+    columns = read_metrics(metrics)
     panels = [(title, _panel(columns, pattern)) for title, pattern in _PANELS.items()]
     panels = [(title, series) for title, series in panels if series]
     if not panels:
-        names = ", ".join(map(str, files)) or "no files"
-        raise ValueError(f"nothing to draw in {names}: give the metrics.csv of a training run")
+        raise ValueError(f"nothing to draw in {metrics}: give the metrics.csv of a training run")
     wide = min(2, len(panels))
     high = -(-len(panels) // wide)
     with matplotlib.rc_context(RC | _RC):
@@ -91,20 +84,19 @@ def curves(metrics: Path | str | Sequence[Path | str], path: Path | str) -> Path
         for index, (title, series) in enumerate(panels):
             axes = figure.add_subplot(high, wide, index + 1)
             _draw(axes, title, series, columns)
-        figure.savefig(Path(path))
-    return Path(path)
+        figure.savefig(path)
+    return path
 
 
-def read_metrics(files: Sequence[Path | str]) -> dict[str, Series]:
-    """Every column of the files as step -> value; empty cells are skipped."""
+def read_metrics(file: Path) -> dict[str, Series]:
+    """Every column as step -> value; empty cells are skipped, the last one of a step counts."""
     columns: dict[str, Series] = {}
-    for file in files:
-        with open(file, newline="") as stream:
-            for row in csv.DictReader(stream):
-                step = int(float(row["step"]))
-                for name, cell in row.items():
-                    if name not in ("step", "epoch") and cell:
-                        columns.setdefault(name, {})[step] = float(cell)
+    with file.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            step = int(float(row["step"]))
+            for name, cell in row.items():
+                if name not in ("step", "epoch") and cell:
+                    columns.setdefault(name, {})[step] = float(cell)
     return {name: dict(sorted(series.items())) for name, series in columns.items()}
 
 

@@ -22,18 +22,11 @@ from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.storage import DECODERS
 from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
 
-__all__ = ["NAMES", "Comparison", "compare"]
+__all__ = ["NAMES", "compare"]
 
 NAMES = ("pil", *DECODERS)
 _VIEWS = 2  # shown of each pipeline
 _STORED_EDGE = 512  # pixels, more than the picture has for an image
-
-
-class Comparison(NamedTuple):
-    """A picture, and the decoders that are not in it with the reason."""
-
-    path: Path
-    missing: dict[str, str]
 
 
 class _Made(NamedTuple):
@@ -45,7 +38,7 @@ class _Made(NamedTuple):
     views: list[Tensor]
 
 
-def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> Comparison:
+def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> dict[str, str]:
     """Draws stored images and, below them, their training views of epoch 0 by each decoder.
 
     Args:
@@ -53,6 +46,9 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
         out: PNG to write; its folder is made.
         names: some of ``NAMES``, or ``all``; those that cannot run here are left out.
         n: images to show; fewer where a batch or the data set has fewer.
+
+    Returns:
+        The decoders that are not in the picture, and why.
 
     Raises:
         ConfigError: for unknown names, for anything wrong with the configuration or the images,
@@ -86,7 +82,7 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
     *sections, last = _sections(cfg, made)
     note = _note([name for name in wanted if name not in missing])
     draw([*sections, last._replace(note=note)], out, smooth=True)
-    return Comparison(out, missing)
+    return missing
 
 
 def _first_batch(name: str, cfg: Any) -> _Made:

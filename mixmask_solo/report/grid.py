@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from mixmask_solo.report.style import DPI, FAINT, INK, RC
 
-__all__ = ["Grid", "Row", "Section", "draw", "rgb", "unnormalised"]
+__all__ = ["Row", "Section", "draw", "rgb", "unnormalised"]
 
 _WIDTH = 16.0  # inches, 1600 pixels
 _LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.45, 0.2, 0.09, 0.5, 0.62
@@ -25,13 +24,9 @@ _BELOW = 0.24  # from an image, or the edge, to the middle of a line of text
 
 
 class Row(NamedTuple):
-    """Images beside each other.
+    """Images beside each other: ``(H, W, 3)`` within [0, 1], or ``(H, W)`` bool with ``colors``.
 
-    Attributes:
-        label: on the left.
-        images: one a column, ``(H, W, 3)`` within [0, 1], or ``(H, W)`` bool with ``colors``.
-        frame: colour of the label, and of frames unless it is the text's; None for no frame.
-        colors: of masks.
+    ``frame`` is the colour of the label, and of frames unless it is the text's; None: no frame.
     """
 
     label: str
@@ -41,7 +36,7 @@ class Row(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Rows of images of one size.
+    """Rows of images of one size, and where they are placed; lengths are inches.
 
     Attributes:
         title: a line above, or None.
@@ -58,49 +53,31 @@ class Section(NamedTuple):
     note: str = ""
 
     @property
-    def grid(self) -> Grid:
-        """Where its images are."""
-        captioned = bool(self.captions or self.note)
-        columns = len(self.rows[0].images)
-        return Grid(len(self.rows), columns, self.aspect, self.title is not None, captioned)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Places n columns of cells, in inches from the lower left corner."""
-
-    rows: int
-    columns: int
-    aspect: float
-    titled: bool
-    captioned: bool = True
-
-    @property
     def cell(self) -> tuple[float, float]:
         """Width and height of an image."""
-        width = (_WIDTH - _LABEL - _EDGE) / self.columns - _GAP
+        width = (_WIDTH - _LABEL - _EDGE) / len(self.rows[0].images) - _GAP
         width = min(width, _LARGEST, _LARGEST / self.aspect)
         return width, width * self.aspect
 
     @property
-    def size(self) -> tuple[float, float]:
-        """Width and height of the figure."""
-        width, height = self.cell
-        head = _TITLE if self.titled else _EDGE
-        full = self.rows * (height + _GAP) + self._foot + head
-        return _LABEL + _EDGE + self.columns * (width + _GAP), full
+    def foot(self) -> float:
+        """What is left below the images."""
+        return _CAPTION if self.captions or self.note else _GAP
 
     @property
-    def _foot(self) -> float:
-        return _CAPTION if self.captioned else _GAP
+    def size(self) -> tuple[float, float]:
+        """Width and height of all."""
+        width, height = self.cell
+        full = self.foot + len(self.rows) * (height + _GAP)
+        head = _EDGE if self.title is None else _TITLE
+        return _LABEL + _EDGE + len(self.rows[0].images) * (width + _GAP), full + head
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width, height of a cell as shares of the figure; row 0 is on top."""
-        width, height = self.cell
+        """Left, bottom, width, height of an image as shares of all; row 0 is on top."""
+        (width, height), (wide, high) = self.cell, self.size
         left = _LABEL + column * (width + _GAP)
-        bottom = self._foot + (self.rows - 1 - row) * (height + _GAP)
-        total = self.size
-        return left / total[0], bottom / total[1], width / total[0], height / total[1]
+        bottom = self.foot + (len(self.rows) - 1 - row) * (height + _GAP)
+        return left / wide, bottom / high, width / wide, height / high
 
 
 def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> None:
@@ -111,7 +88,7 @@ def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> No
         path: the suffix tells the format.
         smooth: whether images are resampled; else pixels stay squares.
     """
-    sizes = [section.grid.size for section in sections]
+    sizes = [section.size for section in sections]
     heights = [height for _, height in sizes]
     with matplotlib.rc_context({**RC, "image.interpolation": "auto" if smooth else "nearest"}):
         figure = Figure(figsize=(sizes[0][0], sum(heights)), dpi=DPI)
@@ -122,30 +99,22 @@ def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> No
 
 
 def _draw_section(part: FigureBase, section: Section) -> None:
-    grid = section.grid
-    wide, high = grid.size
+    wide, high = section.size
     if section.title is not None:
         place = _LABEL / wide, 1 - 0.5 * _TITLE / high
         part.text(*place, section.title, fontsize=17, weight="bold", va="center")
     for number, (label, images, frame, colors) in enumerate(section.rows):
         for column, image in enumerate(images):
-            axes = part.add_axes(grid.box(number, column))
+            axes = part.add_axes(section.box(number, column))
             axes.imshow(image.numpy(), cmap=colors, vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(color=frame or "white", linewidth=0 if frame in (None, INK) else 3)
-        left, bottom, _, height = grid.box(number, 0)
+        left, bottom, _, height = section.box(number, 0)
         place = left - 0.16 / wide, bottom + height / 2
-        part.text(
-            *place,
-            label,
-            fontsize=15,
-            ha="right",
-            va="center",
-            color=frame or INK,
-            weight="bold",
-        )
+        name = part.text(*place, label, fontsize=15, weight="bold", color=frame or INK)
+        name.set(ha="right", va="center")
     for column, caption in enumerate(section.captions):
-        left, bottom, width, _ = grid.box(grid.rows - 1, column)
+        left, bottom, width, _ = section.box(len(section.rows) - 1, column)
         place = left + width / 2, bottom - _BELOW / high
         part.text(*place, caption, fontsize=14, ha="center", va="center")
     part.text(_LABEL / wide, _BELOW / high, section.note, fontsize=14, color=FAINT, va="center")

@@ -1,27 +1,47 @@
 # SPDX-License-Identifier: MIT
-"""A training batch of a configuration, in every way the network gets it mixed."""
+"""A training batch of a configuration in every way the network gets it mixed: what went in, which
+mask, what came out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from matplotlib.colors import ListedColormap
 from omegaconf import DictConfig
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
-from mixmask_solo.report.gallery import Panel, gallery
-from mixmask_solo.report.grid import unnormalised
+from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
+from mixmask_solo.report.style import COLORS, INK
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Step, Strategy, build_strategies
 
-__all__ = ["panels", "picture"]
+__all__ = ["Panel", "gallery", "panels", "picture"]
 
 _STEPS = 64  # looked at for a mixture of each kind; a coin of 0.1 misses in one case of a thousand
+
+
+_OWN, _PARTNER = COLORS[:2]
+_CELLS = ListedColormap([_PARTNER, _OWN])
+
+
+class Panel(NamedTuple):
+    """One way the images were mixed.
+
+    Attributes:
+        mixture: of ``(N, C, H, W)`` views.
+        mask: ``(N, H, W)`` bool, True = own pixel; None where there is none (Mixup).
+        title: line above the panel.
+    """
+
+    mixture: Mixture
+    mask: Tensor | None
+    title: str | None = None
 
 
 def own_pixels(mixture: Mixture) -> Tensor | None:
@@ -95,11 +115,40 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
         raise ConfigError(f"none of the first {_STEPS} steps is mixed: raise mixmask.prob")
     out.parent.mkdir(parents=True, exist_ok=True)
     pipeline = data.pipelines[0]
-    shown = [_shown(panel, pipeline) for panel in drawn]
-    return gallery(unnormalised(x, pipeline).clamp(0, 1), shown, out, count=n)
+    shown = [_unnormalised(panel, pipeline) for panel in drawn]
+    return gallery(unnormalised(x, pipeline), shown, out, count=n)
 
 
-def _shown(panel: Panel, pipeline: Any) -> Panel:
+def gallery(views: Tensor, panels: Sequence[Panel], path: Path, *, count: int = 8) -> Path:
+    """Draws images, masks, partners and mixed images in rows, each λ below its column.
+
+    Blue stands for the image itself (frame, and the cells of the mask it keeps), orange for its
+    partner.
+
+    Args:
+        views: ``(N, C, H, W)`` within [0, 1], what was mixed; one or three channels are shown.
+        panels: one below the other.
+        path: picture to write, the suffix tells the format; returned.
+        count: columns at most.
+    """
+    draw([_section(views, panel, count) for panel in panels], path)
+    return path
+
+
+def _section(views: Tensor, panel: Panel, count: int) -> Section:
+    mixture, mask, title = panel
+    rows = [
+        Row("image", rgb(views[:count]), _OWN),
+        Row("partner", rgb(views[mixture.partner[:count]]), _PARTNER),
+        Row("mixed", rgb(mixture.images[:count]), INK),
+    ]
+    if mask is not None:
+        rows.insert(1, Row("mask", mask[:count], colors=_CELLS))
+    lam = [f"λ = {share:.2f}" for share in mixture.lam[:count].tolist()]
+    return Section(title, rows, views.shape[2] / views.shape[3], lam)
+
+
+def _unnormalised(panel: Panel, pipeline: Any) -> Panel:
     images = unnormalised(panel.mixture.images, pipeline)
     return panel._replace(mixture=panel.mixture._replace(images=images))
 
