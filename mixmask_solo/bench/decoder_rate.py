@@ -75,10 +75,7 @@ def variants(cfg: DictConfig, names: Sequence[str] = NAMES) -> dict[str, DictCon
 class Running(Rate):
     """A rate that is being measured: the loader is kept going between measurements.
 
-    Args:
-        name: one of ``NAMES``.
-        cfg: a resolved configuration that chooses it.
-        trainer: decides the device.
+    ``cfg`` is resolved and chooses the decoder, ``trainer`` decides the device.
     """
 
     def __init__(self, name: str, cfg: DictConfig, trainer: Trainer) -> None:

@@ -93,9 +93,7 @@ def show_usage(usage: str, *, asked: bool) -> None:
 def told_metrics(result: Result, wanted: Sequence[tuple[str, str, str]]) -> list[str]:
     """The metrics that there are in words, with the epoch where that is not the last one.
 
-    Args:
-        result: content of ``result.json``.
-        wanted: name, label, and format with a unit, such as ``{:.2f} %``.
+    ``wanted`` are name, label, and format with a unit, such as ``{:.2f} %``.
     """
     now, earlier = result.get("metrics", {}), result.get("earlier_metrics", {})
     told = []

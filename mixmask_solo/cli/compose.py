@@ -81,10 +81,7 @@ def hydra_value(text: str) -> str:
 def resume_command(command: str, arguments: Sequence[str], checkpoint: str) -> str:
     """A line for the shell that goes on from ``checkpoint``.
 
-    Args:
-        command: name of the command.
-        arguments: what the user gave it; overrides about resuming, and ``-m``, are left out.
-        checkpoint: the file.
+    Of what the user gave as arguments overrides about resuming, and ``-m``, are left out.
     """
     kept = [argument for argument in arguments if not _DROPPED.fullmatch(argument)]
     return shlex.join([command, *kept, f"++{_RESUME}={hydra_value(checkpoint)}"])

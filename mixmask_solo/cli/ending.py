@@ -22,13 +22,7 @@ __all__ = ["Failure", "Parser", "complain", "fail", "loading", "one_line", "supe
 
 
 class Failure(SystemExit):
-    """The end of a command that said why.
-
-    Args:
-        line: what it said.
-        status: for the shell.
-        directory: the run's folder, where it is known.
-    """
+    """The end of a command that said why; ``directory`` is the run's folder, where it is known."""
 
     def __init__(self, line: str, status: int, directory: str = "") -> None:
         super().__init__(status)
@@ -61,9 +55,7 @@ class Parser(argparse.ArgumentParser):
 def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
     """Ends the process with one line for what a user or the machine can cause.
 
-    Args:
-        command: name shown before the line.
-        folder: where the command writes.
+    ``folder`` is where the command writes.
     """
     try:
         yield
@@ -116,13 +108,9 @@ def supervise(
     again: str = "",
     folder: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Calls a training; ends the process with one line where it does not come back.
+    """The result of a training; ends the process with one line where it does not come back.
 
-    Args:
-        command: name shown before the line.
-        run: returns a run's result.
-        again: how to resume; by default a command to paste.
-        folder: where runs are written.
+    ``again`` says how to resume; by default a command to paste.
 
     Raises:
         Failure: with status 128 + signal where the run was interrupted, 2 for what the user has to

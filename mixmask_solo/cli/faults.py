@@ -17,13 +17,7 @@ __all__ = ["Fault", "explain"]
 
 
 class Fault(NamedTuple):
-    """One way to end.
-
-    Attributes:
-        line: what to print.
-        status: exit status.
-        shared: every process of a training meets it, so that rank zero speaks for all.
-    """
+    """One way to end; where every process of a training meets it (``shared``), rank zero speaks."""
 
     line: str
     status: int
@@ -55,9 +49,7 @@ _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken p
 def explain(error: BaseException, folder: str | Path | None = None) -> Fault | None:
     """The line for an error that a user or the machine can cause; None for any other.
 
-    Args:
-        error: what was raised.
-        folder: where the command writes, for errors of writing that name no file.
+    ``folder`` is where the command writes, for errors of writing that name no file.
     """
     text = str(error).strip()
     if isinstance(error, KeyboardInterrupt):

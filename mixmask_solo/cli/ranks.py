@@ -37,10 +37,8 @@ def watch(die: Callable[[str], None]) -> None:
 
     Lightning kills rank zero, without a word, some seconds after another rank has ended, whatever
     it is doing then: saving, for example. Here it is given time to end by itself. And where rank
-    zero is killed, nothing tells those that wait for it in a collective of the GPU's.
-
-    Args:
-        die: called in a thread with what happened, where a process does not end by itself.
+    zero is killed, nothing tells those that wait for it in a collective of the GPU's. Where a
+    process does not end by itself ``die`` is called in a thread with what happened.
     """
     from lightning.pytorch.strategies.launchers import subprocess_script
 
@@ -55,11 +53,7 @@ def watch(die: Callable[[str], None]) -> None:
 
 
 def lost(seconds: float = 2.0) -> str:
-    """Which of the other processes ended badly, and how; waits a little for one that is about to.
-
-    Returns:
-        Such as ``rank 1 (pid 7) was killed by SIGKILL``; empty where none is known to have.
-    """
+    """Which of the other processes ended badly, and how, or nothing; waits a little for news."""
     end = time.monotonic() + seconds
     while not (found := _ended()) and _children and time.monotonic() < end:
         time.sleep(0.05)

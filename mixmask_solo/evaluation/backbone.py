@@ -65,11 +65,9 @@ def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> d
 def load_weights(
     backbone: nn.Module, pretrained: Pretrained, block: Mapping[str, Any], who: str = ""
 ) -> None:
-    """Loads the checkpoint's backbone into ``backbone``, in place.
+    """Loads the checkpoint's backbone into the network of ``block``, in place.
 
-    Args:
-        block: the network's ``backbone`` block.
-        who: named it; for the error line.
+    ``who`` named it, for the error line.
 
     Raises:
         ConfigError: naming the first tensors that do not fit, or hold no numbers.

@@ -30,7 +30,6 @@ def extract(
     device: torch.device | str,
     *,
     kinds: Sequence[str] = ("backbone",),
-    dtype: torch.dtype = torch.float32,
     keep: torch.dtype = torch.float32,
     home: torch.device | str | None = None,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -43,7 +42,6 @@ def extract(
         device: where the network runs.
         kinds: ``backbone`` (before the projector), ``projector`` (its output ``z``), ``pixels``
             (the flattened input). One forward pass serves them all.
-        dtype: other than float32, the network runs in autocast to it.
         keep: floating type of the features that are kept.
         home: where they are kept; None for ``device``.
         watch: wraps the loader, for a progress bar.
@@ -63,8 +61,7 @@ def extract(
     lost: dict[str, Tensor] = {}
     labels = torch.empty(total, dtype=torch.int64, device=device)
     start, ahead = 0, device.type == "cuda"  # what goes to the CPU is read there at once
-    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
-    with _evaluating(model, device), autocast, torch.inference_mode():
+    with _evaluating(model, device), torch.inference_mode():
         for x, targets in watch(loader):
             # One copy with the layout change in it: cuDNN and oneDNN both prefer channels last.
             x = x.to(device, memory_format=torch.channels_last, non_blocking=ahead)

@@ -66,24 +66,20 @@ class Layout(NamedTuple):
         return f"{what}, a row of a ResNet's children" if self.layer1 else what
 
 
-def backbone_layout(state: Iterable[str], evaluate: str = "online") -> Layout | None:
+def backbone_layout(names: Iterable[str], evaluate: str = "online") -> Layout | None:
     """Where the backbone's tensors are; None where the file holds the other network only.
 
     Only names that *start* with a prefix count: ``momentum_backbone.`` is another network than
     ``backbone.``. Names that no rule knows stay, for the strict loading to stumble over.
-
-    Args:
-        state: names of the file's tensors.
-        evaluate: which network, ``online`` or ``momentum``.
     """
-    plain = plain_names(state)
+    plain = plain_names(names)
     prefix = _prefix(plain, evaluate)
     if prefix is None:
         return None
     inner = {k.removeprefix(prefix): name for k, name in plain.items() if k.startswith(prefix)}
     layer1 = _layer1(inner)
-    names = {_name_in_row(k, layer1) if layer1 else k: name for k, name in inner.items()}
-    return Layout(names, prefix, layer1)
+    own = {_name_in_row(k, layer1) if layer1 else k: name for k, name in inner.items()}
+    return Layout(own, prefix, layer1)
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:

@@ -38,12 +38,8 @@ class Row(NamedTuple):
 class Section(NamedTuple):
     """Rows of images of one size, and where they are placed; lengths are inches.
 
-    Attributes:
-        title: a line above, or None.
-        rows: from top to bottom.
-        aspect: height over width of an image.
-        captions: one below each column.
-        note: a line below all of them.
+    ``aspect`` is height over width of an image; each column may have a caption below it, and all of
+    them a note.
     """
 
     title: str | None
@@ -81,13 +77,7 @@ class Section(NamedTuple):
 
 
 def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> None:
-    """Writes the picture.
-
-    Args:
-        sections: from top to bottom.
-        path: the suffix tells the format.
-        smooth: whether images are resampled; else pixels stay squares.
-    """
+    """Writes the picture; images are resampled where ``smooth``, else pixels stay squares."""
     sizes = [section.size for section in sections]
     heights = [height for _, height in sizes]
     with matplotlib.rc_context({**RC, "image.interpolation": "auto" if smooth else "nearest"}):

@@ -24,8 +24,6 @@ from mixmask_solo.strategies import Step, Strategy, build_strategies
 __all__ = ["Panel", "gallery", "panels", "picture"]
 
 _STEPS = 64  # looked at for a mixture of each kind; a coin of 0.1 misses in one case of a thousand
-
-
 _OWN, _PARTNER = COLORS[:2]
 _CELLS = ListedColormap([_PARTNER, _OWN])
 
@@ -63,13 +61,7 @@ def origins(n: int, height: int, width: int) -> Tensor:
 
 
 def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
-    """One panel for every way the strategies mix a batch, as the first steps draw them.
-
-    Args:
-        strategies: of a configuration.
-        x: ``(N, C, H, W)`` on the CPU.
-        seed: the run's.
-    """
+    """One panel for every way the strategies mix ``(N, C, H, W)``, as the first steps draw them."""
     n, _, height, width = x.shape
     small, full = origins(2, height, width), origins(n, height, width)
     found: dict[tuple[str, bool], Panel] = {}
@@ -128,7 +120,7 @@ def gallery(views: Tensor, panels: Sequence[Panel], path: Path, *, count: int = 
     Args:
         views: ``(N, C, H, W)`` within [0, 1], what was mixed; one or three channels are shown.
         panels: one below the other.
-        path: picture to write, the suffix tells the format; returned.
+        path: picture to write; returned.
         count: columns at most.
     """
     draw([_section(views, panel, count) for panel in panels], path)
