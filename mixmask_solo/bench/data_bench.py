@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.bench.decoder_rate import NAMES, Rate, Running, variants
+from mixmask_solo.bench.decoder_rate import NAMES, Rate, Running, require_known, variants
 from mixmask_solo.bench.step_need import step_rates
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.runs.trainer import build_trainer
 
@@ -26,17 +25,12 @@ class Bench:
     """All that was measured.
 
     Attributes:
-        decoders: of this machine.
-        needs: images/s of the training step, measured or given.
-        measured: whether they were measured.
-        device: where the step runs.
+        needs: images/s of the training step, which are ``measured`` on ``device`` with batches of
+            ``step_batch``, or given.
         chosen: the decoder the configuration asks for.
-        batch_size: of the decoders.
-        step_batch: of the step.
-        workers: of the loaders.
     """
 
-    decoders: list[Rate]
+    decoders: Sequence[Rate]
     needs: list[float]
     measured: bool
     device: str
@@ -94,29 +88,24 @@ def bench(
     """
     cfg = alone(cfg)
     wanted = list(decoders or NAMES)
-    for name in wanted:
-        if name not in NAMES:
-            near = did_you_mean(name, NAMES)
-            raise ConfigError(f"--decoders is {name!r}: choose {listing(NAMES)}{near}")
+    require_known("--decoders", wanted, NAMES)
     trainer = build_trainer(cfg, [])
     device = trainer.strategy.root_device
     rows = [Running(name, variant, trainer) for name, variant in variants(cfg, wanted).items()]
-    needs = [] if need is None else [need]
-    step_batch = 0
-    classes = next((row.classes for row in rows if row.classes), None)
+    needs, step_batch = ([] if need is None else [need]), 0
     if need is None:
+        classes = next((row.classes for row in rows if row.classes), None)
         cfg.data.num_classes = classes or cfg.data.get("num_classes") or 1000
         needs, step_batch = step_rates(cfg, device, seconds=seconds, repeats=repeats)
     for _ in range(repeats):
         for row in rows:
             row.measure(seconds)
-    found = [row.rate(device) for row in rows]
     for row in rows:
         row.close()
-    if not any(rate.rates for rate in found):
-        raise ConfigError("; ".join(f"{rate.name}: {rate.problem}" for rate in found))
+    if not any(row.rates for row in rows):
+        raise ConfigError("; ".join(f"{row.name}: {row.problem}" for row in rows))
     return Bench(
-        decoders=found,
+        decoders=rows,
         needs=needs,
         measured=need is None,
         device=str(device),
@@ -132,8 +121,8 @@ def alone(cfg: DictConfig) -> DictConfig:
     changes: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
     if not torch.cuda.is_available():
         changes |= {"accelerator": "cpu", "precision": "32"}
-    plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    return resolve(OmegaConf.merge(plain, changes))  # type: ignore[arg-type]
+    copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    return resolve(OmegaConf.merge(copy, changes))  # type: ignore[arg-type]
 
 
 def _chosen(cfg: DictConfig, device: torch.device) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,16 +12,18 @@ import torch
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 
+from mixmask_solo.bench.step_need import per_second
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.data.sources.storage import DECODERS, STORAGES, storage
 
-__all__ = ["NAMES", "Rate", "Running", "variants"]
+__all__ = ["NAMES", "Rate", "Running", "require_known", "variants"]
 
 NAMES = ("pil", "resident", "dali cpu", "dali gpu")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rate:
     """One decoder's images/s.
 
@@ -47,6 +48,14 @@ class Rate:
         return statistics.median(self.rates) if self.rates else 0.0
 
 
+def require_known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raises ConfigError for the first unknown name given with ``option``."""
+    for name in names:
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise ConfigError(f"{option} is {name!r}: choose {listing(known)}{near}")
+
+
 def variants(cfg: DictConfig, names: Sequence[str] = NAMES) -> dict[str, DictConfig]:
     """The configuration with each of the decoders; the storage stays what it is."""
     stored = storage(OmegaConf.to_container(cfg.data))  # type: ignore[arg-type]
@@ -63,24 +72,20 @@ def variants(cfg: DictConfig, names: Sequence[str] = NAMES) -> dict[str, DictCon
     return found  # type: ignore[return-value]
 
 
-class Running:
-    """One decoder's loader, kept going between its measurements.
+class Running(Rate):
+    """A rate that is being measured: the loader is kept going between measurements.
 
-    Args:
-        name: one of ``NAMES``.
-        cfg: a resolved configuration that chooses it.
-        trainer: decides the device.
-
-    Attributes:
-        rates: images/s of the measurements so far.
-        problem: why there can be none; empty where there can.
-        classes: number of classes of the images.
+    ``cfg`` is resolved and chooses the decoder, ``trainer`` decides the device.
     """
 
     def __init__(self, name: str, cfg: DictConfig, trainer: Trainer) -> None:
-        self.name = name
-        self.rates: list[float] = []
-        self.problem = ""
+        setting = "data.format=" + name.split()[0]
+        on_cpu = trainer.strategy.root_device.type == "cpu"
+        super().__init__(
+            name,
+            "data.format of the storage" if name == "pil" else setting,
+            overlaps=not (on_cpu or name == "resident"),
+        )
         self.classes: int | None = None
         self._batches: Any = iter(())
         try:
@@ -97,28 +102,15 @@ class Running:
 
     def measure(self, seconds: float) -> None:
         """Counts images for a while, once what was made ahead is used up."""
-        if self.problem:
-            return
-        self._next(2 + 2 * int(getattr(self.loader, "num_workers", 0)))
-        images, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds or images == 0:
-            images += self._next(1)
-        self.rates.append(images / elapsed)
-
-    def rate(self, device: torch.device) -> Rate:
-        """What was measured."""
-        own = self.name == "resident" or device.type == "cpu"
-        setting = "data.format=" + self.name.split()[0]
-        if self.name == "pil":
-            setting = "data.format of the storage"
-        return Rate(self.name, setting, self.rates, not own, self.problem)
+        if not self.problem:
+            self._next(2 + 2 * int(getattr(self.loader, "num_workers", 0)))
+            self.rates.append(per_second(self._next, seconds))
 
     def close(self) -> None:
         """Lets workers go."""
-        self._batches = None
-        self.loader = None
+        self._batches = self.loader = None
 
-    def _next(self, count: int) -> int:
+    def _next(self, count: int = 1) -> int:
         images = 0
         for _ in range(count):
             batch = next(self._batches, None)

@@ -15,12 +15,10 @@ from torch import Tensor
 from mixmask_solo.config import ConfigError
 from mixmask_solo.methods import get_methods
 
-__all__ = ["make_step", "step_rates"]
+__all__ = ["make_step", "per_second", "random_batch", "step_rates"]
 
 _CPU_BATCH = 32  # a ResNet-50 step of 256 takes minutes there; images/s hardly depend on it
 _WARMUP = 3  # on a GPU, which chooses its kernels then
-
-Step = Callable[[Any], None]
 
 
 def step_rates(
@@ -31,8 +29,7 @@ def step_rates(
     Args:
         cfg: a resolved pretraining configuration.
         device: where it trains.
-        seconds: at least, of each measurement.
-        repeats: number of measurements.
+        seconds: at least, of each of ``repeats`` measurements.
 
     Returns:
         The measurements, and the batch size they were made with.
@@ -43,17 +40,32 @@ def step_rates(
     size = int(cfg.optimizer.batch_size)
     size = size if device.type == "cuda" else min(size, _CPU_BATCH)
     batch = random_batch(cfg, size, device)
+
+    def one_step() -> int:
+        step(batch)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return size
+
     try:
         step = make_step(cfg, device)
         for _ in range(_WARMUP if device.type == "cuda" else 1):
             step(batch)
-        rates = [_rate(step, batch, size, seconds, device) for _ in range(repeats)]
+        rates = [per_second(one_step, seconds) for _ in range(repeats)]
     except torch.cuda.OutOfMemoryError as error:
         raise ConfigError(
             f"optimizer.batch_size is {size}: a step does not fit into the memory of {device}; "
             "give less, or the images/s that the network needs as --need"
         ) from error
     return rates, size
+
+
+def per_second(work: Callable[[], int], seconds: float) -> float:
+    """Images/s of ``work``, which tells how many it dealt with, called for so long, or once."""
+    images, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds or images == 0:
+        images += work()
+    return images / elapsed
 
 
 def random_batch(cfg: DictConfig, size: int, device: torch.device) -> list[Any]:
@@ -69,12 +81,10 @@ def random_batch(cfg: DictConfig, size: int, device: torch.device) -> list[Any]:
     return [torch.arange(size, device=device), views, targets]
 
 
-def make_step(cfg: DictConfig, device: torch.device) -> Step:
-    """One whole training step without the trainer's loop: forward, backward, optimiser, EMA.
+def make_step(cfg: DictConfig, device: torch.device) -> Callable[[Any], None]:
+    """One whole training step of a resolved pretraining configuration, as a function of a batch.
 
-    Args:
-        cfg: a resolved pretraining configuration.
-        device: where it trains.
+    It is without the trainer's loop: forward, backward, optimiser, EMA.
     """
     cfg = cfg.copy()
     cfg.data.num_classes = int(cfg.data.get("num_classes") or 1000)
@@ -112,13 +122,3 @@ def _autocast_type(precision: str) -> torch.dtype | None:
     if precision.startswith("bf16"):
         return torch.bfloat16
     return torch.float16 if precision.startswith("16") else None
-
-
-def _rate(step: Step, batch: Any, size: int, seconds: float, device: torch.device) -> float:
-    done, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or done == 0:
-        step(batch)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        done += 1
-    return done * size / elapsed

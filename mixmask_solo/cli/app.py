@@ -4,57 +4,70 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-from mixmask_solo.cli.ending import fail, loading, one_line
+from mixmask_solo.cli.compose import config_folder
+from mixmask_solo.cli.ending import fail, loading, one_line, supervise
 from mixmask_solo.cli.job import Report, reporting
 
-__all__ = ["Task", "run_hydra"]
+__all__ = ["run_hydra", "show_usage", "told_metrics"]
+
+_FOLDERS = ("--config-path", "-cp", "--config-dir", "-cd")
+_HINTS = {
+    "Could not override|not in struct": "the configuration has no such key; check its spelling, or "
+    "add it with a leading +",
+    "Cannot find primary config": "--config-path is taken relative to the current folder",
+}
+_ENDS = """
+Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
+<checkpoint.dir>/{folder}/<name>-<time>. Ctrl-C saves first and says how to resume.
+Exit status: 0 done, 1 failed, 2 wrong configuration, 128 + signal interrupted (Ctrl-C: 130). Of a
+sweep: 0 all done, 2 all of wrong configuration, 128 + signal interrupted, else 1.
+"""
 
 Result = dict[str, Any]
-Task = Callable[[Any], Result]
 
 
 def run_hydra(
-    command: str, usage: str, load: Callable[[], Task], headline: Callable[[Result], str]
+    command: str, usage: str, folder: str, task: str, headline: Callable[[Result], str]
 ) -> None:
     """Composes the configuration the command line names, trains, prints the closing line.
 
     Hydra itself is imported only once there is something to compose, so that ``--help`` is quick.
-    A relative ``--config-path`` means relative to where the user stands (Hydra would take it
-    relative to this module).
 
     Args:
         command: name shown before messages.
         usage: text for ``--help``.
-        load: imports what takes long, returns the task: from the composed configuration to a
-            run's result.
+        folder: of the runs, for the same text.
+        task: ``module:function`` from the composed configuration to a run's result, imported when
+            it is wanted.
         headline: the result in a few words, for the closing line.
     """
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage.strip(), file=sys.stdout if arguments else sys.stderr)
-        raise SystemExit(0 if arguments else 2)
+        show_usage(usage + _ENDS.format(folder=folder), asked=bool(arguments))
     with reporting() as told, one_line(command), ExitStack() as starting:
         starting.enter_context(loading(command))
-        sys.argv[1:] = _absolute_config_path(command, arguments)
+        if not any(a.partition("=")[0] in ("--config-name", "-cn") for a in arguments):
+            fail(command, "give --config-path FOLDER and --config-name FILE (see --help)")
+        sys.argv[1:] = _with_absolute_folders(arguments)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing a stack
 
         import hydra
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException
 
-        from mixmask_solo.cli.quiet import quiet
+        from mixmask_solo.cli.sweep import expand, sweep
 
         def run(cfg: Any) -> None:
-            quiet()
-            task = load()
+            train = resolve_name(task)
             starting.close()
-            result = task(cfg)
+            result = supervise(command, lambda: train(cfg), folder=_output_folder(cfg))
             if "status" in result:  # not so in a process that does not write the result
                 text = headline(result)
                 done = "nothing is left to do; " if result.get("already") else ""
@@ -62,52 +75,59 @@ def run_hydra(
                 told.append(Report(text, result["directory"]))
 
         try:
-            _sweep(command)
+            plans = expand(sys.argv[1:])
+            if plans is not None:
+                raise SystemExit(sweep(command, plans))
             hydra.main(version_base="1.3", config_path=None, config_name=None)(run)()
         except (HydraException, OmegaConfBaseException) as error:
-            fail(command, f"{error} {_hint(str(error))}")
+            hints = [f" ({hint})" for sign, hint in _HINTS.items() if re.search(sign, str(error))]
+            fail(command, f"{error}{''.join(hints)}")
 
 
-def _sweep(command: str) -> None:
-    """Runs the jobs that ``--multirun`` asks for, and exits; does nothing without it."""
-    from mixmask_solo.cli.expand import expand, parse
-    from mixmask_solo.cli.sweep import sweep
-
-    args = parse(sys.argv[1:])
-    plans = expand(args) if args.multirun or "hydra.mode=MULTIRUN" in args.overrides else None
-    if plans is not None:
-        raise SystemExit(sweep(command, plans))
+def show_usage(usage: str, *, asked: bool) -> None:
+    """Prints the text and exits: fine where the user asked for it, else with status 2."""
+    print(usage.strip(), file=sys.stdout if asked else sys.stderr)
+    raise SystemExit(0 if asked else 2)
 
 
-def _hint(message: str) -> str:
-    if "Could not override" in message or "not in struct" in message:
-        return "(the configuration has no such key; check its spelling, or add it with a leading +)"
-    if "Cannot find primary config" in message:
-        return "(--config-path is taken relative to the current folder)"
-    return ""
+def told_metrics(result: Result, wanted: Sequence[tuple[str, str, str]]) -> list[str]:
+    """The metrics that there are in words, with the epoch where that is not the last one.
+
+    ``wanted`` are name, label, and format with a unit, such as ``{:.2f} %``.
+    """
+    now, earlier = result.get("metrics", {}), result.get("earlier_metrics", {})
+    told = []
+    for name, label, form in wanted:
+        if name in now:
+            told.append(f"{label} {form.format(now[name])}")
+        elif name in earlier:
+            then = earlier[name]
+            told.append(f"{label} {form.format(then['value'])} (epoch {then['epoch'] + 1})")
+    return told
 
 
-def _absolute_config_path(command: str, arguments: list[str]) -> list[str]:
-    """``--config-path X``, ``--config-path=X``, ``-cp X`` with X made absolute."""
-    out = list(arguments)
-    names = [a.split("=", 1)[0] for a in arguments]
-    if not any(n in ("--config-name", "-cn") for n in names):
-        fail(command, "give --config-path FOLDER and --config-name FILE (see --help)")
-    for i, argument in enumerate(arguments):
+def _output_folder(cfg: Any) -> str | None:
+    """Where runs are written; None where the configuration does not say so properly."""
+    from omegaconf import OmegaConf
+
+    folder = OmegaConf.select(cfg, "checkpoint.dir", throw_on_resolution_failure=False)
+    return folder if isinstance(folder, str) else None
+
+
+def _with_absolute_folders(arguments: Sequence[str]) -> Iterator[str]:
+    """``--config-path X``, ``--config-path=X``, ``-cp X`` are relative to where the user stands;
+    Hydra would take them relative to this module."""
+    before = ""
+    for argument in arguments:
         flag, equals, value = argument.partition("=")
-        if flag not in ("--config-path", "-cp", "--config-dir", "-cd"):
-            continue
-        if equals:
-            out[i] = f"{flag}={_existing(command, value)}"
-        elif i + 1 < len(arguments):
-            out[i + 1] = _existing(command, arguments[i + 1])
-    return out
+        if before in _FOLDERS:
+            yield _absolute(argument)
+        elif equals and flag in _FOLDERS:
+            yield f"{flag}={_absolute(value)}"
+        else:
+            yield argument
+        before = argument
 
 
-def _existing(command: str, value: str) -> str:
-    if value.startswith(("pkg://", "file://")):
-        return value
-    path = Path(value).expanduser().resolve()
-    if not path.is_dir():
-        fail(command, f"--config-path {value}: no such folder (looked for {path})")
-    return str(path)
+def _absolute(folder: str) -> str:
+    return folder if folder.startswith(("pkg://", "file://")) else str(config_folder(folder))

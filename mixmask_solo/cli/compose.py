@@ -1,19 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""A composed configuration without a Hydra application around it."""
+"""Configurations from command lines, and command lines to paste."""
 
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nodes import literal
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["add_config_arguments", "compose"]
+__all__ = ["add_config_arguments", "compose", "config_folder", "hydra_value", "resume_command"]
+
+_RESUME = "resume_from_checkpoint"
+# Read as this very string without quotes: the slash rules out numbers, booleans and null.
+_PLAIN = re.compile(r"[\w.+-]*/[\w./+-]*", re.ASCII)
+# What would contradict the new override, or turn a job into the sweep that it came from.
+_DROPPED = re.compile(rf"[~+]*({_RESUME}|auto_resume(\.\w+)*)(=.*)?|-m|--multirun", re.DOTALL)
 
 
 def add_config_arguments(
@@ -33,8 +42,16 @@ def add_config_arguments(
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="override a key")
 
 
+def config_folder(path: str) -> Path:
+    """The folder of ``--config-path``; raises ConfigError where there is none."""
+    folder = Path(path).expanduser().resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"--config-path {path}: no such folder (looked for {folder})")
+    return folder
+
+
 def compose(path: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """Composes ``path/name.yaml`` with overrides.
+    """Composes ``path/name.yaml`` with overrides, without a Hydra application around it.
 
     Raises:
         ConfigError: when there is no such file, or Hydra cannot compose it.
@@ -44,11 +61,27 @@ def compose(path: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    folder = Path(path).expanduser().resolve()
-    if not folder.is_dir():
-        raise ConfigError(f"--config-path {path}: no such folder (looked for {folder})")
+    folder = config_folder(path)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             return hydra_compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(" ".join(str(error).split())) from error
+
+
+def hydra_value(text: str) -> str:
+    """A string as the part of an override after ``key=``; an interpolation in it stays text."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if _PLAIN.fullmatch(text):
+        return text
+    return QuotedString(literal(text), Quote.double).with_quotes()
+
+
+def resume_command(command: str, arguments: Sequence[str], checkpoint: str) -> str:
+    """A line for the shell that goes on from ``checkpoint``.
+
+    Of what the user gave as arguments overrides about resuming, and ``-m``, are left out.
+    """
+    kept = [argument for argument in arguments if not _DROPPED.fullmatch(argument)]
+    return shlex.join([command, *kept, f"++{_RESUME}={hydra_value(checkpoint)}"])

@@ -1,32 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""How a command ends when it does not end well: one line on stderr, and a status."""
+"""How a command ends when it does not end well: one line, the right status, nothing lost."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from mixmask_solo.cli.compose import resume_command
 from mixmask_solo.cli.faults import explain
-from mixmask_solo.cli.ranks import orphaned, rank
+from mixmask_solo.cli.ranks import dismiss, orphaned, rank, watch
 
-__all__ = ["Failure", "complain", "fail", "loading", "one_line"]
+__all__ = ["Failure", "Parser", "complain", "fail", "loading", "one_line", "supervise"]
 
 
 class Failure(SystemExit):
-    """The end of a command that said why; ``code`` is the exit status.
-
-    Args:
-        line: what it said.
-        status: for the shell.
-        directory: the run's folder, where it is known.
-    """
+    """The end of a command that said why; ``directory`` is the run's folder, where it is known."""
 
     def __init__(self, line: str, status: int, directory: str = "") -> None:
         super().__init__(status)
@@ -47,13 +43,19 @@ def fail(command: str, message: str, code: int = 2) -> NoReturn:
     raise Failure(complain(command, message), code)
 
 
+class Parser(argparse.ArgumentParser):
+    """One that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for wrong arguments."""
+        fail(self.prog, f"{message} (see --help)")
+
+
 @contextmanager
 def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
     """Ends the process with one line for what a user or the machine can cause.
 
-    Args:
-        command: name shown before the line.
-        folder: where the command writes.
+    ``folder`` is where the command writes.
     """
     try:
         yield
@@ -74,9 +76,9 @@ def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def loading(command: str) -> Iterator[None]:
-    """While libraries are imported Ctrl-C ends the process at once.
+    """While libraries are imported Ctrl-C ends the process at once; then messages are set up.
 
-    They catch what interrupts them and go on half loaded, to fail or crash elsewhere.
+    Libraries catch what interrupts them and go on half loaded, to fail or crash elsewhere.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -86,11 +88,74 @@ def loading(command: str) -> Iterator[None]:
             os._exit(130)
 
     before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, end)
+    guarded = before is not signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    if guarded:
+        signal.signal(signal.SIGINT, end)
     try:
         yield
+        from mixmask_solo.cli.quiet import quiet
+
+        quiet()
     finally:
-        signal.signal(signal.SIGINT, before)
+        if guarded:
+            signal.signal(signal.SIGINT, before)
+
+
+def supervise(
+    command: str,
+    run: Callable[[], dict[str, Any]],
+    *,
+    again: str = "",
+    folder: str | Path | None = None,
+) -> dict[str, Any]:
+    """The result of a training; ends the process with one line where it does not come back.
+
+    ``again`` says how to resume; by default a command to paste.
+
+    Raises:
+        Failure: with status 128 + signal where the run was interrupted, 2 for what the user has to
+            change, 1 for what else can happen without a bug.
+    """
+    from mixmask_solo.runs.interrupt import Interrupted
+    from mixmask_solo.runs.readback import NonFiniteLoss
+
+    watch(lambda what: _die(command, what))
+    before, threading.excepthook = threading.excepthook, _in_thread
+    try:
+        with one_line(command, folder):
+            try:
+                return run()
+            except NonFiniteLoss as error:
+                fail(command, str(error), 1)
+            except Interrupted as stop:
+                raise _interrupted(command, stop, again) from None
+    except BaseException:
+        dismiss()
+        raise
+    finally:
+        threading.excepthook = before
+
+
+def _interrupted(command: str, stop: Any, again: str) -> Failure:
+    number = signal.Signals(stop.signum)
+    reason = "there is no checkpoint yet" if stop.saving else "checkpoint.enabled is false"
+    saved, how, folder = f"nothing was saved: {reason}", "", ""
+    if stop.checkpoint is not None:
+        saved, folder = f"saved {stop.checkpoint}", str(Path(stop.checkpoint).parent)
+        if not stop.saved:
+            saved = f"stopped at once, the newest checkpoint is {stop.checkpoint}"
+        how = again or resume_command(command, sys.argv[1:], stop.checkpoint)
+    if rank() == 0:  # all ranks stop together
+        complain(command, f"interrupted ({number.name}); {saved}{how and f'; to resume: {how}'}")
+    return Failure(saved, 128 + number, folder)
+
+
+def _die(command: str, what: str) -> None:
+    complain(command, f"the training processes lost each other: {what}")
+    os._exit(1)  # the main thread waits for them, and cannot be woken
+
+
+def _in_thread(args: threading.ExceptHookArgs) -> None:
+    writer = type(args.thread).__module__.startswith("tensorboard.")
+    if not (writer and isinstance(args.exc_value, OSError)):  # that comes again in the main thread
+        threading.__excepthook__(args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,13 +17,7 @@ __all__ = ["Fault", "explain"]
 
 
 class Fault(NamedTuple):
-    """One way to end.
-
-    Attributes:
-        line: what to print.
-        status: exit status.
-        shared: every process of a training meets it, so that rank zero speaks for all.
-    """
+    """One way to end; where every process of a training meets it (``shared``), rank zero speaks."""
 
     line: str
     status: int
@@ -41,16 +36,22 @@ _REMEDIES = {
 }
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _LOST_WORKER = ("DataLoader worker (pid", "DataLoader timed out")
+_WORKER_REMEDIES = {  # by a sign in what PyTorch says; the last one is for all others
+    "timed out": ": reading a batch takes too long; raise data.num_workers, check the disk",
+    "Bus error|shared memory": "; give the machine more shared memory (/dev/shm), or lower "
+    "data.num_workers",
+    "": ": most likely the system ended it for want of memory (out-of-memory killer, see dmesg); "
+    "lower data.num_workers or give it more memory",
+}
 _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "[gloo")
 
 
 def explain(error: BaseException, folder: str | Path | None = None) -> Fault | None:
     """The line for an error that a user or the machine can cause; None for any other.
 
-    Args:
-        error: what was raised.
-        folder: where the command writes, for errors of writing that name no file.
+    ``folder`` is where the command writes, for errors of writing that name no file.
     """
+    text = str(error).strip()
     if isinstance(error, KeyboardInterrupt):
         return Fault("interrupted (SIGINT)", 130)
     if _is(error, "mixmask_solo.config", "ConfigError") or _is(
@@ -61,11 +62,14 @@ def explain(error: BaseException, folder: str | Path | None = None) -> Fault | N
         return Fault(_of_the_system(error, folder), 1)
     if not isinstance(error, RuntimeError):
         return None
-    text = str(error)
     if text.startswith(_LOST_WORKER):
-        return Fault(_lost_worker(text), 1)
-    if _is_of_peers(error):
-        return Fault(_lost_peer(text), 1, shared=True)
+        remedy = next(told for sign, told in _WORKER_REMEDIES.items() if re.search(sign, text))
+        return Fault(text.splitlines()[0].rstrip(". ") + remedy, 1)
+    if _is(error, "torch.distributed", "DistError") or any(sign in text for sign in _LOST_PEER):
+        how = lost() or "one of them has probably died; its own message, or dmesg, says why"
+        first = text.splitlines()[0].partition(". ")[0]
+        line = f"the training processes lost each other: {how} ({first})"
+        return Fault(line, 1, shared=True)
     cause = error.__context__
     if "inline_container" in text and isinstance(cause, OSError):  # torch.save, closing its file
         return Fault(_of_the_system(cause, folder), 1)
@@ -74,8 +78,7 @@ def explain(error: BaseException, folder: str | Path | None = None) -> Fault | N
 
 def _is(error: BaseException, module: str, name: str) -> bool:
     """Whether it is of that class; imports nothing, since an import may be what went wrong."""
-    kind = getattr(sys.modules.get(module), name, ())
-    return isinstance(error, kind)
+    return isinstance(error, getattr(sys.modules.get(module), name, ()))
 
 
 def _without_stack(error: BaseException) -> str:
@@ -89,16 +92,12 @@ def _without_stack(error: BaseException) -> str:
 def _of_the_system(error: OSError, folder: str | Path | None) -> str:
     number = error.errno
     reason = os.strerror(number) if number else _without_stack(error)
-    place = _path(error) or (folder if number in _OF_WRITING else None)
-    if place is None:
+    of_file = isinstance(error.filename, (str, bytes, os.PathLike))
+    place = os.fsdecode(error.filename) if of_file else folder if number in _OF_WRITING else None
+    if not place:
         return reason
-    remedy = next((text for numbers, text in _REMEDIES.items() if number in numbers), "")
-    return f"'{place}': {reason} ({_space(Path(place))}){f'; {remedy}' if remedy else ''}"
-
-
-def _path(error: OSError) -> str | None:
-    name = error.filename
-    return os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else None
+    remedy = next((f"; {text}" for numbers, text in _REMEDIES.items() if number in numbers), "")
+    return f"'{place}': {reason} ({_space(Path(place))}){remedy}"
 
 
 def _space(place: Path) -> str:
@@ -116,26 +115,3 @@ def _size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
-
-
-def _lost_worker(text: str) -> str:
-    first = text.strip().splitlines()[0].rstrip(". ")
-    if "timed out" in first:
-        return f"{first}: reading a batch takes too long; raise data.num_workers, check the disk"
-    if "Bus error" in text or "shared memory" in text:
-        return f"{first}; give the machine more shared memory (/dev/shm), or lower data.num_workers"
-    return (
-        f"{first}: most likely the system ended it for want of memory (out-of-memory killer, see "
-        "dmesg); lower data.num_workers or give it more memory"
-    )
-
-
-def _is_of_peers(error: RuntimeError) -> bool:
-    of_torch = _is(error, "torch.distributed", "DistError")
-    return of_torch or any(sign in str(error) for sign in _LOST_PEER)
-
-
-def _lost_peer(text: str) -> str:
-    first = text.strip().splitlines()[0].partition(". ")[0]
-    how = lost() or "one of them has probably died; its own message, or dmesg, says why"
-    return f"the training processes lost each other: {how} ({first})"

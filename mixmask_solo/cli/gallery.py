@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from mixmask_solo.cli.compose import add_config_arguments, compose
-from mixmask_solo.cli.ending import loading, one_line
+from mixmask_solo.cli.ending import Parser, loading, one_line
 
 __all__ = ["main"]
 
@@ -17,7 +16,7 @@ EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__, epilog=EPILOG)
+    parser = Parser(prog=COMMAND, description=__doc__, epilog=EPILOG)
     add_config_arguments(parser)
     parser.add_argument("--out", default="gallery.png", type=Path, help="PNG to write")
     parser.add_argument("-n", default=8, type=int, help="images to show (default 8)")
@@ -32,24 +31,17 @@ def main() -> None:
     # what follows the names is theirs to argparse
     names = [word for word in args.decoder or () if not _is_override(word)]
     overrides = [*args.overrides, *(word for word in args.decoder or () if _is_override(word))]
-
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
-            from mixmask_solo.cli.quiet import quiet
-
-            quiet()
+            from mixmask_solo.report.decoders import compare
+            from mixmask_solo.report.picture import picture
         cfg = compose(args.config_path, args.config_name, overrides)
         if args.decoder is None:
-            from mixmask_solo.report.picture import picture
-
             print(f"wrote {picture(cfg, args.out, n=args.n)}")
             return
-        from mixmask_solo.report.decoders import compare
-
-        drawn = compare(cfg, args.out, names, n=args.n)
-        for name, why in drawn.missing.items():
+        for name, why in compare(cfg, args.out, names, n=args.n).items():
             print(f"left out {name}: {why}")
-        print(f"wrote {drawn.path}")
+        print(f"wrote {args.out}")
 
 
 def _is_override(word: str) -> bool:

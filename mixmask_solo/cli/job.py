@@ -25,11 +25,7 @@ class Report(NamedTuple):
 
 
 class Job:
-    """This command, started again.
-
-    Args:
-        arguments: those of the job.
-    """
+    """This command, started again with a job's arguments."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._report, theirs = os.pipe()
@@ -78,12 +74,8 @@ def reporting() -> Iterator[list[Report]]:
         raise
     finally:
         if descriptor is not None and told:
-            _send(int(descriptor), told[-1])
-
-
-def _send(descriptor: int, report: Report) -> None:
-    text = " ".join(report.text.split())[:_LONGEST]
-    os.write(descriptor, json.dumps([text, report.directory]).encode())
+            text = " ".join(told[-1].text.split())[:_LONGEST]
+            os.write(int(descriptor), json.dumps([text, told[-1].directory]).encode())
 
 
 def _this_command() -> list[str]:

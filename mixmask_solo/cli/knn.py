@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from mixmask_solo.cli.ending import fail, loading, one_line
-from mixmask_solo.cli.table import table
+from mixmask_solo.cli.ending import Parser, fail, loading, one_line
+from mixmask_solo.report.columns import columns
 
 __all__ = ["main"]
 
@@ -25,68 +27,55 @@ solo-learn's (backbone, cosine, k 20, T 0.07), and MoCo's (projector, cosine, k 
 Otherwise all combinations of these four do.
 Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C.
 """
-# Configuration keys in error lines, and the option that sets each of them here.
-_OPTIONS = {
-    "data.dataset": "--dataset",
-    "data.train_path": "--train_data_path",
-    "data.val_path": "--val_data_path",
-    "data.format": "--data_format",
-    "data.image_column": "--image_column",
-    "data.label_column": "--label_column",
-    "data.num_workers": "--num_workers",
-    "backbone.name": "--backbone",
-    "feature_type is": "--feature_type is",
-    "evaluate is": "--evaluate is",
-    "evaluate=": "--evaluate=",
-    "device is": "--device is",
-    "optimizer.batch_size": "--batch_size",
-}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(COMMAND, f"{message} (see --help)")
+_HEAD = ("network", "features", "distance", "k", "T", "top-1 %", "top-5 %")
 
 
 def main() -> None:
     """Entry point."""
     args = _parse(sys.argv[1:])
-
     with one_line(COMMAND, args.out):
-        result = _evaluate(args)
+        with loading(COMMAND):
+            from mixmask_solo.config import ConfigError
+            from mixmask_solo.evaluation.run_knn import evaluate_knn
+            from mixmask_solo.records.files import write_json
+        given = vars(args).items()
+        try:
+            result = evaluate_knn(
+                args.pretrained_checkpoint or args.pretrained_checkpoint_dir,
+                protocols=_protocols(args),
+                baselines=args.baselines,
+                data={k.removeprefix("data."): v for k, v in given if k.startswith("data.")},
+                backbone={"name": name} if (name := getattr(args, "backbone.name")) else None,
+                evaluate=args.evaluate,
+                batch_size=getattr(args, "optimizer.batch_size"),
+                device=args.device,
+                bank_dtype=args.bank_dtype,
+                bank_device=args.bank_device,
+                watch=_watch,
+            )
+        except ConfigError as error:
+            fail(COMMAND, _as_options(str(error)))
         out = args.out or Path(result["checkpoint"]).parent / "knn.json"
-        _write(out, result)
-    print(_table(result["rows"]))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, result)
+    print(columns([_HEAD, *map(_cells, result["rows"])], right=(3, 4, 5, 6)))
     print(_summary(result, out))
 
 
-def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    with loading(COMMAND):
-        from mixmask_solo.cli.quiet import quiet
-        from mixmask_solo.config import ConfigError
-        from mixmask_solo.evaluation.run_knn import evaluate_knn
-
-        quiet()
-    try:
-        return evaluate_knn(
-            args.pretrained_checkpoint or args.pretrained_checkpoint_dir,
-            protocols=_protocols(args),
-            baselines=args.baselines,
-            data=_data(args),
-            backbone={"name": args.backbone} if args.backbone else None,
-            evaluate=args.evaluate,
-            batch_size=args.batch_size,
-            device=args.device,
-            bank_dtype=args.bank_dtype,
-            bank_device=args.bank_device,
-            watch=_watch,
-        )
-    except ConfigError as error:
-        fail(COMMAND, _as_options(str(error)))
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = _parser()
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        from mixmask_solo.config.errors import did_you_mean
+
+        options = [o for a in parser._actions for o in a.option_strings]
+        parser.error(f"unknown argument {unknown[0]}{did_you_mean(unknown[0], options)}")
+    return args
+
+
+def _parser() -> Parser:
+    """Options that set a key of the configuration have its name as their ``dest``."""
+    parser = Parser(
         prog=COMMAND,
         description="Weighted k-NN on the features of a pretrained network.",
         epilog=EPILOG,
@@ -96,49 +85,33 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--pretrained_checkpoint_dir", metavar="DIR", help="folder of a run")
     source.add_argument("--pretrained_checkpoint", metavar="FILE", help="one checkpoint")
-    parser.add_argument("--k", type=_count, nargs="+", metavar="K", help="neighbours")
-    parser.add_argument("--temperature", type=_positive, nargs="+", metavar="T", help="of votes")
-    parser.add_argument("--feature_type", nargs="+", choices=("backbone", "projector"))
-    parser.add_argument(
-        "--evaluate",
-        choices=("online", "momentum"),
-        default="online",
-        help="whose features: the network that was trained, or the one that follows it",
-    )
-    parser.add_argument("--distance_function", nargs="+", choices=("cosine", "euclidean"))
-    parser.add_argument("--dataset", help="default: that of the pretraining")
-    parser.add_argument("--train_data_path", metavar="DIR")
-    parser.add_argument("--val_data_path", metavar="DIR")
-    parser.add_argument("--data_format", metavar="NAME", help="as data.format")
-    parser.add_argument("--image_column", metavar="NAME", help="of a Parquet file or CSV list")
-    parser.add_argument("--label_column", metavar="NAME", help="likewise")
-    parser.add_argument("--batch_size", type=_count, default=256)
-    parser.add_argument("--num_workers", type=int)
-    parser.add_argument("--backbone", metavar="NAME", help="for files of mere weights")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument(
-        "--bank_dtype",
-        choices=("float32", "float16", "bfloat16"),
-        default="float32",
-        help="of the training images' features; half precision takes half the memory",
-    )
-    parser.add_argument(
-        "--bank_device",
-        choices=("device", "cpu"),
-        default="device",
-        help="where they lie: with the network, or in the memory of the host",
-    )
-    parser.add_argument(
-        "--baselines", action="store_true", help="also the untrained network, and raw pixels"
-    )
-    parser.add_argument("--out", type=Path, help="default: knn.json beside the checkpoint")
-    args, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        from mixmask_solo.config.errors import did_you_mean
-
-        options = [o for a in parser._actions for o in a.option_strings]
-        parser.error(f"unknown argument {unknown[0]}{did_you_mean(unknown[0], options)}")
-    return args
+    add = parser.add_argument
+    add("--k", type=_count, nargs="+", metavar="K", help="neighbours")
+    add("--temperature", type=_positive, nargs="+", metavar="T", help="of votes")
+    add("--feature_type", nargs="+", choices=("backbone", "projector"))
+    help_ = "whose features: the network that was trained, or the one that follows it"
+    add("--evaluate", choices=("online", "momentum"), default="online", help=help_)
+    add("--distance_function", nargs="+", choices=("cosine", "euclidean"))
+    help_ = "default: that of the pretraining"
+    add("--dataset", dest="data.dataset", metavar="DATASET", help=help_)
+    add("--train_data_path", dest="data.train_path", metavar="DIR")
+    add("--val_data_path", dest="data.val_path", metavar="DIR")
+    add("--data_format", dest="data.format", metavar="NAME", help="as data.format")
+    help_ = "of a Parquet file or CSV list"
+    add("--image_column", dest="data.image_column", metavar="NAME", help=help_)
+    add("--label_column", dest="data.label_column", metavar="NAME", help="likewise")
+    add("--batch_size", dest="optimizer.batch_size", type=_count, default=256, metavar="N")
+    add("--num_workers", dest="data.num_workers", type=int, metavar="N")
+    add("--backbone", dest="backbone.name", metavar="NAME", help="for files of mere weights")
+    add("--device", default="auto", help="auto, cpu, cuda, ...")
+    help_ = "of the training images' features; half precision takes half the memory"
+    kinds = ("float32", "float16", "bfloat16")
+    add("--bank_dtype", choices=kinds, default=kinds[0], help=help_)
+    help_ = "where they lie: with the network, or in the memory of the host"
+    add("--bank_device", choices=("device", "cpu"), default="device", help=help_)
+    add("--baselines", action="store_true", help="also the untrained network, and raw pixels")
+    add("--out", type=Path, help="default: knn.json beside the checkpoint")
+    return parser
 
 
 def _count(text: str) -> int:
@@ -159,33 +132,20 @@ def _positive(text: str) -> float:
 
 
 def _protocols(args: argparse.Namespace) -> list[Any] | None:
-    given = (args.k, args.temperature, args.feature_type, args.distance_function)
-    if not any(given):
+    if not any((args.k, args.temperature, args.feature_type, args.distance_function)):
         return None
     from mixmask_solo.evaluation.run_knn import SOLO_LEARN, Protocol
 
-    return [
-        Protocol(
-            features,
-            distance,
-            tuple(dict.fromkeys(args.k or SOLO_LEARN.k)),
-            tuple(dict.fromkeys(args.temperature or SOLO_LEARN.temperature)),
+    features, distances, k, temperatures = (
+        tuple(dict.fromkeys(values))
+        for values in (
+            args.feature_type or [SOLO_LEARN.features],
+            args.distance_function or [SOLO_LEARN.distance],
+            args.k or SOLO_LEARN.k,
+            args.temperature or SOLO_LEARN.temperature,
         )
-        for features in dict.fromkeys(args.feature_type or [SOLO_LEARN.features])
-        for distance in dict.fromkeys(args.distance_function or [SOLO_LEARN.distance])
-    ]
-
-
-def _data(args: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "dataset": args.dataset,
-        "train_path": args.train_data_path,
-        "val_path": args.val_data_path,
-        "format": args.data_format,
-        "image_column": args.image_column,
-        "label_column": args.label_column,
-        "num_workers": args.num_workers,
-    }
+    )
+    return [Protocol(*pair, k, temperatures) for pair in product(features, distances)]
 
 
 def _watch(loader: Iterable[Any]) -> Iterable[Any]:
@@ -200,19 +160,17 @@ def _watch(loader: Iterable[Any]) -> Iterable[Any]:
 
 
 def _as_options(message: str) -> str:
-    for key, option in _OPTIONS.items():
-        message = message.replace(key, option)
-    return message
+    """An error line that names this command's options in the place of keys."""
+    for action in _parser()._actions:
+        if "." in action.dest:
+            message = message.replace(action.dest, action.option_strings[0])
+    return re.sub(r"(?<![\w.-])(?=(device|evaluate|feature_type)( is |=))", "--", message)
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [("network", "features", "distance", "k", "T", "top-1 %", "top-5 %")]
-    for r in rows:
-        temperature = "-" if r["temperature"] is None else f"{r['temperature']:g}"
-        accuracies = f"{r['acc1']:.2f}", f"{r['acc5']:.2f}"
-        head = r["network"], r["features"], r["distance"], str(r["k"])
-        lines.append((*head, temperature, *accuracies))
-    return table(lines, right=(3, 4, 5, 6))
+def _cells(row: dict[str, Any]) -> list[str]:
+    temperature = "-" if row["temperature"] is None else f"{row['temperature']:g}"
+    how = [row["network"], row["features"], row["distance"], str(row["k"]), temperature]
+    return [*how, f"{row['acc1']:.2f}", f"{row['acc5']:.2f}"]
 
 
 def _summary(result: dict[str, Any], out: Path) -> str:
@@ -225,13 +183,6 @@ def _summary(result: dict[str, Any], out: Path) -> str:
         f"k-NN {result['trained']:.2f} % ({of}){others} on {result['test_images']} images "
         f"of {result['dataset']} ({result['seconds']:.0f} s) -> {out}"
     )
-
-
-def _write(out: Path, result: dict[str, Any]) -> None:
-    from mixmask_solo.records.files import write_json
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, result)
 
 
 if __name__ == "__main__":

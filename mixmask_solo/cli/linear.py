@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixmask_solo.cli.app import Task, run_hydra
-from mixmask_solo.cli.measured import measured
-from mixmask_solo.cli.supervise import output_folder, supervise
+from mixmask_solo.cli.app import run_hydra, told_metrics
 
 __all__ = ["headline", "main"]
 
@@ -32,17 +30,13 @@ solo-learn's main_linear.py and reads the same files; every weight of the backbo
   --cfg job                      print the composed configuration and stop
   -m, --multirun                 a sweep, e.g. optimizer.lr=0.1,1,10: one run after the other
                                  whatever becomes of each, then a table of them all
-
-Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
-<checkpoint.dir>/linear/<name>-<time>. Ctrl-C saves first and says how to resume.
-Exit status: 0 done, 1 failed, 2 wrong configuration, 128 + signal interrupted (Ctrl-C: 130). Of a
-sweep: 0 all done, 2 all of wrong configuration, 128 + signal interrupted, else 1.
 """
+METRICS = [("val_acc1", "top-1", "{:.2f} %"), ("val_acc5", "top-5", "{:.2f} %")]
 
 
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
-    shown = measured(result, [("val_acc1", "top-1", "{:.2f} %"), ("val_acc5", "top-5", "{:.2f} %")])
+    shown = told_metrics(result, METRICS)
     if "best_epoch" in result:
         shown.append(f"best {result['best_val_acc1']:.2f} % in epoch {result['best_epoch'] + 1}")
     kind = "fine-tuned" if result["config"]["finetune"] else "linear"
@@ -50,15 +44,9 @@ def headline(result: dict[str, Any]) -> str:
     return f"{kind} {line}"
 
 
-def _load() -> Task:
-    from mixmask_solo.runs.linear import linear
-
-    return lambda cfg: supervise(COMMAND, lambda: linear(cfg), folder=output_folder(cfg))
-
-
 def main() -> None:
     """Entry point."""
-    run_hydra(COMMAND, USAGE, _load, headline)
+    run_hydra(COMMAND, USAGE, "linear", "mixmask_solo.runs.linear:linear", headline)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixmask_solo.cli.app import Task, run_hydra
-from mixmask_solo.cli.measured import measured
-from mixmask_solo.cli.supervise import output_folder, supervise
+from mixmask_solo.cli.app import run_hydra, told_metrics
 
 __all__ = ["headline", "main"]
 
@@ -28,37 +26,23 @@ method_kwargs.mixmask. Works like solo-learn's main_pretrain.py and reads the sa
   --cfg job              print the composed configuration and stop
   -m, --multirun         a sweep, e.g. method_kwargs.mixmask.grid_size=2,4,8: one run after the
                          other whatever becomes of each, then a table of them all
-
-Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
-<checkpoint.dir>/<method>/<name>-<time>. Ctrl-C saves first and says how to resume.
-Exit status: 0 done, 1 failed, 2 wrong configuration, 128 + signal interrupted (Ctrl-C: 130). Of a
-sweep: 0 all done, 2 all of wrong configuration, 128 + signal interrupted, else 1.
 """
+METRICS = [
+    ("val_knn_acc1", "k-NN", "{:.4g}%"),
+    ("val_acc1", "online linear", "{:.4g}%"),
+    ("train_embedding_std", "embedding std", "{:.4g}"),
+]
 
 
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
-    shown = measured(
-        result,
-        [
-            ("val_knn_acc1", "k-NN", "{:.4g}%"),
-            ("val_acc1", "online linear", "{:.4g}%"),
-            ("train_embedding_std", "embedding std", "{:.4g}"),
-        ],
-    )
     rate = f"{result['images_per_second']:,.0f} images/s, {result['wall_seconds']:.0f} s"
-    return ", ".join([*shown, rate])
-
-
-def _load() -> Task:
-    from mixmask_solo.runs.pretrain import pretrain
-
-    return lambda cfg: supervise(COMMAND, lambda: pretrain(cfg), folder=output_folder(cfg))
+    return ", ".join([*told_metrics(result, METRICS), rate])
 
 
 def main() -> None:
     """Entry point."""
-    run_hydra(COMMAND, USAGE, _load, headline)
+    run_hydra(COMMAND, USAGE, "<method>", "mixmask_solo.runs.pretrain:pretrain", headline)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 __all__ = ["dismiss", "lost", "orphaned", "rank", "watch"]
-
-_Children = Sequence["subprocess.Popen[Any]"]
 
 _POLL = 0.5  # seconds
 _GRACE = 30.0  # for this process to notice by itself, save what it can and say what happened
@@ -39,31 +37,25 @@ def watch(die: Callable[[str], None]) -> None:
 
     Lightning kills rank zero, without a word, some seconds after another rank has ended, whatever
     it is doing then: saving, for example. Here it is given time to end by itself. And where rank
-    zero is killed, nothing tells those that wait for it in a collective of the GPU's.
-
-    Args:
-        die: called in a thread with what happened, where a process does not end by itself.
+    zero is killed, nothing tells those that wait for it in a collective of the GPU's. Where a
+    process does not end by itself ``die`` is called in a thread with what happened.
     """
     from lightning.pytorch.strategies.launchers import subprocess_script
 
     def observe(child_processes: list[subprocess.Popen[Any]]) -> None:
         _children[:] = child_processes
-        _start(_follow_children, child_processes, die)
+        _follow(_of_children, die)
 
     if rank() > 0:
-        _start(_follow_parent, die)
+        _follow(lambda: "the process that started this one has ended" if orphaned() else "", die)
     elif hasattr(subprocess_script, "_launch_process_observer"):
         subprocess_script._launch_process_observer = observe
 
 
 def lost(seconds: float = 2.0) -> str:
-    """Which of the other processes ended badly, and how; waits a little for one that is about to.
-
-    Returns:
-        Such as ``rank 1 (pid 7) was killed by SIGKILL``; empty where none is known to have.
-    """
+    """Which of the other processes ended badly, and how, or nothing; waits a little for news."""
     end = time.monotonic() + seconds
-    while not (found := _ended(_children)) and _children and time.monotonic() < end:
+    while not (found := _ended()) and _children and time.monotonic() < end:
         time.sleep(0.05)
     return found
 
@@ -74,40 +66,33 @@ def dismiss(seconds: float = 10.0) -> None:
     for child in _children:
         with suppress(subprocess.TimeoutExpired):
             child.wait(max(0.0, end - time.monotonic()))
-    _kill(_children)
-
-
-def _start(target: Callable[..., None], *arguments: Any) -> None:
-    threading.Thread(target=target, args=arguments, daemon=True).start()
-
-
-def _follow_children(children: _Children, die: Callable[[str], None]) -> None:
-    while not (found := _ended(children)):
-        if all(child.poll() == 0 for child in children):
-            return
-        time.sleep(_POLL)
-    time.sleep(_GRACE)
-    _kill(children)
-    die(found)
-
-
-def _follow_parent(die: Callable[[str], None]) -> None:
-    while not orphaned():
-        time.sleep(_POLL)
-    time.sleep(_GRACE)
-    die("the process that started this one has ended")
-
-
-def _kill(children: _Children) -> None:
-    for child in children:
+    for child in _children:
         child.kill()  # nothing happens where it has ended
-    for child in children:
+    for child in _children:
         with suppress(subprocess.TimeoutExpired):
             child.wait(5)
 
 
-def _ended(children: _Children) -> str:
-    for number, child in enumerate(children, start=1):
+def _follow(news: Callable[[], str | None], die: Callable[[str], None]) -> None:
+    """Asks for news in a thread until there are bad ones; None says that there will be none."""
+
+    def run() -> None:
+        while (what := news()) == "":
+            time.sleep(_POLL)
+        if what:
+            time.sleep(_GRACE)
+            dismiss(0)
+            die(what)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def _of_children() -> str | None:
+    return _ended() or (None if all(child.poll() == 0 for child in _children) else "")
+
+
+def _ended() -> str:
+    for number, child in enumerate(_children, start=1):
         code = child.poll()
         if code:
             how = f"ended with status {code}"

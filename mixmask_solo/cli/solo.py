@@ -7,6 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
+from mixmask_solo.cli.app import show_usage
 from mixmask_solo.cli.ending import fail
 from mixmask_solo.registration import register
 
@@ -29,8 +30,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     asked = arguments[:1] in (["-h"], ["--help"])
     if asked or arguments in ([], ["-m"]):
-        print(USAGE.strip(), file=sys.stdout if asked else sys.stderr)
-        raise SystemExit(0 if asked else 2)
+        show_usage(USAGE, asked=asked)
     module = arguments[0] == "-m"
     sys.argv = arguments[module:]
     script = Path(sys.argv[0])

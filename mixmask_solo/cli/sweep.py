@@ -1,24 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""``--multirun``: one job after the other, whatever becomes of each, and a table of them all."""
+"""``--multirun``: one job after the other, whatever becomes of each, and a table of them all.
+
+The jobs are those that Hydra's own sweeper makes out of a command line.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from itertools import product, zip_longest
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mixmask_solo.cli.expand import Plan
+from omegaconf import OmegaConf
+
 from mixmask_solo.cli.job import Job, Report
-from mixmask_solo.cli.table import table
+from mixmask_solo.config import ConfigError
+from mixmask_solo.report.columns import columns
 
-__all__ = ["sweep"]
+__all__ = ["Plan", "expand", "sweep"]
 
+_BASIC = ["BasicSweeper", "BasicLauncher"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _HEAD = ("job", "overrides", "status", "seconds", "folder", "outcome")
+
+
+class Plan(NamedTuple):
+    """One job: all its arguments, and those of them that differ between jobs."""
+
+    arguments: list[str]
+    swept: list[str]
 
 
 class _Done(NamedTuple):
@@ -51,12 +64,80 @@ class _Done(NamedTuple):
         return f"{killed}: out of memory?" if killed == "SIGKILL" else killed
 
 
+def expand(arguments: Sequence[str]) -> list[Plan] | None:
+    """The jobs of a command line, the last key changing fastest.
+
+    What is the same for all jobs is composed here, so that a mistake in it stops all of them.
+
+    Returns:
+        None where no sweep is asked for, or another sweeper or launcher is chosen.
+
+    Raises:
+        HydraException: for a configuration that cannot be composed.
+        ConfigError: for an interval, which has no end of values.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    args: Any = get_args_parser().parse_args(list(arguments))
+    if not (args.multirun or "hydra.mode=MULTIRUN" in args.overrides):
+        return None
+    loader, cfg = _compose(args)
+    chosen = (cfg.hydra.sweeper._target_, cfg.hydra.launcher._target_)
+    if [target.rpartition(".")[2] for target in chosen] != _BASIC:
+        return None
+    in_files: Any = OmegaConf.to_container(cfg.hydra.sweeper)
+    named = {"name": args.config_name, "path": args.config_path, "dir": args.config_dir}
+    common = [f"--config-{what}={value}" for what, value in named.items() if value]
+    common += [o for o in cfg.hydra.overrides.hydra if not o.startswith("hydra.mode=")]
+    common += ["hydra.mode=RUN"] if cfg.hydra.mode else []
+    overrides = [f"{key}={value}" for key, value in (in_files["params"] or {}).items()]
+    choices = _choices(loader, [*overrides, *cfg.hydra.overrides.task])
+    swept = [len(values) > 1 for values in choices]
+    return [
+        Plan([*common, *job], [o for o, differs in zip(job, swept, strict=True) if differs])
+        for job in product(*choices)
+    ]
+
+
+def _compose(args: Any) -> tuple[Any, Any]:
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    path = create_config_search_path(args.config_path)
+    if args.config_dir:
+        path.prepend("command-line", f"file://{args.config_dir}")
+    hydra = Hydra.create_main_hydra2("sweep", path)
+    try:
+        cfg = hydra.compose_config(
+            args.config_name, args.overrides, RunMode.MULTIRUN, with_log_configuration=False
+        )
+        return hydra.config_loader, cfg
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _choices(loader: Any, overrides: Sequence[str]) -> list[list[str]]:
+    """For each key all overrides of it; where a key is given twice the later one counts."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    choices: dict[str, list[str]] = {}
+    for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [str(override.input_line)]
+        elif override.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if not choices[key]:
+                raise ConfigError(f"{override.input_line}: nothing matches it")
+        else:
+            raise ConfigError(f"{override.input_line}: a sweep takes values, not an interval")
+    return list(choices.values())
+
+
 def sweep(command: str, plans: Sequence[Plan]) -> int:
     """Runs the jobs and prints the table.
-
-    Args:
-        command: name shown before messages.
-        plans: the jobs.
 
     Returns:
         0 where all completed, 2 where each had a wrong configuration, else 1; 128 + signal where
@@ -69,15 +150,17 @@ def sweep(command: str, plans: Sequence[Plan]) -> int:
             what = " ".join(plan.swept)
             print(f"{command}: job {number} of {len(plans)} {what}".rstrip(), file=sys.stderr)
             begun = time.monotonic()
-            with signals.going_to(Job(plan.arguments)) as job:
-                code, report = job.wait()
+            code, report = signals.wait(Job(plan.arguments))
             done.append(_Done(code, time.monotonic() - begun, report))
             stopped = signals.received or done[-1].signal
             if stopped:
                 break
     statuses = [job.status for job in done]
+    counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+    counts |= {"not started": len(plans) - len(done)}
+    found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     print(_table(plans, done))
-    print(_closing(len(plans), statuses), flush=True)
+    print(f"{len(plans)} job{'s' if len(plans) != 1 else ''}: {found}", flush=True)
     if stopped:
         return 128 + stopped
     same = statuses[0] if len(set(statuses)) == 1 else ""
@@ -102,14 +185,11 @@ class _Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @contextmanager
-    def going_to(self, job: Job) -> Iterator[Job]:
-        """For the time that ``job`` runs."""
+    def wait(self, job: Job) -> tuple[int, Report]:
         self._job = job
         if self.received:  # while it was being started
             job.send(self.received)
-        yield job
-        self._job = None
+        return job.wait()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
@@ -119,18 +199,9 @@ class _Signals:
 
 def _table(plans: Sequence[Plan], done: Sequence[_Done]) -> str:
     lines = [_HEAD]
-    for number, plan in enumerate(plans):
+    for number, (plan, job) in enumerate(zip_longest(plans, done), start=1):
         rest = ("not started", "-", "-", "-")
-        if number < len(done):
-            job = done[number]
-            folder = job.report.directory or "-"
-            rest = (job.status, f"{job.seconds:.0f}", folder, job.outcome)
-        lines.append((str(number + 1), " ".join(plan.swept) or "-", *rest))
-    return table(lines, right=(0, 3))
-
-
-def _closing(total: int, statuses: Sequence[str]) -> str:
-    counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
-    counts |= {"not started": total - len(statuses)}
-    found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return f"{total} job{'s' if total != 1 else ''}: {found}"
+        if job is not None:
+            rest = (job.status, f"{job.seconds:.0f}", job.report.directory or "-", job.outcome)
+        lines.append((str(number), " ".join(plan.swept) or "-", *rest))
+    return columns(lines, right=(0, 3))

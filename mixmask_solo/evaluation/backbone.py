@@ -1,56 +1,29 @@
 # SPDX-License-Identifier: MIT
-"""A backbone as it was pretrained, or not at all."""
+"""The backbone of a checkpoint: which network it is, and its weights with every name accounted for.
+
+solo-learn loads with ``strict=False``: a checkpoint of another network leaves random weights behind
+without a word, and the probe of a random network is not even bad enough to be noticed.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.layouts import plain_names
-from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
-from mixmask_solo.evaluation.strict import load_strictly
-from mixmask_solo.host.builtin.backbones import build_backbone
+from mixmask_solo.evaluation.pretrained import Pretrained
 
-__all__ = ["actual_stem", "backbone_block", "load_pretrained", "load_weights", "new_backbone"]
+__all__ = ["actual_stem", "backbone_block", "load_strictly", "load_weights"]
 
 log = logging.getLogger(__name__)
 
 _DEFAULTS: dict[str, Any] = {"kwargs": {}, "stem": "auto", "stem_padding": 2}
 _HEADS = ("fc.", "head.", "classifier.")  # classification layers of files that are no method's
-
-
-def load_pretrained(
-    path: str | Path,
-    backbone: Mapping[str, Any] | None = None,
-    dataset: str | None = None,
-    evaluate: str = "online",
-) -> nn.Module:
-    """Reads a checkpoint and builds the backbone in it.
-
-    Args:
-        path: file, or folder of a run (its ``last.ckpt``, else the newest).
-        backbone: ``name``, ``kwargs``, ``stem``, ``stem_padding``; what is left out, or None, comes
-            from the configuration stored with the checkpoint, which otherwise only has to agree.
-        dataset: decides the stem where nothing else does.
-        evaluate: the network, ``online`` or ``momentum``.
-
-    Returns:
-        Module from ``(N, C, H, W)`` to ``(N, features)``, on the CPU.
-
-    Raises:
-        ConfigError: when the file cannot be read, or holds another network than asked for.
-    """
-    pretrained = read_pretrained(path, evaluate)
-    block = backbone_block(pretrained, backbone)
-    network = new_backbone(pretrained, block, dataset)
-    load_weights(network, pretrained, block)
-    return network
 
 
 def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -63,8 +36,8 @@ def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> d
     Raises:
         ConfigError: when the names contradict each other, or nobody names the network.
     """
-    stored = (pretrained.config or {}).get("backbone")
     wanted = {key: value for key, value in (given or {}).items() if value is not None}
+    stored = pretrained.config.get("backbone")
     if not stored:
         usual = {"stem_padding": pretrained.layout.usual_padding}
         stored = {**usual, **wanted, **pretrained.told}
@@ -89,59 +62,74 @@ def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> d
     return block
 
 
-def new_backbone(
-    pretrained: Pretrained, block: Mapping[str, Any], dataset: str | None = None
-) -> nn.Module:
-    """Builds the network of ``block`` with random weights.
-
-    Args:
-        pretrained: the checkpoint.
-        block: complete ``backbone`` block.
-        dataset: decides an ``auto`` stem; the data set of the pretraining goes before.
-
-    Raises:
-        ConfigError: when there is no such network.
-    """
-    trained_on = ((pretrained.config or {}).get("data") or {}).get("dataset")
-    cfg = OmegaConf.create(
-        {"backbone": dict(block), "data": {"dataset": trained_on or dataset or "imagenet"}}
-    )
-    try:
-        return build_backbone(cfg)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"backbone {block['name']} cannot be built: {error}") from error
-
-
 def load_weights(
     backbone: nn.Module, pretrained: Pretrained, block: Mapping[str, Any], who: str = ""
 ) -> None:
-    """Loads the checkpoint's backbone into ``backbone``, strictly.
+    """Loads the checkpoint's backbone into the network of ``block``, in place.
 
-    Args:
-        backbone: the network, changed in place.
-        pretrained: the checkpoint.
-        block: the network's ``backbone`` block.
-        who: named it; for the error line.
+    ``who`` named it, for the error line.
 
     Raises:
         ConfigError: naming the first tensors that do not fit, or hold no numbers.
     """
     expected, layout = backbone.state_dict(), pretrained.layout
     own = plain_names(expected)  # a network may have parts that are called as wrappers are
-    weights, names = {}, {}
-    for plain, tensor in layout.weights.items():
-        name = own.get(plain, plain)
-        if name in expected or not name.startswith(_HEADS):
-            weights[name], names[name] = tensor, layout.names[plain]
-    load_strictly(
-        backbone,
-        weights,
-        names,
-        path=pretrained.path,
-        what=f"checkpoint '{pretrained.path}', read as {layout}, does not fit {block['name']}, "
-        f"{who or _who_named_it(pretrained)}",
-        hint=_hint(weights, expected, pretrained),
-    )
+    names = {own.get(plain, plain): name for plain, name in layout.names.items()}
+    names = {k: name for k, name in names.items() if k in expected or not k.startswith(_HEADS)}
+    told, stored = "name" in pretrained.told, bool(pretrained.config.get("backbone"))
+    source = "the network its 'arch' names" if told else "the network given"
+    who = who or ("the network of its stored configuration" if stored else source)
+    hint = "set backbone.name (and kwargs) to the network it was trained with"
+    shapes = {k: pretrained.state[names[k]].shape for k in expected if k in names}
+    if not shapes:
+        hint = "docs/methods.md lists the layouts that are understood"
+    elif [k for k, shape in shapes.items() if shape != expected[k].shape] == ["conv1.weight"]:
+        hint = f"set backbone.stem={'cifar' if shapes['conv1.weight'][-1] == 3 else 'imagenet'}"
+    elif told or stored:
+        hint = "name and weights are not of one network, use another file"
+    what = f"read as {layout}, does not fit {block['name']}, {who}"
+    load_strictly(backbone, pretrained, names, what=f", {what}", hint=hint)
+
+
+def load_strictly(
+    module: nn.Module, pretrained: Pretrained, names: Mapping[str, str], *, what: str, hint: str
+) -> None:
+    """Loads tensors of a checkpoint into ``module``, in place.
+
+    Args:
+        names: the file's names by the module's own.
+        what: does not fit; follows the file's name in the error line about names and shapes, whose
+            end is ``hint``.
+
+    Raises:
+        ConfigError: naming the first tensor of another shape, the first that is missing and the
+            first left over; or the first that holds NaN or infinity.
+    """
+    weights = {own: pretrained.state[name] for own, name in names.items()}
+    expected = module.state_dict()
+    common = [k for k in expected if k in weights]
+    there = f"{len(common)} of {len(expected)} names are"
+    differ = [
+        f"{k} is {_shape(weights[k])} in the file, {_shape(expected[k])} in the network"
+        for k in common
+        if weights[k].shape != expected[k].shape
+    ]
+    missing = [f"{k} is not in the file ({there})" for k in expected if k not in weights]
+    extra = [
+        f"the file also has {name}, which the network lacks"
+        for own, name in names.items()
+        if own not in expected
+    ]
+    problems = ", ".join(differ[:1] + missing[:1] + extra[:1])
+    if problems:
+        raise ConfigError(f"checkpoint '{pretrained.path}'{what}: {problems}; {hint}")
+    for own, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ConfigError(
+                f"checkpoint '{pretrained.path}' holds NaN or infinity in {names[own]}: the run "
+                "diverged, use an earlier checkpoint"
+            )
+    module.load_state_dict(weights)
 
 
 def actual_stem(backbone: nn.Module) -> str:
@@ -152,19 +140,5 @@ def actual_stem(backbone: nn.Module) -> str:
     return "cifar" if isinstance(pool, nn.Identity) else "cifar_pool"
 
 
-def _who_named_it(pretrained: Pretrained) -> str:
-    if (pretrained.config or {}).get("backbone"):
-        return "the network of its stored configuration"
-    return "the network its 'arch' names" if "name" in pretrained.told else "the network given"
-
-
-def _hint(weights: Mapping[str, Any], expected: Mapping[str, Any], pretrained: Pretrained) -> str:
-    if not any(name in expected for name in weights):
-        return "docs/methods.md lists the layouts that are understood"
-    differ = [k for k in expected if k in weights and weights[k].shape != expected[k].shape]
-    if differ == ["conv1.weight"]:
-        small = weights["conv1.weight"].shape[-1] == 3
-        return f"set backbone.stem={'cifar' if small else 'imagenet'}"
-    if (pretrained.config or {}).get("backbone") or "name" in pretrained.told:
-        return "name and weights are not of one network, use another file"
-    return "set backbone.name (and kwargs) to the network it was trained with"
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Features of a whole data set, in its order."""
+"""Features of a whole data set, and a data module that trains on features computed once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.augmentations.randomness import mix
+from mixmask_solo.data.order.position import position
 
-__all__ = ["KINDS", "evaluating", "extract"]
+__all__ = ["KINDS", "CachedFeatures", "extract"]
 
 KINDS = ("backbone", "projector", "pixels")
+_VALIDATED = 4096  # rows at once
+
+Labelled = tuple[Tensor, Tensor]
 
 
 def extract(
@@ -24,7 +30,6 @@ def extract(
     device: torch.device | str,
     *,
     kinds: Sequence[str] = ("backbone",),
-    dtype: torch.dtype = torch.float32,
     keep: torch.dtype = torch.float32,
     home: torch.device | str | None = None,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -37,7 +42,6 @@ def extract(
         device: where the network runs.
         kinds: ``backbone`` (before the projector), ``projector`` (its output ``z``), ``pixels``
             (the flattened input). One forward pass serves them all.
-        dtype: other than float32, the network runs in autocast to it.
         keep: floating type of the features that are kept.
         home: where they are kept; None for ``device``.
         watch: wraps the loader, for a progress bar.
@@ -52,12 +56,12 @@ def extract(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ValueError(f"feature kind is {unknown[0]!r}: choose one of {', '.join(KINDS)}")
-    device, total = torch.device(device), _length(loader)
+    device, total = torch.device(device), len(loader.dataset)  # type: ignore[arg-type]
     stores: dict[str, Tensor] = {}
     lost: dict[str, Tensor] = {}
     labels = torch.empty(total, dtype=torch.int64, device=device)
     start, ahead = 0, device.type == "cuda"  # what goes to the CPU is read there at once
-    with evaluating(model, device), _autocast(device, dtype), torch.inference_mode():
+    with _evaluating(model, device), torch.inference_mode():
         for x, targets in watch(loader):
             # One copy with the layout change in it: cuDNN and oneDNN both prefer channels last.
             x = x.to(device, memory_format=torch.channels_last, non_blocking=ahead)
@@ -65,7 +69,9 @@ def extract(
             for kind, found in _read(model, x, kinds).items():
                 rows = found.to(keep)
                 if kind not in stores:
-                    stores[kind] = _store(total, rows.shape[1], keep, home or device)
+                    with torch.inference_mode(False):  # so that a probe may train on the features
+                        store = torch.empty(total, rows.shape[1], dtype=keep, device=home or device)
+                    stores[kind] = store
                     lost[kind] = torch.zeros((), dtype=torch.int64, device=rows.device)
                 stores[kind][start:end] = rows
                 lost[kind] += (~rows.isfinite()).any(1).sum()
@@ -75,19 +81,13 @@ def extract(
         raise ValueError("there is no image to take features of")
     for kind, count in lost.items():
         if count:
-            what = (
-                "hold NaN or infinity: no accuracy can be measured on them, use a checkpoint of a "
-            )
-            what += "run that did not diverge"
-            if keep != torch.float32:
-                half = str(keep).removeprefix("torch.")
-                what = f"hold NaN, infinity or more than {half} holds: set bank_dtype to float32"
-            raise ConfigError(f"the {kind} features of {int(count)} of {start} images {what}")
+            some = f"the {kind} features of {int(count)} of {start} images hold"
+            raise ConfigError(f"{some} {_not_finite(keep)}")
     return {kind: store[:start] for kind, store in stores.items()}, labels[:start]
 
 
 @contextmanager
-def evaluating(model: nn.Module, device: torch.device | str) -> Iterator[None]:
+def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Puts a network on ``device`` in eval mode; afterwards each part is in its mode again."""
     modes = {module: module.training for module in model.modules()}
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -97,6 +97,16 @@ def evaluating(model: nn.Module, device: torch.device | str) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def _not_finite(keep: torch.dtype) -> str:
+    if keep != torch.float32:
+        half = str(keep).removeprefix("torch.")
+        return f"NaN, infinity or more than {half} holds: set bank_dtype to float32"
+    return (
+        "NaN or infinity: no accuracy can be measured on them, use a checkpoint of a run that did "
+        "not diverge"
+    )
 
 
 def _read(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, Tensor]:
@@ -109,14 +119,59 @@ def _read(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, Tensor
     return {kind: found[kind] for kind in kinds}
 
 
-def _store(total: int, width: int, keep: torch.dtype, home: torch.device | str) -> Tensor:
-    with torch.inference_mode(False):  # so that a probe may train on the features
-        return torch.empty(total, width, dtype=keep, device=home)
+class CachedFeatures(LightningDataModule):
+    """Training and validation features, whole on one device.
+
+    The order of an epoch is a function of (seed, epoch), so a resumed run sees the same batches.
+    The last, smaller batch is kept.
+
+    Args:
+        train: ``(M, D)`` features and ``(M,)`` labels.
+        val: the same for validation.
+        batch_size: rows of one batch.
+        seed: of the order.
+    """
+
+    train_labels = "all"
+
+    def __init__(self, train: Labelled, val: Labelled, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.train, self.val = train, val
+        self.batch_size, self.seed = batch_size, seed
+
+    def train_dataloader(self) -> Any:
+        """Shuffled batches ``(features (n, D), labels (n,))``."""
+        return _Shuffled(self)
+
+    def val_dataloader(self) -> Any:
+        """All validation features in order."""
+        batches = list(zip(*(x.split(_VALIDATED) for x in self.val), strict=True))
+        # a generator of its own: a loader draws a number, also where it has no use for it
+        return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
 
 
-def _autocast(device: torch.device, dtype: torch.dtype) -> Any:
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+class _Shuffled:
+    def __init__(self, data: CachedFeatures) -> None:
+        self.data = data
 
+    def state_dict(self) -> dict[str, int]:
+        """Nothing but a sign to Lightning that resuming in mid-epoch is safe."""
+        return {}
 
-def _length(loader: DataLoader[Any]) -> int:
-    return len(loader.dataset)  # type: ignore[arg-type]
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The trainer's counters say where to go on."""
+
+    def __len__(self) -> int:
+        return -(-len(self.data.train[1]) // self.data.batch_size)
+
+    def __iter__(self) -> Iterator[Labelled]:
+        # Not a generator: where the trainer stands has to be read now, not at the first batch.
+        trainer = self.data.trainer
+        return self._from(*(position(trainer) if trainer is not None else (0, 0)))
+
+    def _from(self, epoch: int, start: int) -> Iterator[Labelled]:
+        features, labels = self.data.train
+        generator = torch.Generator().manual_seed(mix(self.data.seed, epoch))
+        order = torch.randperm(len(labels), generator=generator).to(labels.device)
+        for rows in order.split(self.data.batch_size)[start:]:
+            yield features[rows], labels[rows]

@@ -33,7 +33,7 @@ def evaluation_data(
     Raises:
         ConfigError: naming the key of ``data`` that is missing or wrong.
     """
-    config = pretrained.config or {}
+    config = pretrained.config
     # A network pretrained on a part of the images is still measured with all of them.
     known = {f.name for f in fields(LinearData)} - {"fraction"}
     stored = {k: v for k, v in (config.get("data") or {}).items() if k in known}

@@ -3,20 +3,16 @@
 
 Known are pairs of an online and a momentum network (see ``_PAIRS``), and a network alone; in front
 of or inside any name the parts that ``DistributedDataParallel`` and ``torch.compile`` put there. A
-backbone is a torchvision or timm network by its own names, or a ResNet's children in a row, which
-numbers them: ``rows.py``.
+backbone is a torchvision or timm network by its own names, or a ResNet whose children stand in an
+``nn.Sequential``, a row with numbers in the place of names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from torch import Tensor
-
-from mixmask_solo.evaluation.rows import Row, row_of
-
-__all__ = ["Layout", "backbone_layout", "plain_names", "told_backbone"]
+__all__ = ["Layout", "backbone_layout", "plain_names"]
 
 # Online and momentum network. lightly's older benchmarks call the momentum network `backbone`.
 _PAIRS = (
@@ -36,55 +32,54 @@ _PAIRS = (
 _EITHER = "backbone."  # alone it is an online network
 _SOLO = ("backbone.", "momentum_backbone.", "encoder.", "")
 _WRAPPERS = ("module", "_orig_mod")
+_NET = "net."  # the published CIFAR demos call the row so
 
 
 class Layout(NamedTuple):
     """A backbone in a file.
 
     Attributes:
-        weights: by the network's names.
-        names: the file's names by the network's.
-        prefix: what its names start with, wrappers apart; ``""`` where the file is the network.
-        row: how its children are numbered, None where they have names.
+        names: the file's names of its tensors by the network's own.
+        prefix: what the file's start with, wrappers apart; ``""`` where the file is the network.
+        layer1: position of the first layer in a row, None where children have names: 4 behind
+            convolution, norm, ReLU and max pooling, 3 without the pooling, 2 without the ReLU too,
+            as in lightly's own network for CIFAR, whose down-sampling is called ``shortcut``.
     """
 
-    weights: dict[str, Tensor]
     names: dict[str, str]
     prefix: str
-    row: Row | None
+    layer1: int | None
+
+    @property
+    def small_stem(self) -> bool:
+        """Whether the row has no place for max pooling, be it left empty."""
+        return self.layer1 in (2, 3)
 
     @property
     def usual_padding(self) -> int:
         """Of a 3x3 stem, which leaves no trace in weights: solo-learn's 2, everybody else's 1."""
-        return 2 if self.prefix in _SOLO and not self.row else 1
+        return 2 if self.prefix in _SOLO and not self.layer1 else 1
 
     def __str__(self) -> str:
         """For error lines."""
         what = f"the names under '{self.prefix}'" if self.prefix else "names without a prefix"
-        return f"{what}, a row of a ResNet's children" if self.row else what
+        return f"{what}, a row of a ResNet's children" if self.layer1 else what
 
 
-def backbone_layout(state: Mapping[str, Tensor], evaluate: str = "online") -> Layout | None:
-    """The backbone's tensors under the backbone's own names.
+def backbone_layout(names: Iterable[str], evaluate: str = "online") -> Layout | None:
+    """Where the backbone's tensors are; None where the file holds the other network only.
 
     Only names that *start* with a prefix count: ``momentum_backbone.`` is another network than
     ``backbone.``. Names that no rule knows stay, for the strict loading to stumble over.
-
-    Args:
-        state: the file's tensors.
-        evaluate: which network, ``online`` or ``momentum``.
-
-    Returns:
-        None where the file holds the other network only.
     """
-    plain = plain_names(state)
+    plain = plain_names(names)
     prefix = _prefix(plain, evaluate)
     if prefix is None:
         return None
     inner = {k.removeprefix(prefix): name for k, name in plain.items() if k.startswith(prefix)}
-    row = row_of(inner)
-    names = {row.name(k) if row else k: name for k, name in inner.items()}
-    return Layout({k: state[name] for k, name in names.items()}, names, prefix, row)
+    layer1 = _layer1(inner)
+    own = {_name_in_row(k, layer1) if layer1 else k: name for k, name in inner.items()}
+    return Layout(own, prefix, layer1)
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
@@ -94,27 +89,6 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
         short = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
         plain[name if short in plain else short] = name
     return plain
-
-
-def told_backbone(content: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    """What a file without configuration tells about its network.
-
-    Args:
-        content: the whole file; published code stores the network's name as ``arch``.
-        layout: of the backbone.
-
-    Returns:
-        Keys of a ``backbone`` block: ``name``, ``stem``, ``stem_padding``, as far as told.
-    """
-    told: dict[str, Any] = {}
-    if isinstance(content.get("arch"), str):
-        told["name"] = content["arch"]
-    first = layout.weights.get("conv1.weight")
-    if layout.row and not layout.row.pooled:
-        return {**told, "stem": "cifar", "stem_padding": 1}
-    if first is not None and first.dim() == 4 and first.shape[-1] == 7:
-        told["stem"] = "imagenet"
-    return told
 
 
 def _prefix(names: Iterable[str], evaluate: str) -> str | None:
@@ -128,3 +102,25 @@ def _prefix(names: Iterable[str], evaluate: str) -> str | None:
         if pair[side] in there and (side == 0 or pair[side] != _EITHER):
             return pair[side]
     return "" if side == 0 and not there else None
+
+
+def _layer1(names: Iterable[str]) -> int | None:
+    """Position of a row's first layer; None for names that are no numbers."""
+    inner = [name.removeprefix(_NET) for name in names]
+    if not all(name.partition(".")[0].isdecimal() for name in inner):
+        return None
+    first = min((int(name.partition(".")[0]) for name in inner if ".conv1." in name), default=0)
+    return first if first in (2, 3, 4) else None
+
+
+def _name_in_row(numbered: str, layer1: int) -> str:
+    """torchvision's name; the numbered one again where there is none."""
+    position, _, rest = numbered.removeprefix(_NET).partition(".")
+    # Behind layer4 come pooling, flattening and the head.
+    parts = {0: "conv1", 1: "bn1", layer1 + 6: "fc"}
+    parts |= {layer1 + i: f"layer{i + 1}" for i in range(4)}
+    if int(position) not in parts:
+        return numbered
+    if layer1 == 2:
+        rest = rest.replace("shortcut.", "downsample.")
+    return f"{parts[int(position)]}.{rest}"

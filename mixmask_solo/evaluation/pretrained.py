@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.layouts import Layout, backbone_layout, told_backbone
+from mixmask_solo.evaluation.layouts import Layout, backbone_layout
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint, stored_config
 
 __all__ = ["Pretrained", "find_checkpoint", "read_pretrained"]
@@ -22,17 +20,22 @@ class Pretrained(NamedTuple):
 
     Attributes:
         path: the file.
-        config: the resolved configuration of its run, None where nothing tells it.
+        config: the resolved configuration of its run, empty where nothing tells it.
         state: every tensor by name.
-        told: keys of a ``backbone`` block that the file itself tells, for want of a configuration.
         evaluate: whose weights are meant, the ``online`` or the ``momentum`` network's.
+        arch: the network's name, where published code stored it so.
     """
 
     path: Path
-    config: dict[str, Any] | None
+    config: dict[str, Any]
     state: dict[str, Tensor]
-    told: Mapping[str, Any] = MappingProxyType({})
     evaluate: str = "online"
+    arch: str | None = None
+
+    @property
+    def method(self) -> str:
+        """Name of the method that trained it, ``None`` where nothing tells it."""
+        return str(self.config.get("method"))
 
     @property
     def layout(self) -> Layout:
@@ -50,6 +53,16 @@ class Pretrained(NamedTuple):
             )
             raise ConfigError(f"checkpoint '{self.path}' holds {has}: set evaluate={other}")
         return found
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Keys of a ``backbone`` block that the file itself tells: name, stem, stem_padding."""
+        name, layout = {"name": self.arch} if self.arch else {}, self.layout
+        if layout.small_stem:
+            return {**name, "stem": "cifar", "stem_padding": 1}
+        first = self.state.get(layout.names.get("conv1.weight", ""))
+        large = first is not None and first.dim() == 4 and first.shape[-1] == 7
+        return {**name, "stem": "imagenet"} if large else name
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -85,5 +98,8 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
         raise ConfigError(f"evaluate is {evaluate!r}: choose online or momentum")
     file = find_checkpoint(path)
     content = read_checkpoint(file, plain_weights=True)
-    found = Pretrained(file, stored_config(content, file), content["state_dict"], {}, evaluate)
-    return found._replace(told=told_backbone(content, found.layout))
+    arch = content["arch"] if isinstance(content.get("arch"), str) else None
+    config = stored_config(content, file) or {}
+    found = Pretrained(file, config, content["state_dict"], evaluate, arch)
+    _ = found.layout  # refused here, where the file is named
+    return found

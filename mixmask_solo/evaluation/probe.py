@@ -6,14 +6,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.soft_targets import SoftTargets
+from mixmask_solo.data.augmentations.randomness import numpy_seeded
 from mixmask_solo.host.builtin import LinearModel
 
-__all__ = ["Identity", "Probe", "ProbeOptions", "build_probe"]
+__all__ = ["BestEpoch", "Identity", "Probe", "ProbeOptions", "SoftTargets", "build_probe"]
 
 
 @dataclass
@@ -37,6 +40,61 @@ class Identity(nn.Identity):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.num_features = dim
+
+
+class SoftTargets:
+    """From images and classes to (mixed) images and a share of every class.
+
+    What is mixed, and how, depends on the seed and on ``place`` alone: timm draws from NumPy's
+    global generator, which is started anew for each batch and left as it was.
+
+    Args:
+        cfg: ``mixup``, ``cutmix``, ``label_smoothing``, ``data.num_classes``, ``seed``.
+
+    Attributes:
+        place: (epoch, batch, rank) of the next batch.
+
+    Raises:
+        ConfigError: where images that have to be paired come in odd numbers.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.seed = int(cfg.get("seed", 5))
+        self.smoothing, self.classes = float(cfg.label_smoothing), int(cfg.data.num_classes)
+        self.place = (0, 0, 0)
+        self.mixup: Any = None
+        if not (cfg.mixup > 0 or cfg.cutmix > 0):
+            return
+        if cfg.optimizer.batch_size % 2:
+            raise ConfigError(
+                f"optimizer.batch_size is {cfg.optimizer.batch_size}: mixup and cutmix pair "
+                "images, give an even number"
+            )
+        from timm.data.mixup import Mixup
+
+        self.mixup = Mixup(
+            mixup_alpha=cfg.mixup,
+            cutmix_alpha=cfg.cutmix,
+            label_smoothing=self.smoothing,
+            num_classes=self.classes,
+        )
+
+    def __call__(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """One batch.
+
+        Args:
+            x: ``(N, C, H, W)``; mixed in place.
+            targets: ``(N,)`` int64.
+
+        Returns:
+            The images and ``(N, classes)`` targets.
+        """
+        if self.mixup is None:  # 1 - smoothing for the class, the rest spread evenly over all
+            hot = F.one_hot(targets, self.classes).to(torch.get_default_dtype())
+            return x, hot * (1 - self.smoothing) + self.smoothing / self.classes
+        with numpy_seeded(self.seed, *self.place):
+            mixed: tuple[Tensor, Tensor] = self.mixup(x, targets)
+        return mixed
 
 
 class Probe(LinearModel):
@@ -79,3 +137,34 @@ def _exponential(cfg: DictConfig) -> dict[str, Any]:
         )
     steps = list(range(1, epochs))
     return {"name": "step", "lr_decay_steps": steps, "gamma": (low / lr) ** (1 / epochs)}
+
+
+class BestEpoch(Callback):
+    """Remembers the validation with the highest ``val_acc1``, which is what the papers report.
+
+    The first of equals counts. It is saved with the checkpoint, so that a resumed run knows of the
+    epochs before.
+    """
+
+    def __init__(self) -> None:
+        self.best: dict[str, float] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compares this validation with the best."""
+        acc1 = trainer.callback_metrics.get("val_acc1")
+        if trainer.sanity_checking or acc1 is None:
+            return
+        if not self.best or float(acc1) > self.best["best_val_acc1"]:
+            self.best = {
+                "best_epoch": trainer.current_epoch,
+                "best_val_acc1": float(acc1),
+                "best_val_acc5": float(trainer.callback_metrics["val_acc5"]),
+            }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return dict(self.best)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.best = dict(state_dict)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,20 +12,17 @@ import torch
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import ClassificationData
 from mixmask_solo.evaluation.features import extract
 from mixmask_solo.evaluation.images import evaluation_data
-from mixmask_solo.evaluation.method import has_projector, load_network
-from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
+from mixmask_solo.evaluation.network import has_projector, load_network
+from mixmask_solo.evaluation.pretrained import read_pretrained
 from mixmask_solo.host.knn import knn
 from mixmask_solo.records.damage import damage
 from mixmask_solo.records.result import versions
 
 __all__ = ["MOCO", "SOLO_LEARN", "Protocol", "evaluate_knn"]
 
-log = logging.getLogger(__name__)
-
-Watch = Callable[[Iterable[Any]], Iterable[Any]]
+Labelled = tuple[dict[str, Tensor], Tensor]  # features by kind, labels
 
 
 class Protocol(NamedTuple):
@@ -50,11 +46,6 @@ MOCO = Protocol("projector", "cosine", (200,), (0.1,))
 """Of the MoCo, Un-Mix and MixMask papers: the head's output, not the backbone's."""
 
 
-class _Sets(NamedTuple):
-    train: tuple[dict[str, Tensor], Tensor]
-    test: tuple[dict[str, Tensor], Tensor]
-
-
 def evaluate_knn(
     checkpoint: str | Path,
     *,
@@ -67,7 +58,7 @@ def evaluate_knn(
     device: str = "auto",
     bank_dtype: str = "float32",
     bank_device: str = "device",
-    watch: Watch = iter,
+    watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> dict[str, Any]:
     """Classifies validation images by their nearest training images, none of them augmented.
 
@@ -100,37 +91,42 @@ def evaluate_knn(
         protocols = (SOLO_LEARN, MOCO) if has_projector(pretrained) else (SOLO_LEARN,)
     images = evaluation_data(pretrained, data or {}, batch_size)
     loaders = images.features_dataloaders()
+    dataset = images.block["dataset"]
     kinds = list(dict.fromkeys(p.features for p in protocols))
     where = _device(device)
+    home = where if bank_device == "device" else "cpu"
 
-    def features(*, trained: bool) -> _Sets:
+    def features(*, trained: bool) -> tuple[Labelled, Labelled]:
         network = load_network(
             pretrained,
             projector="projector" in kinds,
             trained=trained,
             backbone=backbone,
-            dataset=images.block["dataset"],
+            dataset=dataset,
         )
         wanted = [*kinds, "pixels"] if trained and baselines else kinds
         train, test = loaders
-        home = where if bank_device == "device" else "cpu"
         keep = getattr(torch, bank_dtype)
         bank = extract(network, train, where, kinds=wanted, keep=keep, home=home, watch=watch)
-        return _Sets(bank, extract(network, test, where, kinds=wanted, watch=watch))
+        return bank, extract(network, test, where, kinds=wanted, watch=watch)
 
-    sets = features(trained=True)
-    rows = _rows("trained", sets, protocols)
+    train, test = features(trained=True)
+    rows = _rows("trained", train, test, protocols)
     if baselines:
-        rows += _rows("untrained", features(trained=False), protocols)
+        rows += _rows("untrained", *features(trained=False), protocols)
         as_pixels = dict.fromkeys(p._replace(features="pixels") for p in protocols)
-        rows += _rows("pixels", sets, tuple(as_pixels))
+        rows += _rows("pixels", train, test, as_pixels)
     first: dict[str, float] = {}
     for row in rows:
         first.setdefault(row["network"], row["acc1"])
     return {
         **first,
         "rows": rows,
-        **_facts(pretrained, images, sets),
+        "checkpoint": str(pretrained.path),
+        "evaluate": evaluate,
+        "dataset": dataset,
+        "train_images": len(train[1]),
+        "test_images": len(test[1]),
         "bank_dtype": bank_dtype,
         **damage(images.tolerance),
         "seconds": round(time.perf_counter() - start, 3),
@@ -138,35 +134,19 @@ def evaluate_knn(
     }
 
 
-def _rows(network: str, sets: _Sets, protocols: Sequence[Protocol]) -> list[dict[str, Any]]:
-    (train, train_labels), (test, test_labels) = sets
+def _rows(
+    network: str, train: Labelled, test: Labelled, protocols: Iterable[Protocol]
+) -> list[dict[str, Any]]:
     rows = []
     for kind, distance, k, temperature in protocols:
-        accuracies = knn(
-            train[kind],
-            train_labels,
-            test[kind],
-            test_labels,
-            k=k,
-            temperature=temperature,
-            distance=distance,
-        )
+        bank, queries = (train[0][kind], train[1]), (test[0][kind], test[1])
+        found = knn(*bank, *queries, k=k, temperature=temperature, distance=distance)
         common = {"network": network, "features": kind, "distance": distance}
         rows += [
             {**common, **setting._asdict(), "acc1": accuracy.top1, "acc5": accuracy.top5}
-            for setting, accuracy in accuracies.items()
+            for setting, accuracy in found.items()
         ]
     return rows
-
-
-def _facts(pretrained: Pretrained, images: ClassificationData, sets: _Sets) -> dict[str, Any]:
-    return {
-        "checkpoint": str(pretrained.path),
-        "evaluate": pretrained.evaluate,
-        "dataset": images.block["dataset"],
-        "train_images": len(sets.train[1]),
-        "test_images": len(sets.test[1]),
-    }
 
 
 def _device(name: str) -> torch.device:

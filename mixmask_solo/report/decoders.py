@@ -7,41 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from mixmask_solo.bench.data_bench import alone
-from mixmask_solo.bench.decoder_rate import variants
+from mixmask_solo.bench.decoder_rate import require_known, variants
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config.errors import listing
 from mixmask_solo.data import ImageError, PretrainData, build_pretrain
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.storage import DECODERS
-from mixmask_solo.report.grid import Grid, draw_row, rgb, write_title
-from mixmask_solo.report.style import DPI, FAINT, RC
+from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
 
-__all__ = ["NAMES", "Comparison", "compare"]
+__all__ = ["NAMES", "compare"]
 
 NAMES = ("pil", *DECODERS)
 _VIEWS = 2  # shown of each pipeline
 _STORED_EDGE = 512  # pixels, more than the picture has for an image
-
-
-class Comparison(NamedTuple):
-    """A picture of decoders.
-
-    Args:
-        path: the picture.
-        missing: from the decoders that are not in it to why.
-    """
-
-    path: Path
-    missing: dict[str, str]
 
 
 class _Made(NamedTuple):
@@ -53,15 +38,7 @@ class _Made(NamedTuple):
     views: list[Tensor]
 
 
-class _Section(NamedTuple):
-    """Rows under one title, each a label and (H, W, 3) images."""
-
-    title: str
-    rows: list[tuple[str, list[Tensor]]]
-    aspect: float = 1.0
-
-
-def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> Comparison:
+def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> dict[str, str]:
     """Draws stored images and, below them, their training views of epoch 0 by each decoder.
 
     Args:
@@ -70,11 +47,17 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
         names: some of ``NAMES``, or ``all``; those that cannot run here are left out.
         n: images to show; fewer where a batch or the data set has fewer.
 
+    Returns:
+        The decoders that are not in the picture, and why.
+
     Raises:
         ConfigError: for unknown names, for anything wrong with the configuration or the images,
             or when none of the decoders can run.
     """
-    wanted = _known(names)
+    if not names:
+        raise ConfigError(f"--decoder is empty: choose {listing((*NAMES, 'all'))}")
+    require_known("--decoder", names, (*NAMES, "all"))
+    wanted = [name for name in NAMES if name in names or "all" in names]
     if n < 1:
         raise ConfigError(f"-n is {n}: give at least 1 image")
     cfg = alone(cfg)
@@ -92,60 +75,38 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
         except (ConfigError, ImageError, ImportError) as error:
             missing[name] = str(error)
     if not made:
-        raise ConfigError(_why_none(missing))
+        named = "; ".join(f"{name}: {why}" for name, why in missing.items())
+        same, *others = set(missing.values())
+        raise ConfigError(f"no decoder can make these views: {named}" if others else same)
     out.parent.mkdir(parents=True, exist_ok=True)
-    _draw(_sections(cfg, made), _caption([name for name in wanted if name not in missing]), out)
-    return Comparison(out, missing)
-
-
-def _why_none(missing: dict[str, str]) -> str:
-    whys = set(missing.values())
-    if len(whys) == 1:
-        return whys.pop()
-    named = "; ".join(f"{name}: {why}" for name, why in missing.items())
-    return f"no decoder can make these views: {named}"
-
-
-def _known(names: Sequence[str]) -> list[str]:
-    if not names:
-        raise ConfigError(f"--decoder is empty: choose {listing((*NAMES, 'all'))}")
-    for name in names:
-        if name not in (*NAMES, "all"):
-            known = (*NAMES, "all")
-            near = did_you_mean(name, known)
-            raise ConfigError(f"--decoder is {name!r}: choose {listing(known)}{near}")
-    return [name for name in NAMES if name in names or "all" in names]
+    *sections, last = _sections(cfg, made)
+    note = _note([name for name in wanted if name not in missing])
+    draw([*sections, last._replace(note=note)], out, smooth=True)
+    return missing
 
 
 def _first_batch(name: str, cfg: Any) -> _Made:
     data = build_pretrain(cfg)
     data.prepare_data()
     indexes, views, _ = next(iter(data.train_dataloader()))
-    shown = []
-    for view, pipeline in zip(views, _pipelines(data), strict=True):
-        mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (pipeline.mean, pipeline.std))
-        shown.append(view.float().cpu() * std + mean)
+    pipelines = [pipeline for pipeline in data.pipelines for _ in range(pipeline.num_crops)]
+    shown = [unnormalised(*pair) for pair in zip(views, pipelines, strict=True)]
     label = f"{name} {'gpu' if data.on_gpu else 'cpu'}" if hasattr(data, "on_gpu") else name
     return _Made(label, data, indexes.tolist(), shown)
 
 
-def _pipelines(data: PretrainData) -> list[Any]:
-    """The pipeline of each view."""
-    return [pipeline for pipeline in data.pipelines for _ in range(pipeline.num_crops)]
-
-
-def _sections(cfg: DictConfig, made: Sequence[_Made]) -> list[_Section]:
+def _sections(cfg: DictConfig, made: Sequence[_Made]) -> list[Section]:
     """The stored images, then each view."""
     first = made[0]
     stored = _stored(first)
     aspect = min(1.0, max(image.shape[0] / image.shape[1] for image in stored))
-    sections = [_Section(f"Stored images ({cfg.data.dataset})", [("stored", stored)], aspect)]
+    sections = [Section(f"Stored images ({cfg.data.dataset})", [Row("stored", stored)], aspect)]
     number = 0
     for pipeline in first.data.pipelines:
         for view in range(number, number + min(pipeline.num_crops, _VIEWS)):
             title = f"View {view + 1}: {pipeline.key}, pipeline {pipeline.name}"
-            rows = [(one.label, list(rgb(one.views[view]))) for one in made]
-            sections.append(_Section(f"{title}, {pipeline.crop_size}×{pipeline.crop_size}", rows))
+            rows = [Row(one.label, list(rgb(one.views[view]))) for one in made]
+            sections.append(Section(f"{title}, {pipeline.crop_size}×{pipeline.crop_size}", rows))
         number += pipeline.num_crops
     return sections
 
@@ -160,7 +121,7 @@ def _stored(made: _Made) -> list[Tensor]:
     return images
 
 
-def _caption(names: Sequence[str]) -> str:
+def _note(names: Sequence[str]) -> str:
     """Whose views are alike, and whose cannot be."""
     text = "Training views of epoch 0."
     batched = [name for name in names if name != "pil"]
@@ -170,22 +131,3 @@ def _caption(names: Sequence[str]) -> str:
     if batched and "pil" in names:
         text += f" pil and {batched[0]} draw different random numbers."
     return text
-
-
-def _draw(sections: Sequence[_Section], caption: str, path: Path) -> None:
-    columns = len(sections[0].rows[0][1])
-    grids = [
-        Grid(len(s.rows), columns, s.aspect, titled=True, captioned=s is sections[-1])
-        for s in sections
-    ]
-    heights = [grid.size[1] for grid in grids]
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(grids[0].size[0], sum(heights)), dpi=DPI)
-        parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for part, grid, section in zip(parts, grids, sections, strict=True):
-            write_title(part, grid, section.title)
-            for row, (label, images) in enumerate(section.rows):
-                draw_row(part, grid, row, label, images, smooth=True)
-        left = grids[-1].box(0, 0)[0]
-        parts[-1].text(left, 0.24 / heights[-1], caption, fontsize=14, color=FAINT, va="center")
-        figure.savefig(path)

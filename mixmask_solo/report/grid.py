@@ -1,109 +1,119 @@
 # SPDX-License-Identifier: MIT
-"""Rows of images of one size: where they are placed, and how they are drawn."""
+"""Pictures of rows of images, in sections one below the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import matplotlib
+import torch
 from matplotlib.colors import Colormap
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
-from mixmask_solo.report.style import INK
+from mixmask_solo.report.style import DPI, FAINT, INK, RC
 
-__all__ = ["Grid", "draw_row", "rgb", "write_title"]
+__all__ = ["Row", "Section", "draw", "rgb", "unnormalised"]
 
 _WIDTH = 16.0  # inches, 1600 pixels
 _LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.45, 0.2, 0.09, 0.5, 0.62
 _LARGEST = 3.0
+_BELOW = 0.24  # from an image, or the edge, to the middle of a line of text
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Places n columns of cells, in inches from the lower left corner."""
+class Row(NamedTuple):
+    """Images beside each other: ``(H, W, 3)`` within [0, 1], or ``(H, W)`` bool with ``colors``.
 
-    rows: int
-    columns: int
-    aspect: float  # height over width of an image
-    titled: bool
-    captioned: bool = True
+    ``frame`` is the colour of the label, and of frames unless it is the text's; None: no frame.
+    """
+
+    label: str
+    images: Sequence[Tensor] | Tensor
+    frame: str | None = None
+    colors: Colormap | None = None
+
+
+class Section(NamedTuple):
+    """Rows of images of one size, and where they are placed; lengths are inches.
+
+    ``aspect`` is height over width of an image; each column may have a caption below it, and all of
+    them a note.
+    """
+
+    title: str | None
+    rows: Sequence[Row]
+    aspect: float = 1.0
+    captions: Sequence[str] = ()
+    note: str = ""
 
     @property
     def cell(self) -> tuple[float, float]:
         """Width and height of an image."""
-        width = (_WIDTH - _LABEL - _EDGE) / self.columns - _GAP
+        width = (_WIDTH - _LABEL - _EDGE) / len(self.rows[0].images) - _GAP
         width = min(width, _LARGEST, _LARGEST / self.aspect)
         return width, width * self.aspect
 
     @property
-    def size(self) -> tuple[float, float]:
-        """Width and height of the figure."""
-        width, height = self.cell
-        head = _TITLE if self.titled else _EDGE
-        full = self.rows * (height + _GAP) + self._foot + head
-        return _LABEL + _EDGE + self.columns * (width + _GAP), full
+    def foot(self) -> float:
+        """What is left below the images."""
+        return _CAPTION if self.captions or self.note else _GAP
 
     @property
-    def _foot(self) -> float:
-        return _CAPTION if self.captioned else _GAP
+    def size(self) -> tuple[float, float]:
+        """Width and height of all."""
+        width, height = self.cell
+        full = self.foot + len(self.rows) * (height + _GAP)
+        head = _EDGE if self.title is None else _TITLE
+        return _LABEL + _EDGE + len(self.rows[0].images) * (width + _GAP), full + head
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width, height of a cell as shares of the figure; row 0 is on top."""
-        width, height = self.cell
+        """Left, bottom, width, height of an image as shares of all; row 0 is on top."""
+        (width, height), (wide, high) = self.cell, self.size
         left = _LABEL + column * (width + _GAP)
-        bottom = self._foot + (self.rows - 1 - row) * (height + _GAP)
-        total = self.size
-        return left / total[0], bottom / total[1], width / total[0], height / total[1]
+        bottom = self.foot + (len(self.rows) - 1 - row) * (height + _GAP)
+        return left / wide, bottom / high, width / wide, height / high
 
 
-def draw_row(
-    figure: FigureBase,
-    grid: Grid,
-    row: int,
-    label: str,
-    images: Iterable[Tensor],
-    frame: str | None = None,
-    *,
-    colors: Colormap | None = None,
-    smooth: bool = False,
-) -> None:
-    """One row with its label.
-
-    Args:
-        figure: drawn into.
-        grid: its places.
-        row: 0 is on top.
-        label: on the left.
-        images: one a column, ``(H, W, 3)`` within [0, 1], or ``(H, W)`` bool with ``colors``.
-        frame: colour of the label, and of frames unless it is the text's; None for no frame.
-        colors: of masks.
-        smooth: whether images are resampled; else pixels stay squares.
-    """
-    interpolation = "auto" if smooth else "nearest"
-    for column, image in enumerate(images):
-        axes = figure.add_axes(grid.box(row, column))
-        axes.imshow(image.numpy(), cmap=colors, vmin=0, vmax=1, interpolation=interpolation)
-        axes.set(xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set(color=frame or "white", linewidth=0 if frame in (None, INK) else 3)
-    left, bottom, _, height = grid.box(row, 0)
-    figure.text(
-        left - 0.16 / grid.size[0],
-        bottom + height / 2,
-        label,
-        fontsize=15,
-        ha="right",
-        va="center",
-        color=frame or INK,
-        weight="bold",
-    )
+def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> None:
+    """Writes the picture; images are resampled where ``smooth``, else pixels stay squares."""
+    sizes = [section.size for section in sections]
+    heights = [height for _, height in sizes]
+    with matplotlib.rc_context({**RC, "image.interpolation": "auto" if smooth else "nearest"}):
+        figure = Figure(figsize=(sizes[0][0], sum(heights)), dpi=DPI)
+        parts = figure.subfigures(len(sizes), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for part, section in zip(parts, sections, strict=True):
+            _draw_section(part, section)
+        figure.savefig(path)
 
 
-def write_title(figure: FigureBase, grid: Grid, title: str) -> None:
-    """A line above the rows of a titled grid."""
-    x, top = _LABEL / grid.size[0], 1 - 0.5 * _TITLE / grid.size[1]
-    figure.text(x, top, title, fontsize=17, weight="bold", va="center")
+def _draw_section(part: FigureBase, section: Section) -> None:
+    wide, high = section.size
+    if section.title is not None:
+        place = _LABEL / wide, 1 - 0.5 * _TITLE / high
+        part.text(*place, section.title, fontsize=17, weight="bold", va="center")
+    for number, (label, images, frame, colors) in enumerate(section.rows):
+        for column, image in enumerate(images):
+            axes = part.add_axes(section.box(number, column))
+            axes.imshow(image.numpy(), cmap=colors, vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color=frame or "white", linewidth=0 if frame in (None, INK) else 3)
+        left, bottom, _, height = section.box(number, 0)
+        place = left - 0.16 / wide, bottom + height / 2
+        name = part.text(*place, label, fontsize=15, weight="bold", color=frame or INK)
+        name.set(ha="right", va="center")
+    for column, caption in enumerate(section.captions):
+        left, bottom, width, _ = section.box(len(section.rows) - 1, column)
+        place = left + width / 2, bottom - _BELOW / high
+        part.text(*place, caption, fontsize=14, ha="center", va="center")
+    part.text(_LABEL / wide, _BELOW / high, section.note, fontsize=14, color=FAINT, va="center")
+
+
+def unnormalised(images: Tensor, pipeline: Any) -> Tensor:
+    """``(..., C, H, W)`` on the CPU with the values from before ``pipeline`` normalised them."""
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (pipeline.mean, pipeline.std))
+    return images.float().cpu() * std + mean
 
 
 def rgb(images: Tensor) -> Tensor:

@@ -1,33 +1,50 @@
 # SPDX-License-Identifier: MIT
-"""A training batch of a configuration, in every way the network gets it mixed."""
+"""A training batch of a configuration in every way the network gets it mixed: what went in, which
+mask, what came out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from matplotlib.colors import ListedColormap
 from omegaconf import DictConfig
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
-from mixmask_solo.report.gallery import Panel, gallery
+from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
+from mixmask_solo.report.style import COLORS, INK
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Step, Strategy, build_strategies
 
-__all__ = ["origins", "own_pixels", "panels", "picture"]
+__all__ = ["Panel", "gallery", "panels", "picture"]
 
 _STEPS = 64  # looked at for a mixture of each kind; a coin of 0.1 misses in one case of a thousand
+_OWN, _PARTNER = COLORS[:2]
+_CELLS = ListedColormap([_PARTNER, _OWN])
+
+
+class Panel(NamedTuple):
+    """One way the images were mixed.
+
+    Attributes:
+        mixture: of ``(N, C, H, W)`` views.
+        mask: ``(N, H, W)`` bool, True = own pixel; None where there is none (Mixup).
+        title: line above the panel.
+    """
+
+    mixture: Mixture
+    mask: Tensor | None
+    title: str | None = None
 
 
 def own_pixels(mixture: Mixture) -> Tensor | None:
-    """Where a mixture of :func:`origins` keeps each image's own pixels.
-
-    Returns:
-        ``(N, H, W)`` bool, or None where pixels have two origins (Mixup).
-    """
+    """``(N, H, W)`` bool: own pixels in a mixture of :func:`origins`; None for Mixup, which has
+    pixels of two origins."""
     index = torch.arange(len(mixture.lam))[:, None, None]
     origin = mixture.images[:, 0]
     own, other = origin == index, origin == mixture.partner[:, None, None]
@@ -44,13 +61,7 @@ def origins(n: int, height: int, width: int) -> Tensor:
 
 
 def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
-    """One panel for every way the strategies mix a batch, as the first steps draw them.
-
-    Args:
-        strategies: of a configuration.
-        x: ``(N, C, H, W)`` on the CPU.
-        seed: the run's.
-    """
+    """One panel for every way the strategies mix ``(N, C, H, W)``, as the first steps draw them."""
     n, _, height, width = x.shape
     small, full = origins(2, height, width), origins(n, height, width)
     found: dict[tuple[str, bool], Panel] = {}
@@ -94,15 +105,44 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
     drawn = panels(strategies, x, int(cfg.seed))
     if not drawn:
         raise ConfigError(f"none of the first {_STEPS} steps is mixed: raise mixmask.prob")
-    view = data.pipelines[0]
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (view.mean, view.std))
-    shown = [p._replace(mixture=_denormalised(p.mixture, mean, std)) for p in drawn]
     out.parent.mkdir(parents=True, exist_ok=True)
-    return gallery((x * std + mean).clamp(0, 1), shown, out, count=n)
+    pipeline = data.pipelines[0]
+    shown = [_unnormalised(panel, pipeline) for panel in drawn]
+    return gallery(unnormalised(x, pipeline), shown, out, count=n)
 
 
-def _denormalised(mixture: Mixture, mean: Tensor, std: Tensor) -> Mixture:
-    return mixture._replace(images=mixture.images * std + mean)
+def gallery(views: Tensor, panels: Sequence[Panel], path: Path, *, count: int = 8) -> Path:
+    """Draws images, masks, partners and mixed images in rows, each λ below its column.
+
+    Blue stands for the image itself (frame, and the cells of the mask it keeps), orange for its
+    partner.
+
+    Args:
+        views: ``(N, C, H, W)`` within [0, 1], what was mixed; one or three channels are shown.
+        panels: one below the other.
+        path: picture to write; returned.
+        count: columns at most.
+    """
+    draw([_section(views, panel, count) for panel in panels], path)
+    return path
+
+
+def _section(views: Tensor, panel: Panel, count: int) -> Section:
+    mixture, mask, title = panel
+    rows = [
+        Row("image", rgb(views[:count]), _OWN),
+        Row("partner", rgb(views[mixture.partner[:count]]), _PARTNER),
+        Row("mixed", rgb(mixture.images[:count]), INK),
+    ]
+    if mask is not None:
+        rows.insert(1, Row("mask", mask[:count], colors=_CELLS))
+    lam = [f"λ = {share:.2f}" for share in mixture.lam[:count].tolist()]
+    return Section(title, rows, views.shape[2] / views.shape[3], lam)
+
+
+def _unnormalised(panel: Panel, pipeline: Any) -> Panel:
+    images = unnormalised(panel.mixture.images, pipeline)
+    return panel._replace(mixture=panel.mixture._replace(images=images))
 
 
 def _title(name: str, blended: bool, kinds: int) -> str:

@@ -15,18 +15,12 @@ from torch import nn
 from mixmask_solo.config import ConfigError, check, resolve_linear
 from mixmask_solo.config.nodes import to_values
 from mixmask_solo.data import ClassificationData, build_classification
-from mixmask_solo.evaluation.backbone import (
-    actual_stem,
-    backbone_block,
-    load_weights,
-    new_backbone,
-)
-from mixmask_solo.evaluation.best import BestEpoch
-from mixmask_solo.evaluation.cached import CachedFeatures
-from mixmask_solo.evaluation.features import extract
+from mixmask_solo.evaluation.backbone import actual_stem, backbone_block
+from mixmask_solo.evaluation.features import CachedFeatures, extract
 from mixmask_solo.evaluation.images import first_view
+from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
-from mixmask_solo.evaluation.probe import Identity, ProbeOptions, build_probe
+from mixmask_solo.evaluation.probe import BestEpoch, Identity, ProbeOptions, build_probe
 from mixmask_solo.records.integrity import checksum
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
@@ -49,8 +43,7 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
         NonFiniteLoss: naming step, terms and the last good checkpoint.
     """
     cfg, pretrained = resolve(cfg)
-    backbone = new_backbone(pretrained, cfg.backbone, cfg.data.dataset)
-    load_weights(backbone, pretrained, cfg.backbone)
+    backbone = load_network(pretrained, backbone=cfg.backbone, dataset=cfg.data.dataset)
     cfg.backbone.stem = actual_stem(backbone)  # `auto` would mean this run's data set from here on
     images, best = build_classification(cfg), BestEpoch()
 
@@ -104,7 +97,7 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     except ConfigError as error:
         raise ConfigError(f"{_KEY}: {error}") from error
     resolved.backbone = backbone_block(pretrained, given)
-    config = pretrained.config or {}
+    config = pretrained.config
     if (config.get("data") or {}).get("dataset") == resolved.data.dataset:
         view = (values.get("data") or {}).get("augmentations") or {}
         resolved.data.augmentations = {**first_view(config), **view} or {}

@@ -6,10 +6,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +17,7 @@ import timm
 import torch
 from PIL import Image
 
-from mixmask_solo.cli import knn as command
-
-ROOT = Path(__file__).parents[2]
+from mixmask_solo.cli import knn
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +37,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_folder_of_a_run_is_enough(run: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "mixmask_solo.cli.knn"),
-            *("--pretrained_checkpoint_dir", str(run), "--baselines"),
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def test_the_folder_of_a_run_is_enough(run: Path, command: Any) -> None:
+    done = command("knn", "--pretrained_checkpoint_dir", str(run), "--baselines")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     head, *rows, last = done.stdout.strip().splitlines()
@@ -64,7 +51,7 @@ def test_the_folder_of_a_run_is_enough(run: Path) -> None:
     assert result["rows"][0]["k"] == 20
 
 
-def test_the_momentum_network_of_a_foreign_file(tmp_path: Path) -> None:
+def test_the_momentum_network_of_a_foreign_file(tmp_path: Path, command: Any) -> None:
     """DINO's code saves both networks, and the arguments of its command line as an object."""
     torch.manual_seed(1)
     content: dict[str, object] = {"args": argparse.Namespace(arch="x"), "epoch": 1}
@@ -72,17 +59,10 @@ def test_the_momentum_network_of_a_foreign_file(tmp_path: Path) -> None:
         state = timm.create_model("resnet10t", num_classes=0).state_dict()
         content[name] = {f"module.backbone.{k}": v for k, v in state.items()}
     torch.save(content, tmp_path / "checkpoint.pth")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "mixmask_solo.cli.knn", "--evaluate", "momentum"),
-            *("--pretrained_checkpoint", str(tmp_path / "checkpoint.pth")),
-            *("--backbone", "resnet10t", "--dataset", "digits", "--num_workers", "0"),
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    done = command(
+        *("knn", "--evaluate", "momentum"),
+        *("--pretrained_checkpoint", str(tmp_path / "checkpoint.pth")),
+        *("--backbone", "resnet10t", "--dataset", "digits", "--num_workers", "0"),
     )
     assert done.returncode == 0, done.stderr
     assert "(momentum network, backbone" in done.stdout.strip().splitlines()[-1]
@@ -91,7 +71,7 @@ def test_the_momentum_network_of_a_foreign_file(tmp_path: Path) -> None:
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["mixmask-knn", *arguments])
-    command.main()
+    knn.main()
 
 
 def test_solo_learns_flags_make_a_grid(

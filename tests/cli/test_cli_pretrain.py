@@ -3,51 +3,35 @@
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mixmask_solo.cli import pretrain as command
-from mixmask_solo.cli.advice import hydra_value
+from mixmask_solo.cli import pretrain
+from mixmask_solo.cli.compose import hydra_value
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ["--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"]
 SMALL = ["limit_train_batches=2", "limit_val_batches=1", "data.num_workers=0"]
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-
-
-def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mixmask_solo.cli.pretrain", *arguments],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def test_help_is_quick_and_says_how() -> None:
+def test_help_is_quick_and_says_how(command: Any) -> None:
     start = time.perf_counter()
-    done = run("--help")
+    done = command("pretrain", "--help")
     assert done.returncode == 0
     assert "--config-path" in done.stdout
     assert "method_kwargs.mixmask" in done.stdout
     assert time.perf_counter() - start < 30  # a hang, not a speed: benchmarks/imports.py measures
 
 
-def test_a_run_ends_with_one_line_and_a_result(tmp_path: Path) -> None:
-    done = run(*DIGITS, *SMALL, "max_epochs=1", f"checkpoint.dir={tmp_path}")
+def test_a_run_ends_with_one_line_and_a_result(tmp_path: Path, command: Any) -> None:
+    done = command("pretrain", *DIGITS, *SMALL, "max_epochs=1", f"checkpoint.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.strip().splitlines()
     assert line.startswith("completed: ")
@@ -58,18 +42,13 @@ def test_a_run_ends_with_one_line_and_a_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_says_how_to_resume_and_resuming_finishes(tmp_path: Path) -> None:
+def test_ctrl_c_saves_says_how_to_resume_and_resuming_finishes(
+    tmp_path: Path, start: Any, command: Any
+) -> None:
     folder = tmp_path / "it's 1=1, [a] {b} ${x}"
     arguments = [*DIGITS, "data.num_workers=0", "limit_val_batches=1", "max_epochs=2"]
     arguments += [f"checkpoint.dir={hydra_value(str(folder))}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mixmask_solo.cli.pretrain", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start("pretrain", *arguments)
     deadline = time.time() + 120
     while not list(folder.glob("simclr/*/args.json")) and time.time() < deadline:
         time.sleep(0.2)
@@ -80,30 +59,16 @@ def test_ctrl_c_saves_says_how_to_resume_and_resuming_finishes(tmp_path: Path) -
     told = re.search(r"\(SIGINT\); saved (.+\.ckpt); to resume: mixmask-pretrain (.*)", stderr)
     assert told is not None, stderr
     assert "Traceback" not in stderr
-    pasted = f"{sys.executable} -m mixmask_solo.cli.pretrain {told[2]}"
-    done = subprocess.run(
-        ["sh", "-c", pasted],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command("pretrain", *shlex.split(told[2]))  # as a shell would read what is pasted
     assert done.returncode == 0, done.stderr
     assert Path(told[1]).parent == Path(done.stdout.strip().rpartition(" -> ")[2])
 
 
 @pytest.mark.slow
-def test_two_processes_of_gloo(tmp_path: Path) -> None:
-    done = run(
-        *DIGITS,
-        *SMALL,
-        "max_epochs=1",
-        "accelerator=cpu",
-        "devices=2",
-        "strategy=ddp",
-        "optimizer.batch_size=16",
-        f"checkpoint.dir={tmp_path}",
+def test_two_processes_of_gloo(tmp_path: Path, command: Any) -> None:
+    done = command(
+        *("pretrain", *DIGITS, *SMALL, "max_epochs=1", "accelerator=cpu", "devices=2"),
+        *("strategy=ddp", "optimizer.batch_size=16", f"checkpoint.dir={tmp_path}"),
     )
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("simclr/*"))) == 1
@@ -147,7 +112,7 @@ def test_mistakes_end_in_one_line_and_status_2(
         arguments = [*arguments, f"checkpoint.dir={tmp_path}"]
     monkeypatch.setattr(sys, "argv", ["mixmask-pretrain", *arguments])
     with pytest.raises(SystemExit) as stop:
-        command.main()
+        pretrain.main()
     assert stop.value.code == 2
     err = capsys.readouterr().err.strip()
     assert all(fragment in err for fragment in fragments), err

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 WATCH = """
 import os, subprocess, sys, time
 from mixmask_solo.cli import ranks
-from mixmask_solo.cli.supervise import _die
+from mixmask_solo.cli.ending import _die
 ranks._GRACE = {grace}
 ranks.watch(lambda what: _die("x", what))
 """

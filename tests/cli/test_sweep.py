@@ -15,8 +15,7 @@ import pytest
 import yaml
 
 from mixmask_solo.cli import job
-from mixmask_solo.cli.expand import Plan, expand, parse
-from mixmask_solo.cli.sweep import sweep
+from mixmask_solo.cli.sweep import Plan, expand, sweep
 from mixmask_solo.config import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -176,7 +175,7 @@ def configuration(tmp_path: Path) -> Any:
 
 
 def swept(arguments: list[str]) -> list[list[str]]:
-    plans = expand(parse(arguments))
+    plans = expand(arguments)
     assert plans is not None
     common = [f"--config-name={arguments[3]}", f"--config-path={arguments[1]}"]
     assert all(plan.arguments[:2] == common for plan in plans)
@@ -194,7 +193,7 @@ def test_jobs_are_those_of_hydras_own_sweeper(configuration: Any) -> None:
     assert swept([*arguments, "+group=glob(*)", "~lr"]) == [["+group=a"], ["+group=b"]]
     assert swept([*arguments, "+name='a,b',c"]) == [["+name='a,b'"], ["+name=c"]]
     assert swept([*arguments, "lr=3"]) == [[]]
-    plans = expand(parse([*arguments, "~lr", "hydra.verbose=true", "+x=[1,2],[3]"]))
+    plans = expand([*arguments, "~lr", "hydra.verbose=true", "+x=[1,2],[3]"])
     assert plans is not None
     assert [plan.arguments[2:] for plan in plans] == [
         ["hydra.verbose=true", "~lr", "+x=[1,2]"],
@@ -205,7 +204,7 @@ def test_jobs_are_those_of_hydras_own_sweeper(configuration: Any) -> None:
 def test_a_sweep_may_stand_in_the_file(configuration: Any) -> None:
     arguments = configuration(hydra={"sweeper": {"params": {"lr": "1,2"}}, "mode": "MULTIRUN"})
     assert swept(arguments) == [["lr=1"], ["lr=2"]]
-    plans = expand(parse([*arguments, "lr=5"]))
+    plans = expand([*arguments, "lr=5"])
     assert plans is not None
     assert [plan.arguments[2:] for plan in plans] == [["hydra.mode=RUN", "lr=5"]]
 
@@ -213,4 +212,4 @@ def test_a_sweep_may_stand_in_the_file(configuration: Any) -> None:
 @pytest.mark.parametrize("override", ["+group=glob(x*)", "lr=interval(0,1)"])
 def test_a_sweep_over_nothing_countable_is_refused(configuration: Any, override: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(override)):
-        expand(parse([*configuration(), override]))
+        expand([*configuration(), override])

@@ -24,7 +24,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mixmask_solo import register
-from mixmask_solo.evaluation.method import load_network
+from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.pretrained import read_pretrained
 from mixmask_solo.strategies import build_strategies
 

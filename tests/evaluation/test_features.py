@@ -82,14 +82,6 @@ def test_features_can_be_trained_on() -> None:
     assert classifier.weight.grad is not None
 
 
-def test_lower_precision_still_returns_float32() -> None:
-    full, _ = extract(network(), loader(), "cpu")
-    low, _ = extract(network(), loader(), "cpu", dtype=torch.bfloat16)
-    assert low["backbone"].dtype == torch.float32
-    assert not torch.equal(low["backbone"], full["backbone"])
-    assert torch.allclose(low["backbone"], full["backbone"], atol=0.05)
-
-
 def test_a_sampler_may_take_a_part() -> None:
     part = DataLoader(TensorDataset(*images()), batch_size=2, sampler=[4, 1, 6])
     found, labels = extract(network(), part, "cpu", kinds=("pixels",))

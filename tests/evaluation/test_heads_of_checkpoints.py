@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.method import has_projector, load_network
+from mixmask_solo.evaluation.network import has_projector, load_network
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.pretrain import resolve

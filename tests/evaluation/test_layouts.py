@@ -15,7 +15,7 @@ import torchvision
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.backbone import load_pretrained
+from support.checkpoint import load_pretrained
 
 State = dict[str, Tensor]
 

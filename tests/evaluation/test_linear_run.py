@@ -13,10 +13,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.backbone import load_pretrained
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.linear import linear, resolve
+from support.checkpoint import load_pretrained
 
 State = dict[str, torch.Tensor]
 CACHED = {

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mixmask_solo.evaluation.method import has_projector, load_network
+from mixmask_solo.evaluation.network import has_projector, load_network
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.methods import get_methods
 from support.methods import method_config

@@ -19,7 +19,6 @@ W = torch.arange(3.0)
 def names(state: dict[str, torch.Tensor], evaluate: str = "online") -> dict[str, str]:
     found = backbone_layout(state, evaluate)
     assert found is not None
-    assert all(found.weights[own] is state[name] for own, name in found.names.items())
     return found.names
 
 
@@ -66,12 +65,11 @@ def test_plain_weights_and_lightning_alike(tmp_path: Path) -> None:
     for name in ("plain.pth", "lightning.ckpt"):
         read = read_pretrained(tmp_path / name)
         assert torch.equal(read.state["a"], W)
-        assert read.config is None
+        assert read.config == {}
 
 
 def test_config_beside_the_checkpoint(run_folder: Path) -> None:
     read = read_pretrained(run_folder)
-    assert read.config is not None
     assert read.config["backbone"]["name"] == "resnet10t"
     assert read.path == run_folder / "last.ckpt"
 

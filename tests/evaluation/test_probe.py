@@ -14,9 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.best import BestEpoch
-from mixmask_solo.evaluation.cached import CachedFeatures
-from mixmask_solo.evaluation.probe import Identity, build_probe
+from mixmask_solo.evaluation.features import CachedFeatures
+from mixmask_solo.evaluation.probe import BestEpoch, Identity, build_probe
 
 
 def cfg(**more: Any) -> DictConfig:

@@ -14,8 +14,9 @@ import torchvision
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.backbone import actual_stem, backbone_block, load_pretrained
+from mixmask_solo.evaluation.backbone import actual_stem, backbone_block
 from mixmask_solo.evaluation.pretrained import Pretrained
+from support.checkpoint import load_pretrained
 
 State = dict[str, Tensor]
 
@@ -155,5 +156,5 @@ def test_the_pretraining_decides_what_weights_do_not_show(
 
 
 def test_without_a_stored_configuration_the_user_decides() -> None:
-    block = backbone_block(Pretrained(Path("x"), None, {}), {"name": "resnet18", "stem": "cifar"})
+    block = backbone_block(Pretrained(Path("x"), {}, {}), {"name": "resnet18", "stem": "cifar"})
     assert block == {"name": "resnet18", "stem": "cifar", "stem_padding": 2, "kwargs": {}}

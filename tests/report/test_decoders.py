@@ -20,7 +20,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.report import decoders
 from mixmask_solo.report.decoders import NAMES, compare
-from mixmask_solo.report.grid import Grid
+from mixmask_solo.report.grid import Row, Section
 
 DALI = importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali")
 needs_dali = pytest.mark.skipif(not DALI, reason="needs NVIDIA DALI")
@@ -36,7 +36,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Sections and caption of the pictures that were asked for; nothing is drawn."""
     seen: list[Any] = []
     monkeypatch.setattr(
-        decoders, "_draw", lambda sections, text, out: seen.extend([sections, text])
+        decoders,
+        "draw",
+        lambda sections, path, smooth: seen.extend([sections, sections[-1].note]),
     )
     return seen
 
@@ -50,23 +52,23 @@ def test_rows_are_the_first_views_of_the_decoders_own_loader(
     data = build_pretrain(cfg)
     indexes, views, _ = next(iter(data.train_dataloader()))
     stored, *sections = drawn[0]
-    for row, index in zip(stored.rows[0][1], indexes[:4].tolist(), strict=True):
+    for row, index in zip(stored.rows[0].images, indexes[:4].tolist(), strict=True):
         expected = torch.from_numpy(np.array(data.opened.image(index))) / 255
         torch.testing.assert_close(row, expected)
     assert [s.title[:6] for s in sections] == ["View 1", "View 2"]
     mean, std = (torch.tensor(v) for v in (data.pipelines[0].mean, data.pipelines[0].std))
     for section, view in zip(sections, views, strict=True):
-        [(label, images)] = section.rows
+        [(label, images, *_)] = section.rows
         assert label.startswith(name)
         expected = (view[:4].cpu().permute(0, 2, 3, 1) * std + mean).clamp(0, 1)
         torch.testing.assert_close(torch.stack(images), expected)
 
 
 def test_the_picture_shows_them_in_their_places(tmp_path: Path) -> None:
-    path, missing = compare(digits(), tmp_path / "new" / "a.png", ["resident", "pil"], n=4)
-    assert missing == {}
+    path = tmp_path / "new" / "a.png"
+    assert compare(digits(), path, ["resident", "pil"], n=4) == {}
     picture = imread(path)
-    top = Grid(1, 4, 1.0, titled=True, captioned=False)
+    top = Section("Stored images", [Row("stored", list(torch.zeros(4)))])
     assert picture.shape[1] == round(100 * top.size[0])
     left, bottom, width, height = top.box(0, 0)
     tall = round(100 * top.size[1])
@@ -88,7 +90,7 @@ def test_dali_and_resident_make_the_same_views(tmp_path: Path, drawn: list[Any])
     sections, caption = drawn
     assert caption.endswith("dali and resident share their random numbers; pil draws others.")
     for section in sections[1:]:
-        rows = {label.split()[0]: torch.stack(images) for label, images in section.rows}
+        rows = {label.split()[0]: torch.stack(images) for label, images, *_ in section.rows}
         assert list(rows) == list(NAMES)
         assert (rows["dali"] - rows["resident"]).abs().mean() < 0.01
         assert (rows["pil"] - rows["resident"]).abs().mean() > 0.05
@@ -109,11 +111,11 @@ def test_several_sizes_leave_resident_out_and_few_images_do_for_a_picture(
     tmp_path: Path, drawn: list[Any]
 ) -> None:
     cfg = photographs(tmp_path / "images", [(40, 20), (20, 40), (30, 30)])
-    _, missing = compare(cfg, tmp_path / "a.png", ["pil", "resident"])
+    missing = compare(cfg, tmp_path / "a.png", ["pil", "resident"])
     assert list(missing) == ["resident"]
     assert "needs images of one size" in missing["resident"]
     sections, caption = drawn
-    assert [len(section.rows[0][1]) for section in sections] == [3, 3, 3]
+    assert [len(section.rows[0].images) for section in sections] == [3, 3, 3]
     assert sections[0].aspect == 1.0
     assert caption == "Training views of epoch 0."
 
@@ -123,7 +125,7 @@ def test_colours_first_leave_dali_out(tmp_path: Path, drawn: list[Any]) -> None:
     cfg = photographs(tmp_path / "images", [(40, 20)] * 2)
     OmegaConf.set_struct(cfg, False)
     cfg.augmentations[0].order = "colour_first"
-    _, missing = compare(cfg, tmp_path / "a.png", ["all"])
+    missing = compare(cfg, tmp_path / "a.png", ["all"])
     assert list(missing) == ["dali"]
     assert "colour_first" in missing["dali"]
     assert drawn[0][0].aspect == 0.5

@@ -25,8 +25,8 @@ from torch import Tensor
 from mixmask_solo.config.schema.augmentations import GlyphOptions, SoloOptions
 from mixmask_solo.data import build_classification, build_pretrain
 from mixmask_solo.data.tolerance import substitutes
-from mixmask_solo.evaluation.cached import CachedFeatures
-from mixmask_solo.evaluation.soft_targets import SoftTargets
+from mixmask_solo.evaluation.features import CachedFeatures
+from mixmask_solo.evaluation.probe import SoftTargets
 from mixmask_solo.host.builtin import build_backbone
 from mixmask_solo.methods.mocov2.shuffle import Permutations
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint

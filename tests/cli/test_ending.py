@@ -12,8 +12,7 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from mixmask_solo.cli.ending import one_line
-from mixmask_solo.cli.supervise import supervise
+from mixmask_solo.cli.ending import one_line, supervise
 from mixmask_solo.data import source
 from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.readback import NonFiniteLoss

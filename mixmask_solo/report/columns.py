@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Columns of text."""
+"""Text in columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["table"]
+__all__ = ["columns"]
 
 
-def table(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+def columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Lines of cells under each other.
 
     Args:

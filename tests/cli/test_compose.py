@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mixmask_solo.cli.advice import hydra_value, resume_command
+from mixmask_solo.cli.compose import hydra_value, resume_command
 from mixmask_solo.config.nodes import literal, to_values
 
 NASTY = "=,:;()[]{}<>|&*?!#~^%@+-_/\\'\"`$ \té😀Ω"

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""The network of a checkpoint, rebuilt: its backbone, or its whole method; trained or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import listing
+from mixmask_solo.evaluation.backbone import backbone_block, load_strictly, load_weights
+from mixmask_solo.evaluation.layouts import plain_names
+from mixmask_solo.evaluation.pretrained import Pretrained
+from mixmask_solo.host.builtin.backbones import build_backbone
+from mixmask_solo.methods import get_methods
+
+__all__ = ["has_projector", "load_network"]
+
+_PROJECTORS = {"online": "projector.", "momentum": "momentum_projector."}
+
+
+def load_network(
+    pretrained: Pretrained,
+    *,
+    projector: bool = False,
+    trained: bool = True,
+    backbone: Mapping[str, Any] | None = None,
+    dataset: str | None = None,
+) -> nn.Module:
+    """The network whose features are wanted, on the CPU.
+
+    Args:
+        pretrained: the checkpoint.
+        projector: build the method with its projector instead of the backbone alone.
+        trained: load the weights; otherwise they stay as the run's own seed drew them.
+        backbone: ``name``, ``kwargs``, ``stem``, ``stem_padding``; what is left out, or None, comes
+            from the configuration stored with the checkpoint, which otherwise only has to agree.
+        dataset: decides the stem where nothing else does.
+
+    Returns:
+        A method, or a backbone from ``(N, C, H, W)`` to ``(N, features)``.
+
+    Raises:
+        ConfigError: when the checkpoint has no such projector, or holds another network.
+    """
+    if projector and not has_projector(pretrained):
+        raise _no_projector(pretrained)
+    block = backbone_block(pretrained, backbone)
+    with torch.random.fork_rng(devices=[]):
+        # The backbone is the first thing a run draws, so either way untrained is its own start.
+        torch.manual_seed(int(pretrained.config.get("seed", 5)))
+        network: Any = (
+            _method(pretrained, block) if projector else _backbone(pretrained, block, dataset)
+        )
+    if trained:
+        load_weights(network.backbone if projector else network, pretrained, block)
+    if trained and projector:
+        load_strictly(
+            network.projector,
+            pretrained,
+            _projector(pretrained),
+            what=" does not fit its method's projector",
+            hint="its configuration and its weights are not of one run",
+        )
+    return network
+
+
+def has_projector(pretrained: Pretrained) -> bool:
+    """Whether the checkpoint is of a method whose projector can be rebuilt.
+
+    With ``evaluate: momentum``, whether it holds that network's.
+    """
+    known = pretrained.method in get_methods("builtin")
+    return known and (pretrained.evaluate == "online" or bool(_projector(pretrained)))
+
+
+def _backbone(pretrained: Pretrained, block: Mapping[str, Any], dataset: str | None) -> nn.Module:
+    trained_on = (pretrained.config.get("data") or {}).get("dataset")
+    data = {"dataset": trained_on or dataset or "imagenet"}
+    try:
+        return build_backbone(OmegaConf.create({"backbone": dict(block), "data": data}))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"backbone {block['name']} cannot be built: {error}") from error
+
+
+def _method(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
+    cfg = OmegaConf.create({**pretrained.config, "backbone": dict(block)})
+    try:
+        return get_methods("builtin")[pretrained.method](cfg)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"checkpoint '{pretrained.path}' has a configuration that no network can be built "
+            f"from: {error}"
+        ) from error
+
+
+def _no_projector(pretrained: Pretrained) -> ConfigError:
+    methods = get_methods("builtin")
+    of = f"checkpoint '{pretrained.path}' is of method {pretrained.method}"
+    if pretrained.method in methods:
+        return ConfigError(
+            f"feature_type is projector and evaluate is momentum: {of} and holds no "
+            "momentum_projector; choose backbone"
+        )
+    return ConfigError(
+        f"feature_type is projector: {of}, only those of {listing(methods)} have one here; "
+        "choose backbone"
+    )
+
+
+def _projector(pretrained: Pretrained) -> dict[str, str]:
+    """The file's names of the wanted projector's tensors by the projector's own."""
+    prefix = _PROJECTORS[pretrained.evaluate]
+    plain = plain_names(pretrained.state)
+    return {k.removeprefix(prefix): name for k, name in plain.items() if k.startswith(prefix)}
