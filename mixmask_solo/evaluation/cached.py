@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from mixmask_solo.data.augmentations.randomness import mix
-from mixmask_solo.data.order.position import position
+from mixmask_solo.data.order.sampler import position
 
 __all__ = ["CachedFeatures"]
 

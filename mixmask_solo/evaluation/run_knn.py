@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import ClassificationData
+from mixmask_solo.data import ImageData
 from mixmask_solo.evaluation.features import extract
 from mixmask_solo.evaluation.images import evaluation_data
 from mixmask_solo.evaluation.method import has_projector, load_network
@@ -159,7 +159,7 @@ def _rows(network: str, sets: _Sets, protocols: Sequence[Protocol]) -> list[dict
     return rows
 
 
-def _facts(pretrained: Pretrained, images: ClassificationData, sets: _Sets) -> dict[str, Any]:
+def _facts(pretrained: Pretrained, images: ImageData, sets: _Sets) -> dict[str, Any]:
     return {
         "checkpoint": str(pretrained.path),
         "evaluate": pretrained.evaluate,

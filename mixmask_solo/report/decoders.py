@@ -18,7 +18,7 @@ from mixmask_solo.bench.data_bench import alone
 from mixmask_solo.bench.decoder_rate import variants
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import did_you_mean, listing
-from mixmask_solo.data import ImageError, PretrainData, build_pretrain
+from mixmask_solo.data import ImageData, ImageError, build_pretrain
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.storage import DECODERS
@@ -48,7 +48,7 @@ class _Made(NamedTuple):
     """First batch of a decoder: (n,) indexes, (n, 3, H, W) views within [0, 1]."""
 
     label: str
-    data: PretrainData
+    data: ImageData
     indexes: list[int]
     views: list[Tensor]
 
@@ -125,11 +125,12 @@ def _first_batch(name: str, cfg: Any) -> _Made:
     for view, pipeline in zip(views, _pipelines(data), strict=True):
         mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (pipeline.mean, pipeline.std))
         shown.append(view.float().cpu() * std + mean)
-    label = f"{name} {'gpu' if data.on_gpu else 'cpu'}" if hasattr(data, "on_gpu") else name
+    on_gpu = getattr(data.decoder, "on_gpu", None)
+    label = f"{name} {'gpu' if on_gpu(data) else 'cpu'}" if on_gpu else name
     return _Made(label, data, indexes.tolist(), shown)
 
 
-def _pipelines(data: PretrainData) -> list[Any]:
+def _pipelines(data: ImageData) -> list[Any]:
     """The pipeline of each view."""
     return [pipeline for pipeline in data.pipelines for _ in range(pipeline.num_crops)]
 
@@ -154,7 +155,7 @@ def _stored(made: _Made) -> list[Tensor]:
     """(H, W, 3) within [0, 1], of any sizes."""
     data, images = made.data, []
     for index in made.indexes:
-        _, image = data.tolerance.pick(data.opened, index, seed=data.seed, epoch=0)
+        _, image = data.reader(data.opened).pick(index, epoch=0)
         image.thumbnail((_STORED_EDGE, _STORED_EDGE))
         images.append(torch.from_numpy(np.array(image)) / 255)
     return images

@@ -14,7 +14,7 @@ from torch import nn
 
 from mixmask_solo.config import ConfigError, check, resolve_linear
 from mixmask_solo.config.plain import plain
-from mixmask_solo.data import ClassificationData, build_classification
+from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.evaluation.backbone import (
     actual_stem,
     backbone_block,
@@ -133,7 +133,7 @@ def _refuse_contradictions(cfg: DictConfig) -> None:
 
 
 def _inputs(
-    cfg: DictConfig, trainer: Trainer, backbone: nn.Module, images: ClassificationData
+    cfg: DictConfig, trainer: Trainer, backbone: nn.Module, images: ImageData
 ) -> tuple[LightningDataModule, nn.Module]:
     """Images with the backbone, or its features with a placeholder."""
     if cfg.probe.features == "augmented":

@@ -73,11 +73,11 @@ def test_skip_keeps_training_batches_full_and_labels_true(cfg, workers, build):
 def test_a_substitute_is_the_image_its_index_says(cfg):
     data = build_pretrain(cfg(on_error="skip"))
     samples = data.train_dataloader().dataset
-    damaged = [i for i in range(12) if Path(samples.source.name(i)).name in BROKEN]
+    damaged = [i for i in range(12) if Path(samples.reader.source.name(i)).name in BROKEN]
     for index in damaged:
         other, views, label = samples[(3, index)]
         assert other not in damaged
-        assert label == samples.source.label(other)
+        assert label == samples.reader.source.label(other)
         again = samples[(3, other)]
         assert all(torch.equal(a, b) for a, b in zip(views, again[1], strict=True))
 

@@ -69,7 +69,7 @@ def test_images_have_the_size_the_network_was_trained_on(
     other = evaluation_data(
         pretrained, {"dataset": "cifar10", "train_path": "a", "val_path": "b"}, 8
     )
-    assert (other.size, other.mean) == (32, other.dataset.mean)
+    assert (other.task.size, other.task.mean) == (32, other.task.dataset.mean)
     assert other.block["train_path"] == "a"
 
 

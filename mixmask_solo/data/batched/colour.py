@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Colour jitter of a batch, each image with factors and an order of its own.
+"""Colours of a batch: jitter with factors and an order of each image's own, and Pillow's tones.
 
 Brightness, contrast and saturation are one formula, ``clip(f x + (1 - f) m)`` with m black, the
 mean grey of the image, or the grey of the pixel. So the k-th operation of all images is one pass
@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["LUMA", "blend", "grey", "jitter", "shift_hue"]
+__all__ = ["LUMA", "blend", "equalize", "grey", "jitter", "shift_hue", "solarize"]
 
 LUMA = (0.299, 0.587, 0.114)  # Pillow's; torchvision's tensor functions round the first to 0.2989
 _TINY = 1e-12
+_LEVELS = 256
 _CENTER = (3.0, 2.0, 4.0)  # of red, green and blue
 
 
@@ -90,6 +91,42 @@ def shift_hue(planes: Tensor, turns: Tensor) -> None:
     planes[0].sub_(1.0)
     planes[1:].sub_(2.0).neg_()
     planes.clamp_(0.0, 1.0).mul_(chroma).add_(low)
+
+
+def solarize(planes: Tensor) -> Tensor:
+    """Inverts what is at least half as bright as can be.
+
+    Pillow's limit is 128 of 255; half is the value from which a pixel would be rounded to it.
+
+    Args:
+        planes: (3, n, S, S) float in [0, 1].
+
+    Returns:
+        (3, n, S, S), new memory.
+    """
+    return torch.where(planes < 0.5, planes, 1.0 - planes)
+
+
+def equalize(planes: Tensor) -> Tensor:
+    """Flattens the histogram of each channel of each image: 256 levels, integer arithmetic.
+
+    Args:
+        planes: (3, n, S, S) float in [0, 1]; rounded to 8 bits first, as there is no histogram
+            of real numbers.
+
+    Returns:
+        (3, n, S, S) multiples of 1/255, new memory.
+    """
+    levels = (planes * 255.0).round_().clamp_(0, 255).flatten(2).flatten(0, 1).to(torch.int64)
+    histogram = torch.zeros(len(levels), _LEVELS, dtype=torch.int64, device=planes.device)
+    histogram.scatter_add_(1, levels, torch.ones_like(levels))
+    below = histogram.cumsum(1) - histogram
+    last = torch.arange(_LEVELS, device=planes.device).mul(histogram > 0).amax(1, keepdim=True)
+    step = below.gather(1, last) // (_LEVELS - 1)  # pixels that are not of the brightest level
+    table = ((below + step // 2) // step.clamp(min=1)).clamp_(max=_LEVELS - 1)
+    identity = torch.arange(_LEVELS, device=planes.device).expand_as(table)
+    table = torch.where(step > 0, table, identity)
+    return table.gather(1, levels).to(planes.dtype).div_(255.0).view_as(planes)
 
 
 def _hue(red: Tensor, green: Tensor, blue: Tensor, top: Tensor, chroma: Tensor) -> Tensor:

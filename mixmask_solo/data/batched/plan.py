@@ -29,22 +29,22 @@ class Plan:
     """How n views are made, in the order in which they are worked on.
 
     Attributes:
-        order: (n,) int64 numpy: which view of the batch each row is.
-        back: (n,) int64: the row of each view of the batch.
+        rows: (n,) int64 numpy: which view of the batch is worked on in which place.
+        back: (n,) int64: the place of each view of the batch.
         box: top, left, height, width, each (n,) float.
         flip: (n,) float, 1 where mirrored.
         jittered: number of views whose colours change; they come first.
         blends: see ``colour.jitter``.
         hues: see ``colour.jitter``.
         turns: (jittered,) shift of the hue in turns.
-        gray: (k,) int64 rows that lose their colour, and so on; empty groups are None.
-        blurred: rows and deviations.
-        solarized: rows.
-        equalized: rows.
-        rotated: rows and angles in degrees.
+        gray: (k,) int64 places that lose their colour, and so on; empty groups are None.
+        blurred: places and deviations.
+        solarized: places.
+        equalized: places.
+        rotated: places and angles in degrees.
     """
 
-    order: NDArray[np.int64]
+    rows: NDArray[np.int64]
     back: Tensor
     box: tuple[Tensor, Tensor, Tensor, Tensor]
     flip: Tensor
@@ -67,9 +67,9 @@ def plan(draws: Draws, device: torch.device) -> Plan:
         device: where the pixels are.
     """
     round_of_hue = np.where(draws.jitter, np.argmax(draws.order == _HUE, axis=1), _ROUNDS)
-    order = np.argsort(round_of_hue, kind="stable")
-    draws = draws.rows(order)
-    bounds = np.searchsorted(round_of_hue[order], np.arange(_ROUNDS + 1)).tolist()
+    rows = np.argsort(round_of_hue, kind="stable")
+    draws = draws.rows(rows)
+    bounds = np.searchsorted(round_of_hue[rows], np.arange(_ROUNDS + 1)).tolist()
     jittered = bounds[_ROUNDS]
     coefficients = _coefficients(draws)
     floats = np.concatenate(
@@ -78,30 +78,32 @@ def plan(draws: Draws, device: torch.device) -> Plan:
     groups = [np.flatnonzero(getattr(draws, name)) for name in _AFTER]
     strengths = [draws.sigma[groups[1]], draws.angle[groups[4]]]
     values = to_device(np.concatenate([floats.ravel(), *strengths], dtype=np.float32), device)
-    table, sigma, angle = values.split([floats.size, *map(len, strengths)])
-    rows = table.view(len(floats), -1)
-    back = np.argsort(order)
+    flat, sigma, angle = values.split([floats.size, *map(len, strengths)])
+    table = flat.view(len(floats), -1)
+    back = np.argsort(rows)
     indexes = to_device(np.concatenate([back, *groups]), device)
-    back_, gray, blurred, solarized, equalized, rotated = indexes.split(
-        [len(back), *map(len, groups)]
-    )
+    back_, *found = indexes.split([len(back), *map(len, groups)])
+    gray, blurred, solarized, equalized, rotated = (one if len(one) else None for one in found)
     changes_hue = bool(np.any(draws.factors[:jittered, _HUE]))
+    blends = []
+    for k, numbers in enumerate(coefficients):
+        neutral = bool(np.all(numbers[0, :jittered] == 1.0))
+        first, second, third = table[6 + 3 * k : 9 + 3 * k, :jittered]
+        blends.append(None if neutral else (first, second, third))
     return Plan(
-        order=order,
+        rows=rows,
         back=back_,
-        box=(rows[0], rows[1], rows[2], rows[3]),
-        flip=rows[4],
+        box=(table[0], table[1], table[2], table[3]),
+        flip=table[4],
         jittered=jittered,
-        blends=tuple(
-            _blend(rows[6 + 3 * k : 9 + 3 * k, :jittered], coefficients[k]) for k in range(_ROUNDS)
-        ),
+        blends=tuple(blends),
         hues=tuple(slice(bounds[k], bounds[k + 1] if changes_hue else 0) for k in range(_ROUNDS)),
-        turns=rows[5, :jittered],
-        gray=_some(gray),
-        blurred=None if len(blurred) == 0 else (blurred, sigma),
-        solarized=_some(solarized),
-        equalized=_some(equalized),
-        rotated=None if len(rotated) == 0 else (rotated, angle),
+        turns=table[5, :jittered],
+        gray=gray,
+        blurred=None if blurred is None else (blurred, sigma),
+        solarized=solarized,
+        equalized=equalized,
+        rotated=None if rotated is None else (rotated, angle),
     )
 
 
@@ -123,12 +125,3 @@ def _coefficients(draws: Draws) -> list[NDArray[np.float64]]:
         rest = 1.0 - factor
         rounds.append(np.stack([factor, rest * (operation == 1), rest * (operation == 2)]))
     return rounds
-
-
-def _blend(rows: Tensor, coefficients: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor] | None:
-    neutral = rows.shape[1] == 0 or bool(np.all(coefficients[0, : rows.shape[1]] == 1.0))
-    return None if neutral else (rows[0], rows[1], rows[2])
-
-
-def _some(group: Tensor) -> Tensor | None:
-    return group if len(group) else None

@@ -10,146 +10,219 @@ crop on the images that need it alone. What differs from the PIL decoder:
   decimals), by 6 at the 99 % quantile; the crop alone by 0.3, the blur by 0.2.
 * Random numbers come from ``augmentations.draws``: same distributions, other numbers.
 
-Plain torch and not kornia, which draws its own numbers on the device: nothing to resume from.
-``benchmarks/data.py`` measures what this reaches beside the PIL decoder.
+No library does it: kornia draws its own numbers on the device, so that nothing could be resumed,
+and torchvision works image by image, at 159 images/s on two cores where this makes 2,559
+(``benchmarks/data.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mixmask_solo.data.augmentations.draws import Draws
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.nearest import listing
+from mixmask_solo.data.augmentations import Pipeline
+from mixmask_solo.data.augmentations.counter import keys
+from mixmask_solo.data.augmentations.draws import DRAWS, Draws
+from mixmask_solo.data.augmentations.options import Crop
+from mixmask_solo.data.augmentations.solo import SoloOptions
+from mixmask_solo.data.augmentations.standard import resizing
 from mixmask_solo.data.batched.blur import blur
-from mixmask_solo.data.batched.colour import grey, jitter
-from mixmask_solo.data.batched.crop import Kernel, box_weights, resample
-from mixmask_solo.data.batched.exact import whole_image
+from mixmask_solo.data.batched.colour import equalize, grey, jitter, solarize
+from mixmask_solo.data.batched.geometry import (
+    Kernel,
+    box_weights,
+    resample,
+    resize,
+    rotate,
+    whole_weights,
+)
 from mixmask_solo.data.batched.plan import Plan, plan, to_device
-from mixmask_solo.data.batched.rotate import rotate
-from mixmask_solo.data.batched.tone import equalize, solarize
+from mixmask_solo.data.tasks import Task
 
-__all__ = ["Maker", "Take"]
+__all__ = ["Pixels", "View", "require_draws", "unaugmented_view", "views_of"]
 
-Take = Callable[[NDArray[np.int64]], Tensor]
-"""From n numbers of images to (3, n, H, W) uint8 on the device that makes views."""
+Pixels = Callable[[NDArray[np.int64]], Tensor]
+"""From some rows of a batch to (3, n, H, W) uint8 on the device that makes views."""
 
 # Views that are worked on together on the CPU: their planes should stay in its cache.
 _PIXELS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes the views of one pipeline.
+class View:
+    """One view of each image of a batch.
 
     Args:
-        size: edge of the views.
+        size: edge of the view.
         mean: per channel.
         std: per channel.
-        crop: whether boxes are drawn; else the whole image is brought to the size, the centre cut
-            out where it is not square.
-        kernel: of the crop.
+        kernel: of the resize.
+        shorter: length, at least ``size``, to which the shorter side of a whole image is brought
+            before the centre is cut out; None to bring the drawn box to ``size``.
         colour_first: whether jitter and grey come before the crop, on the whole image.
         channels_last: memory format of the result.
+        name: of the registered pipeline whose draws it takes.
+        options: the keys of that pipeline.
+        number: of the view among all of its image.
     """
 
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    crop: bool = True
     kernel: Kernel = "bicubic"
+    shorter: int | None = None
     colour_first: bool = False
     channels_last: bool = False
+    name: str = "solo"
+    options: Any = None
+    number: int = 0
+
+    def draw(
+        self, sizes: NDArray[np.int64], seed: int, epoch: int, indexes: NDArray[np.int64]
+    ) -> Draws:
+        """The random numbers of the view, one row an image of (n, 2) height and width."""
+        return DRAWS[self.name](self.options, sizes, keys(seed, epoch, indexes, self.number))
 
     @torch.no_grad()
-    def __call__(
-        self, take: Take, indexes: NDArray[np.int64], draws: Draws, device: torch.device
+    def make(
+        self, pixels: Pixels, draws: Draws, device: torch.device, *, cropped: bool = False
     ) -> Tensor:
         """The views of a batch.
 
         Args:
-            take: where pixels come from.
-            indexes: (n,) which image each view is of.
+            pixels: gives images, or, where ``cropped``, squares that are flipped already.
             draws: one row a view.
-            device: where ``take`` puts pixels.
+            device: where ``pixels`` puts them.
+            cropped: whether only colours are left to do.
 
         Returns:
             (n, 3, size, size) float32, normalised.
         """
+        count = len(draws.box)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        shape = (len(indexes), 3, self.size, self.size)
+        shape = (count, 3, self.size, self.size)
         result = torch.empty(shape, device=device, memory_format=layout)
-        step = len(indexes)
-        if device.type == "cpu":
-            step = max(1, _PIXELS_AT_ONCE // self.size**2)
-        for first in range(0, len(indexes), step):
+        step = max(1, _PIXELS_AT_ONCE // self.size**2) if device.type == "cpu" else count
+        for first in range(0, count, max(1, step)):
             part = slice(first, first + step)
             chosen = plan(draws.rows(part), device)
-            planes = self.augment(take(indexes[part][chosen.order]), chosen)
+            planes = torch.mul(pixels(first + chosen.rows), 1.0 / 255.0)
+            if not cropped:
+                planes = self._cropped(planes, chosen)
+            self._alter(planes, chosen)
             self._finish(planes, chosen.back, result[part])
         return result
 
-    def augment(self, pixels: Tensor, chosen: Plan) -> Tensor:
-        """The views in the plan's order, before normalisation.
+    @torch.no_grad()
+    def unaugmented(self, pixels: Tensor) -> Tensor:
+        """Whole images with the very pixels of ``standard.unaugmented``.
 
         Args:
-            pixels: (3, n, H, W) uint8, in the plan's order.
-            chosen: what happens to each.
+            pixels: (3, N, H, W) uint8.
 
         Returns:
-            (3, n, size, size) float32 in [0, 1].
+            (N, 3, size, size) float32, normalised.
         """
-        rows, columns = self._weights(pixels.shape[2], pixels.shape[3], chosen)
-        planes = torch.mul(pixels, 1.0 / 255.0)
+        height, width = pixels.shape[2:]
+        if self.shorter is not None or (height, width) != (self.size, self.size):
+            axes = whole_weights(height, width, self.size, self.kernel, self.shorter)
+            pixels = resize(pixels, *axes)
+        # the order of torchvision's operations, for the last bit's sake
+        result = pixels.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=result.device)[:, None, None]
+            for values in (self.mean, self.std)
+        )
+        return result.div_(255).sub_(mean).div_(std)
+
+    def _cropped(self, planes: Tensor, chosen: Plan) -> Tensor:
+        height, width = planes.shape[2:]
         if self.colour_first:
             _colours(planes, chosen)
-        return self.alter(resample(planes, rows, columns), chosen)
+        if self.shorter is None:
+            top, left, tall, wide = chosen.box
+            down = box_weights(top, tall, height, self.size, self.kernel)
+            across = box_weights(left, wide, width, self.size, self.kernel, chosen.flip)
+            return resample(planes, down, across)
+        whole = whole_weights(height, width, self.size, self.kernel, self.shorter)
+        down, across = (to_device(axis.float().numpy(), planes.device) for axis in whole)
+        both = torch.stack([across, across.flip(0)])
+        return resample(planes, down[None], both.index_select(0, chosen.flip.long()))
 
-    def alter(self, planes: Tensor, chosen: Plan) -> Tensor:
-        """Everything between crop and normalisation, partly in place.
-
-        Args:
-            planes: (3, n, size, size) float32 in [0, 1], in the plan's order.
-            chosen: what happens to each.
-
-        Returns:
-            Planes of the same shape and range.
-        """
+    def _alter(self, planes: Tensor, chosen: Plan) -> None:
+        """Everything between crop and normalisation, in place; groups are (rows, strengths)."""
         if chosen.rotated is not None:
-            which, degrees = chosen.rotated
-            _replace(planes, which, rotate(planes.index_select(1, which), degrees))
+            _replace(planes, rotate, *chosen.rotated)
         if not self.colour_first:
             _colours(planes, chosen)
         if chosen.blurred is not None:
-            which, sigma = chosen.blurred
-            _replace(planes, which, blur(planes.index_select(1, which), sigma))
-        for group, change in ((chosen.solarized, solarize), (chosen.equalized, equalize)):
-            if group is not None:
-                _replace(planes, group, change(planes.index_select(1, group)))
-        return planes
-
-    def _weights(self, height: int, width: int, chosen: Plan) -> tuple[Tensor, Tensor]:
-        if self.crop:
-            top, left, rows, columns = chosen.box
-            return (
-                box_weights(top, rows, height, self.size, self.kernel),
-                box_weights(left, columns, width, self.size, self.kernel, chosen.flip),
-            )
-        fixed = whole_image(height, width, self.size, self.kernel)
-        down, across = (to_device(axis.astype(np.float32), chosen.flip.device) for axis in fixed)
-        both = torch.stack([across, across.flip(0)])
-        return down[None], both.index_select(0, chosen.flip.long())
+            _replace(planes, blur, *chosen.blurred)
+        if chosen.solarized is not None:
+            _replace(planes, solarize, chosen.solarized)
+        if chosen.equalized is not None:
+            _replace(planes, equalize, chosen.equalized)
 
     def _finish(self, planes: Tensor, back: Tensor, result: Tensor) -> None:
         """Normalises, and puts the views where they belong."""
-        for channel in range(3):
-            mean, std = self.mean[channel], self.std[channel]
-            planes[channel].mul_(1.0 / std).sub_(mean / std)
+        for plane, mean, std in zip(planes, self.mean, self.std, strict=True):
+            plane.mul_(1.0 / std).sub_(mean / std)
         result.copy_(planes.index_select(1, back).transpose(0, 1))
+
+
+def views_of(pipelines: Sequence[Pipeline], *, channels_last: bool = False) -> list[View]:
+    """The views of pipelines that can be drawn, numbered as the PIL decoder numbers them."""
+    views: list[View] = []
+    for pipeline in pipelines:
+        options: Any = pipeline.options
+        for _ in range(pipeline.num_crops):
+            view = View(
+                pipeline.crop_size,
+                pipeline.mean,
+                pipeline.std,
+                kernel=options.rrc.interpolation,
+                shorter=None if options.rrc.enabled else pipeline.crop_size,
+                colour_first=pipeline.colour_first,
+                channels_last=channels_last,
+                name=pipeline.name,
+                options=options,
+                number=len(views),
+            )
+            views.append(view)
+    return views
+
+
+def unaugmented_view(task: Task) -> View:
+    """The un-augmented images of a task."""
+    shorter, kernel = resizing(task.dataset, task.size)
+    still = SoloOptions(crop_size=task.size, rrc=Crop(enabled=False))
+    return View(task.size, task.mean, task.std, kernel, shorter, options=still)
+
+
+def require_draws(pipelines: Sequence[Pipeline], form: str, otherwise: str) -> None:
+    """Refuses pipelines that exist for single images alone.
+
+    Args:
+        pipelines: of a task.
+        form: the decoder's key and value, for the message.
+        otherwise: what to choose else.
+
+    Raises:
+        ConfigError: naming the first one.
+    """
+    for pipeline in pipelines:
+        if pipeline.name not in DRAWS:
+            raise ConfigError(
+                f"{pipeline.key}.pipeline is {pipeline.name!r}, which {form} cannot make: choose "
+                f"{listing(sorted(DRAWS))}, or {otherwise}"
+            )
 
 
 def _colours(planes: Tensor, chosen: Plan) -> None:
@@ -157,9 +230,11 @@ def _colours(planes: Tensor, chosen: Plan) -> None:
     if chosen.jittered:
         jitter(planes[:, : chosen.jittered], chosen.blends, chosen.hues, chosen.turns)
     if chosen.gray is not None:
-        which = chosen.gray
-        _replace(planes, which, grey(planes.index_select(1, which)).expand(3, -1, -1, -1))
+        _replace(planes, lambda x: grey(x).expand(3, -1, -1, -1), chosen.gray)
 
 
-def _replace(planes: Tensor, which: Tensor, new: Tensor) -> None:
-    planes.index_copy_(1, which, new)
+def _replace(
+    planes: Tensor, change: Callable[..., Tensor], rows: Tensor, *strengths: Tensor
+) -> None:
+    """Changes some of the images, in place."""
+    planes.index_copy_(1, rows, change(planes.index_select(1, rows), *strengths))

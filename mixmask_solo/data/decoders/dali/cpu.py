@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mixmask_solo.data.augmentations.draws import Draws
-from mixmask_solo.data.decoders.dali.cut import cut, union
-from mixmask_solo.data.decoders.dali.feeder import Fed, Feeder, Key
+from mixmask_solo.data.batched.views import View
+from mixmask_solo.data.decoders.dali.areas import Area, area, union
+from mixmask_solo.data.decoders.dali.feeder import EncodedBatch, Feeder
 from mixmask_solo.data.decoders.dali.library import library
-from mixmask_solo.data.decoders.dali.views import Area, View
+from mixmask_solo.data.order.sampler import Key
 
-__all__ = ["Batches", "Decoder", "guard", "whole"]
+__all__ = ["Decoded", "PartDecoder", "guard"]
 
 _CPU = torch.device("cpu")
 _SILENCE = 600  # seconds without a batch after which a worker counts as lost
@@ -28,7 +29,7 @@ _SILENCE = 600  # seconds without a batch after which a worker counts as lost
 _built_in: set[int] = set()  # processes in which DALI's threads run
 
 
-class Decoder:
+class PartDecoder:
     """Decodes parts of images with DALI, one thread.
 
     The pipeline is built in the process that uses it. DALI's pipelines do not survive an image
@@ -40,11 +41,13 @@ class Decoder:
         self._room = 0
         self._owner = -1
 
-    def __call__(self, fed: Fed, start: NDArray[np.int64], end: NDArray[np.int64]) -> list[Tensor]:
+    def __call__(
+        self, read: EncodedBatch, start: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> list[Tensor]:
         """Decodes a batch.
 
         Args:
-            fed: the batch.
+            read: the batch.
             start: (n, 2) first row and column of each image that is needed.
             end: (n, 2) last row and column, exclusive.
 
@@ -54,18 +57,19 @@ class Decoder:
         Raises:
             RuntimeError: when one of them cannot be decoded.
         """
-        if self._owner != os.getpid() or self._room < len(fed):
-            self._pipeline, self._room, self._owner = _build(len(fed)), len(fed), os.getpid()
+        count = len(read.files)
+        if self._owner != os.getpid() or self._room < count:
+            self._pipeline, self._room, self._owner = _build(count), count, os.getpid()
         pipeline = self._pipeline
         try:
-            pipeline.feed_input("encoded", fed.encoded)
+            pipeline.feed_input("encoded", read.files)
             pipeline.feed_input("start", start.astype(np.int32))
             pipeline.feed_input("end", end.astype(np.int32))
             (decoded,) = pipeline.run()
         except RuntimeError:
             self._owner = -1
             raise
-        return [torch.from_numpy(np.asarray(decoded.at(row))) for row in range(len(fed))]
+        return [torch.from_numpy(np.asarray(decoded.at(row))) for row in range(count)]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_pipeline": None, "_room": 0, "_owner": -1}
@@ -102,8 +106,10 @@ def _build(batch_size: int) -> Any:
     )
     with pipeline:
         encoded = dali.fn.external_source(name="encoded", dtype=dali.types.UINT8, ndim=1)
-        start = dali.fn.external_source(name="start", dtype=dali.types.INT32, ndim=1)
-        end = dali.fn.external_source(name="end", dtype=dali.types.INT32, ndim=1)
+        start, end = (
+            dali.fn.external_source(name=name, dtype=dali.types.INT32, ndim=1)
+            for name in ("start", "end")
+        )
         decoded = dali.fn.decoders.image_slice(
             encoded,
             start=start,
@@ -119,72 +125,56 @@ def _build(batch_size: int) -> Any:
     return pipeline
 
 
-class Batches(Dataset[Any]):
+class Decoded(Dataset[Any]):
     """Batches by the numbers of their images: the dataset of a loader without a collation.
 
     Args:
         feeder: reads the stored images.
         views: what is made of each of them.
-        seed: with (epoch, index, number of the view) it decides each view.
-        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
     """
 
-    def __init__(self, feeder: Feeder, views: Sequence[View], seed: int, *, labelled: bool) -> None:
+    def __init__(self, feeder: Feeder, views: Sequence[View]) -> None:
         self.feeder = feeder
-        self.views = list(views)
-        self.seed = seed
-        self.labelled = labelled
-        self.decoder = Decoder()
+        self.views = views
+        self.decoder = PartDecoder()
 
     def __len__(self) -> int:
-        return len(self.feeder.source)
+        return len(self.feeder.reader)
 
     def __getitem__(self, key: Key | int) -> Any:
         return self.__getitems__([key])
 
     def __getitems__(self, keys: Sequence[Key | int]) -> list[Any] | None:
         """A whole batch; None where every image of it is left out."""
-        pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
-        fed = self.feeder.read(pairs)
+        read = self.feeder.read(keys)
         try:
-            views = self._views(fed)
+            views = self._views(read)
         except RuntimeError:
-            fed = self.feeder.repaired(pairs)
-            views = self._views(fed)
-        return whole(fed, views, self.feeder, labelled=self.labelled)
+            read = self.feeder.read(keys, by_pillow=True)
+            views = self._views(read)
+        found: list[Any] | None = self.feeder.batch(read, views, _CPU)
+        return found
 
-    def _views(self, fed: Fed) -> list[Tensor]:
-        if len(fed) == 0:
+    def _views(self, read: EncodedBatch) -> list[Tensor]:
+        if not read.files:
             return []
-        drawn = [v.draw(fed.sizes, self.seed, fed.epoch, fed.indexes) for v in self.views]
-        areas = [v.area(d, fed.sizes) for v, d in zip(self.views, drawn, strict=True)]
+        seed = self.feeder.reader.seed
+        drawn = [view.draw(read.sizes, seed, read.epoch, read.indexes) for view in self.views]
+        areas = [area(v, draws, read.sizes) for v, draws in zip(self.views, drawn, strict=True)]
         start, end = union(areas)
-        decoded = self.decoder(fed, start, end)
-        return [
-            _view(view, draws, area, decoded, start)
-            for view, draws, area in zip(self.views, drawn, areas, strict=True)
-        ]
+        decoded = self.decoder(read, start, end)
+        return [_view(one, draws, decoded, start) for one, draws in zip(areas, drawn, strict=True)]
 
 
-def _view(
-    view: View, draws: Draws, area: Area, decoded: Sequence[Tensor], origin: NDArray[np.int64]
-) -> Tensor:
-    def take(rows: NDArray[np.int64]) -> Tensor:
-        squares = torch.empty((3, len(rows), view.size, view.size), dtype=torch.uint8)
+def _view(area: Area, draws: Draws, decoded: list[Tensor], origin: NDArray[np.int64]) -> Tensor:
+    def pixels(rows: NDArray[np.int64]) -> Tensor:
+        size = area.view.size
+        squares = torch.empty((3, len(rows), size, size), dtype=torch.uint8)
         for place, row in enumerate(rows.tolist()):
-            part = area.part(row)
-            cut(decoded[row], part, origin[row], view.size, view.kernel, squares[:, place])
-        flipped = np.flatnonzero(draws.flip[rows]).tolist()
+            area.cut(row, decoded[row], origin[row], squares[:, place])
+        flipped = np.flatnonzero(area.flip[rows]).tolist()
         if flipped:
             squares[:, flipped] = squares[:, flipped].flip(3)
         return squares
 
-    return view(take, np.arange(len(decoded)), draws, _CPU)
-
-
-def whole(fed: Fed, views: list[Tensor], feeder: Feeder, *, labelled: bool) -> list[Any] | None:
-    """A batch as training takes it."""
-    if len(fed) == 0:
-        return None
-    targets = torch.from_numpy(feeder.source.labels[fed.indexes])
-    return [views[0], targets] if labelled else [torch.from_numpy(fed.indexes), views, targets]
+    return area.view.make(pixels, draws, _CPU, cropped=True)
