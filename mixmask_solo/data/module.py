@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch.utils.data import BatchSampler
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.block import data_block, get
@@ -25,11 +26,11 @@ SOLO_LEARNS_SEED = 5
 class Decoder(Protocol):
     """Makes batches of encoded images; what each is made into, ``data.task`` says."""
 
-    def training(self, data: ImageData) -> Any:
-        """A loader of the training batches of ``data.batches()``, which has that as ``batches``."""
+    def training(self, data: ImageData, batches: EpochBatches) -> Any:
+        """A loader of these batches of ``data.opened``, which has them as ``batches``."""
 
-    def in_order(self, data: ImageData, source: Source, indexes: Shard) -> Any:
-        """A loader of ``[x, targets]``, un-augmented, the incomplete last batch included."""
+    def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> Any:
+        """A loader of these batches of a source, ``[x, targets]`` each, un-augmented."""
 
 
 class ImageData(LightningDataModule):
@@ -161,12 +162,13 @@ class ImageData(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """The task's views of each training image, in batches."""
-        return self.decoder.training(self)
+        return self.decoder.training(self, self.batches())
 
     def in_order(self, source: Source, *, shard: bool) -> Any:
         """A loader of ``[x, targets]``, un-augmented, in order: of this process' share or all."""
         indexes = Shard(source, *(self.place if shard else (0, 1)))
-        return self.decoder.in_order(self, source, indexes)
+        batches = BatchSampler(indexes, self.batch_size, drop_last=False)
+        return self.decoder.in_order(self, source, batches)
 
     def val_dataloader(self) -> Any:
         """This process' share of the validation images; an empty list where there are none."""
@@ -192,9 +194,9 @@ class ImageData(LightningDataModule):
 
     def reader(self, source: Source) -> Reader:
         """What reads the images of one of the splits, and knows which of them are damaged."""
-        key = id(source)
-        self._readers[key] = self._readers.get(key) or Reader(source, self.tolerance, self.seed)
-        return self._readers[key]
+        if id(source) not in self._readers:
+            self._readers[id(source)] = Reader(source, self.tolerance, self.seed)
+        return self._readers[id(source)]
 
     def workers(self, source: Source) -> int:
         """Number of workers for a loader of ``source``, which is loaded as far as they share it."""

@@ -12,12 +12,12 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import BatchSampler, Dataset
 
 from mixmask_solo.data.augmentations.randomness import keep_global_rng, reseed
 from mixmask_solo.data.module import ImageData
-from mixmask_solo.data.order.loading import EpochLoader, PlainLoader, collate_present
-from mixmask_solo.data.order.sampler import Key, Shard
+from mixmask_solo.data.order.loading import WorkerLoader
+from mixmask_solo.data.order.sampler import EpochBatches, Key
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 from mixmask_solo.data.tolerance import Reader
@@ -77,21 +77,15 @@ class Plain(Dataset[Any]):
 
 
 class Pil:
-    """``data.format`` is a storage: see :class:`mixmask_solo.data.module.Decoder`."""
+    """``data.format`` is a storage, see :class:`mixmask_solo.data.module.Decoder`."""
 
-    def training(self, data: ImageData) -> EpochLoader:
-        """Views of single images, made by workers, and sent to the device one step ahead."""
-        return EpochLoader(
-            Augmented(data.reader(data.opened), data.task),
-            data.batches(),
-            data.workers(data.opened),
-            default_collate,
-            device=data.device,
-            channels_last=data.channels_last,
-        )
+    def training(self, data: ImageData, batches: EpochBatches) -> WorkerLoader:
+        """Views of single images, sent to the device one step ahead."""
+        dataset = Augmented(data.reader(data.opened), data.task)
+        where: Any = {"device": data.device, "channels_last": data.channels_last}
+        return WorkerLoader(dataset, batches, data.workers(data.opened), **where)
 
-    def in_order(self, data: ImageData, source: Source, indexes: Shard) -> PlainLoader:
-        """Un-augmented images, made by workers."""
+    def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> WorkerLoader:
+        """Un-augmented images."""
         dataset = Plain(data.reader(source), data.task.test_transform)
-        workers = data.workers(source)
-        return PlainLoader(dataset, indexes, data.batch_size, workers, collate_present)
+        return WorkerLoader(dataset, batches, data.workers(source))

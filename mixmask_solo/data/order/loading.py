@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Loaders of training batches, which go on in mid-epoch, and of images in order."""
+"""Loaders: whichever batches are asked for, made by worker processes or in this one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, Dataset, Sampler, default_collate
+from torch.utils.data import BatchSampler, Dataset, default_collate
 
 from mixmask_solo.data.order.prefetch import prefetched
 from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.order.workers import Loader
 
-__all__ = ["DirectLoader", "EpochLoader", "PlainLoader", "as_it_is", "collate_present"]
+__all__ = ["DirectLoader", "WorkerLoader", "as_it_is"]
 
 
-class Resumable:
+class _Resumable:
     """Loaders that go on in mid-epoch, whoever decodes for them.
 
-    The trainer's own counters say where to go on, and a run compares whatever decides the batches
-    before it begins (runs/contradictions.py). Having a state tells Lightning that resuming is safe.
+    They start where training stands when the *first* batch of an iteration is asked for. Not where
+    it stands at its beginning: a trainer that resumes makes its first iterator while counting the
+    steps of its schedule, before it has restored its counters. Those say where to go on, and a run
+    compares whatever decides the batches before it begins (runs/contradictions.py). Having a state
+    tells Lightning that resuming is safe.
     """
 
     def state_dict(self) -> dict[str, int]:
@@ -31,14 +34,15 @@ class Resumable:
         """Nothing is needed."""
 
 
-class EpochLoader(Resumable, Loader):
-    """A loader of training batches with worker processes.
+class WorkerLoader(_Resumable, Loader):
+    """Batches that worker processes make.
 
     Args:
-        dataset: what the workers do with one ``(epoch, index)``, or with a list of them.
+        dataset: what the workers do with one item of a batch, or with all of them; None for an
+            image that is left out.
         batches: which images form which batch.
-        num_workers: worker processes.
-        collate: from the dataset's samples to a batch.
+        num_workers: worker processes; 0 for this one.
+        collate: from the dataset's samples to a batch, None where nothing is left of it.
         device: where training runs; batches are sent there ahead of time.
         channels_last: memory format of images on a GPU.
     """
@@ -46,62 +50,41 @@ class EpochLoader(Resumable, Loader):
     def __init__(
         self,
         dataset: Dataset[Any],
-        batches: EpochBatches,
+        batches: EpochBatches | BatchSampler,
         num_workers: int,
-        collate: Callable[[Any], Any],
+        collate: Callable[[Any], Any] | None = None,
         *,
-        device: torch.device,
-        channels_last: bool,
+        device: torch.device | None = None,
+        channels_last: bool = False,
     ) -> None:
-        options = _options(num_workers)
-        super().__init__(dataset, batch_sampler=batches, collate_fn=collate, **options)
+        super().__init__(
+            dataset,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=collate or _collate_present,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=num_workers > 0,
+            # of its own: a loader without one draws its workers' seed from the global generator
+            generator=torch.Generator().manual_seed(0),
+        )
         self.batches = batches
         self.device = device
         self.channels_last = channels_last
 
     def __iter__(self) -> Any:
-        """The batches from where training stands when the *first* of them is asked for.
-
-        Not from where it stands now: a trainer that resumes makes its first iterator while
-        counting the steps of its schedule, before it has restored its counters.
-        """
-        yield from prefetched(super().__iter__(), self.device, channels_last=self.channels_last)
-
-
-class PlainLoader(Loader):
-    """A loader of all images once, in order, the incomplete last batch included.
-
-    Args:
-        dataset: what the workers do with one index, None for an image that is left out.
-        indexes: of the images.
-        batch_size: images of a batch.
-        num_workers: worker processes.
-        collate: from the dataset's samples to a batch, None where none is there.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset[Any],
-        indexes: Sampler[int],
-        batch_size: int,
-        num_workers: int,
-        collate: Callable[[Any], Any],
-    ) -> None:
-        options = _options(num_workers)
-        super().__init__(dataset, batch_size, sampler=indexes, collate_fn=collate, **options)
-
-    def __iter__(self) -> Any:
         """The batches that hold an image."""
-        return (batch for batch in super().__iter__() if batch is not None)
+        made = super().__iter__()
+        present = (batch for batch in made if batch is not None)
+        yield from prefetched(present, self.device, channels_last=self.channels_last)
 
 
-class DirectLoader(Resumable):
-    """A loader for decoders that make whole batches in this process, perhaps on a GPU.
+class DirectLoader(_Resumable):
+    """Batches that this process makes, perhaps on a GPU.
 
     Args:
         dataset: what has as many items as there are images.
         batches: which images form which batch.
-        make: from lists of ``(epoch, index)``, or of indexes, to batches; None is passed over.
+        make: from those to batches as training takes them; None is passed over.
     """
 
     def __init__(
@@ -118,7 +101,7 @@ class DirectLoader(Resumable):
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches from where training stands when the first of them is asked for."""
+        """The batches that hold an image."""
         yield from (batch for batch in self.make(self.batches) if batch is not None)
 
 
@@ -127,17 +110,6 @@ def as_it_is(batch: Any) -> Any:
     return batch
 
 
-def collate_present(samples: list[Any]) -> Any:
-    """A batch of the samples that are not None; None where all are."""
+def _collate_present(samples: list[Any]) -> Any:
     present = [sample for sample in samples if sample is not None]
     return default_collate(present) if present else None
-
-
-def _options(num_workers: int) -> dict[str, Any]:
-    return {
-        "num_workers": num_workers,
-        "pin_memory": torch.cuda.is_available(),
-        "persistent_workers": num_workers > 0,
-        # of its own: a loader without one draws its workers' seed from the global generator
-        "generator": torch.Generator().manual_seed(0),
-    }

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.batched.views import View
 from mixmask_solo.data.decoders.dali.areas import Area, area, union
 from mixmask_solo.data.decoders.dali.feeder import EncodedBatch, Feeder
-from mixmask_solo.data.decoders.dali.library import library
+from mixmask_solo.data.decoders.dali.pipelines import parts
+from mixmask_solo.data.order.loading import WorkerLoader
 from mixmask_solo.data.order.sampler import Key
 
 __all__ = ["Decoded", "PartDecoder", "guard"]
@@ -44,12 +45,7 @@ class PartDecoder:
     def __call__(
         self, read: EncodedBatch, start: NDArray[np.int64], end: NDArray[np.int64]
     ) -> list[Tensor]:
-        """Decodes a batch.
-
-        Args:
-            read: the batch.
-            start: (n, 2) first row and column of each image that is needed.
-            end: (n, 2) last row and column, exclusive.
+        """Decodes each image from row and column ``start`` to ``end``, exclusive, (n, 2) each.
 
         Returns:
             (h, w, 3) uint8 each, valid until the next call.
@@ -59,7 +55,8 @@ class PartDecoder:
         """
         count = len(read.files)
         if self._owner != os.getpid() or self._room < count:
-            self._pipeline, self._room, self._owner = _build(count), count, os.getpid()
+            self._pipeline, self._room, self._owner = parts(count), count, os.getpid()
+            _built_in.add(os.getpid())
         pipeline = self._pipeline
         try:
             pipeline.feed_input("encoded", read.files)
@@ -75,14 +72,11 @@ class PartDecoder:
         return {"_pipeline": None, "_room": 0, "_owner": -1}
 
 
-def guard(loader: DataLoader[Any]) -> Any:
+def guard(loader: WorkerLoader) -> WorkerLoader:
     """Sees to it that a loader's workers cannot hang.
 
     A fork takes along locks that DALI's threads hold, but not the threads. Where DALI ran in this
     process already, workers are forked off a clean server instead, which starts some seconds late.
-
-    Returns:
-        The loader itself.
     """
     if loader.num_workers:
         loader.timeout = _SILENCE
@@ -91,38 +85,6 @@ def guard(loader: DataLoader[Any]) -> Any:
             context.set_forkserver_preload([__name__])
             loader.multiprocessing_context = context
     return loader
-
-
-def _build(batch_size: int) -> Any:
-    _built_in.add(os.getpid())
-    dali = library()
-    pipeline = dali.pipeline.Pipeline(
-        batch_size=batch_size,
-        num_threads=1,
-        device_id=None,
-        prefetch_queue_depth=1,
-        exec_pipelined=False,
-        exec_async=False,
-    )
-    with pipeline:
-        encoded = dali.fn.external_source(name="encoded", dtype=dali.types.UINT8, ndim=1)
-        start, end = (
-            dali.fn.external_source(name=name, dtype=dali.types.INT32, ndim=1)
-            for name in ("start", "end")
-        )
-        decoded = dali.fn.decoders.image_slice(
-            encoded,
-            start=start,
-            end=end,
-            axis_names="HW",
-            device="cpu",
-            output_type=dali.types.RGB,
-            adjust_orientation=False,  # Pillow ignores EXIF too
-            jpeg_fancy_upsampling=True,  # libjpeg's default, and so Pillow's
-        )
-        pipeline.set_outputs(decoded)
-    pipeline.build()
-    return pipeline
 
 
 class Decoded(Dataset[Any]):

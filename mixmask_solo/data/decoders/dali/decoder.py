@@ -16,11 +16,11 @@ from mixmask_solo.data.block import get
 from mixmask_solo.data.decoders.dali.cpu import Decoded, guard
 from mixmask_solo.data.decoders.dali.feeder import Feeder
 from mixmask_solo.data.decoders.dali.gpu import Gpu, stream
-from mixmask_solo.data.decoders.dali.library import library
+from mixmask_solo.data.decoders.dali.pipelines import library
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.order.cores import worker_count
-from mixmask_solo.data.order.loading import DirectLoader, EpochLoader, PlainLoader, as_it_is
-from mixmask_solo.data.order.sampler import EpochBatches, Shard
+from mixmask_solo.data.order.loading import DirectLoader, WorkerLoader, as_it_is
+from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 
@@ -63,35 +63,26 @@ class Dali:
         here = data.trainer is None or data.device.type == "cuda"
         return here and torch.cuda.is_available()
 
-    def training(self, data: ImageData) -> DirectLoader | EpochLoader:
+    def training(self, data: ImageData, batches: EpochBatches) -> DirectLoader | WorkerLoader:
         """The task's views, from one decoding of each image."""
-        source, batches = data.opened, data.batches()
         on_gpu = self.on_gpu(data)
-        feeder = self._feeder(data, source, training=True)
+        feeder = self._feeder(data, data.opened, training=True)
         views = views_of(data.pipelines, channels_last=data.channels_last and on_gpu)
         if on_gpu:
             return self._ahead(data, feeder, views, batches)
-        return guard(
-            EpochLoader(
-                Decoded(feeder, views),
-                batches,
-                data.workers(source),
-                as_it_is,
-                device=data.device,
-                channels_last=data.channels_last,
-            )
-        )
+        where: Any = {"device": data.device, "channels_last": data.channels_last}
+        dataset, workers = Decoded(feeder, views), data.workers(data.opened)
+        return guard(WorkerLoader(dataset, batches, workers, as_it_is, **where))
 
     def in_order(
-        self, data: ImageData, source: Source, indexes: Shard
-    ) -> DirectLoader | PlainLoader:
+        self, data: ImageData, source: Source, batches: BatchSampler
+    ) -> DirectLoader | WorkerLoader:
         """Un-augmented images."""
-        feeder, view = self._feeder(data, source, training=False), unaugmented_view(data.task)
+        feeder, views = self._feeder(data, source, training=False), [unaugmented_view(data.task)]
         if self.on_gpu(data):
-            batches = BatchSampler(indexes, data.batch_size, drop_last=False)
-            return self._ahead(data, feeder, [view], batches)
-        dataset, workers = Decoded(feeder, [view]), data.workers(source)
-        return guard(PlainLoader(dataset, indexes, data.batch_size, workers, as_it_is))
+            return self._ahead(data, feeder, views, batches)
+        dataset = Decoded(feeder, views)
+        return guard(WorkerLoader(dataset, batches, data.workers(source), as_it_is))
 
     def _feeder(self, data: ImageData, source: Source, *, training: bool) -> Feeder:
         labelled = data.task.labelled or not training
@@ -110,5 +101,4 @@ class Dali:
         index = data.device.index if data.device.type == "cuda" else None
         device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
         gpu = Gpu(device, threads, self.prefetch, data.batch_size)
-        images = getattr(batches, "sampler", feeder.reader)
-        return DirectLoader(images, batches, partial(stream, feeder, views, gpu))
+        return DirectLoader(feeder.reader, batches, partial(stream, feeder, views, gpu))

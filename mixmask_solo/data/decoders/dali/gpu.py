@@ -17,7 +17,7 @@ from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.batched.views import View
 from mixmask_solo.data.decoders.dali.areas import area, window
 from mixmask_solo.data.decoders.dali.feeder import EncodedBatch, Feeder
-from mixmask_solo.data.decoders.dali.library import library
+from mixmask_solo.data.decoders.dali.pipelines import crops
 from mixmask_solo.data.order.sampler import Key
 
 __all__ = ["Gpu", "stream"]
@@ -102,7 +102,9 @@ class _Pipelines:
         if not pending.read.files:
             return pipeline
         if pipeline is None:
-            pipeline = _build(self.views, self.gpu)
+            gpu = self.gpu
+            threads = max(1, gpu.threads // gpu.prefetch)
+            pipeline = crops(self.views, gpu.batch_size, threads, gpu.device)
         pipeline.feed_input("encoded", pending.read.files)
         for number, (start, end) in enumerate(pending.windows):
             pipeline.feed_input(f"start{number}", start)
@@ -166,44 +168,3 @@ def stream(
 def _rows_of(squares: Tensor) -> Any:
     planes = squares.permute(3, 0, 1, 2)
     return lambda rows: planes.index_select(1, torch.from_numpy(rows).to(squares.device))
-
-
-def _build(views: Sequence[View], gpu: Gpu) -> Any:
-    dali = library()
-    on_gpu = gpu.device.type == "cuda"
-    kinds = {"bicubic": dali.types.INTERP_CUBIC, "bilinear": dali.types.INTERP_LINEAR}
-    pipeline = dali.pipeline.Pipeline(
-        batch_size=gpu.batch_size,
-        num_threads=max(1, gpu.threads // gpu.prefetch),
-        device_id=gpu.device.index if on_gpu else None,
-        prefetch_queue_depth=1,
-        exec_dynamic=True,
-    )
-    with pipeline:
-        encoded = dali.fn.external_source(name="encoded", dtype=dali.types.UINT8, ndim=1)
-        images = dali.fn.decoders.image(
-            encoded,
-            device="mixed" if on_gpu else "cpu",
-            output_type=dali.types.RGB,
-            adjust_orientation=False,  # Pillow ignores EXIF too
-            jpeg_fancy_upsampling=True,
-        )
-        outputs = []
-        for number, view in enumerate(views):
-            start, end = (
-                dali.fn.external_source(name=f"{name}{number}", dtype=dali.types.FLOAT, ndim=1)
-                for name in ("start", "end")
-            )
-            cropped = dali.fn.resize(
-                images,
-                size=(view.size, view.size),
-                roi_start=start,
-                roi_end=end,
-                interp_type=kinds[view.kernel],
-                antialias=True,
-                dtype=dali.types.UINT8,
-            )
-            outputs.append(cropped)
-        pipeline.set_outputs(*outputs)
-    pipeline.build()
-    return pipeline

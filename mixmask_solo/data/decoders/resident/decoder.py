@@ -25,7 +25,7 @@ from mixmask_solo.data.decoders.resident.stack import Stack, decode
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.order.cores import core_share
 from mixmask_solo.data.order.loading import DirectLoader
-from mixmask_solo.data.order.sampler import Shard
+from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 
@@ -52,18 +52,16 @@ class Resident:
         require_draws(task.pipelines, "data.format=resident", "another data.format")
         self._stacks: dict[int, Stack] = {}
 
-    def training(self, data: ImageData) -> DirectLoader:
+    def training(self, data: ImageData, batches: EpochBatches) -> DirectLoader:
         """Batches made on the training device, where that is a GPU several small ones at once."""
-        batches = data.batches()
         views = views_of(data.pipelines, channels_last=data.channels_last)
         dataset = Augmented(self.stack(data, data.opened), views, labelled=data.task.labelled)
         return DirectLoader(dataset, batches, dataset.epoch)
 
-    def in_order(self, data: ImageData, source: Source, indexes: Shard) -> DirectLoader:
+    def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> DirectLoader:
         """Un-augmented batches made on the training device."""
-        make = partial(in_order, self.stack(data, source), unaugmented_view(data.task))
-        batches = BatchSampler(indexes, data.batch_size, drop_last=False)
-        return DirectLoader(indexes, batches, make)
+        stack = self.stack(data, source)
+        return DirectLoader(stack, batches, partial(in_order, stack, unaugmented_view(data.task)))
 
     def stack(self, data: ImageData, source: Source) -> Stack:
         """The images of a source, decoded when they are first asked for."""
