@@ -4,7 +4,8 @@
 Brightness, contrast and saturation are one formula, ``clip(f x + (1 - f) m)`` with m black, the
 mean grey of the image, or the grey of the pixel. So the k-th operation of all images is one pass
 with coefficients per image, whichever operation it is. Hue alone is different; the caller sorts
-images by its place in their order, which makes those due in round k one slice.
+images by its place in their order, which makes those due in round k one slice. All images here are
+(3, n, S, S) float in [0, 1].
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def jitter(
     """All rounds of the jitter, in place.
 
     Args:
-        planes: (3, n, S, S) float in [0, 1].
+        planes: the images.
         blends: per round the coefficients of :func:`blend`, each (n,), neutral for images whose
             turn it is to change hue; None for a round in which all are neutral.
         hues: per round the images whose hue changes, possibly none.
@@ -47,13 +48,8 @@ def jitter(
 def blend(planes: Tensor, factor: Tensor, mean: Tensor, pixel: Tensor) -> None:
     """``clip(factor x + mean * mean grey + pixel * grey)``, in place.
 
-    Brightness is (f, 0, 0), contrast (f, 1 - f, 0), saturation (f, 0, 1 - f), nothing (1, 0, 0).
-
-    Args:
-        planes: (3, n, S, S) float in [0, 1].
-        factor: (n,).
-        mean: (n,).
-        pixel: (n,).
+    Coefficients are (n,): brightness is (f, 0, 0), contrast (f, 1 - f, 0), saturation
+    (f, 0, 1 - f), nothing (1, 0, 0).
     """
     other = grey(planes)
     average = other.mean(dim=(1, 2)).mul_(mean)
@@ -68,12 +64,7 @@ def grey(planes: Tensor) -> Tensor:
 
 
 def shift_hue(planes: Tensor, turns: Tensor) -> None:
-    """Turns the hue of HSV, in place; value and saturation stay.
-
-    Args:
-        planes: (3, n, S, S) float in [0, 1].
-        turns: (n,) in turns, -1/2 to 1/2.
-    """
+    """Turns the hue of HSV by (n,) turns, -1/2 to 1/2, in place; value and saturation stay."""
     red, green, blue = planes.unbind(0)
     top = torch.maximum(red, green)
     low = torch.minimum(red, green)
@@ -94,15 +85,9 @@ def shift_hue(planes: Tensor, turns: Tensor) -> None:
 
 
 def solarize(planes: Tensor) -> Tensor:
-    """Inverts what is at least half as bright as can be.
+    """Inverts what is at least half as bright as can be; new memory.
 
     Pillow's limit is 128 of 255; half is the value from which a pixel would be rounded to it.
-
-    Args:
-        planes: (3, n, S, S) float in [0, 1].
-
-    Returns:
-        (3, n, S, S), new memory.
     """
     return torch.where(planes < 0.5, planes, 1.0 - planes)
 
@@ -110,12 +95,7 @@ def solarize(planes: Tensor) -> Tensor:
 def equalize(planes: Tensor) -> Tensor:
     """Flattens the histogram of each channel of each image: 256 levels, integer arithmetic.
 
-    Args:
-        planes: (3, n, S, S) float in [0, 1]; rounded to 8 bits first, as there is no histogram
-            of real numbers.
-
-    Returns:
-        (3, n, S, S) multiples of 1/255, new memory.
+    Of (3, n, S, S) values rounded to 8 bits, as there is no histogram of real numbers; new memory.
     """
     levels = (planes * 255.0).round_().clamp_(0, 255).flatten(2).flatten(0, 1).to(torch.int64)
     histogram = torch.zeros(len(levels), _LEVELS, dtype=torch.int64, device=planes.device)

@@ -65,16 +65,10 @@ def box_weights(
 
 
 def resample(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Boxes of a batch as squares.
+    """Boxes of a batch (3, N, H, W) in [0, 1] as squares (3, N, S, S).
 
-    Args:
-        planes: (3, N, H, W) float in [0, 1].
-        rows: (N, S, H) weights, or (1, S, H) for all images alike.
-        columns: (N, S, W) or (1, S, W).
-
-    Returns:
-        (3, N, S, S) in [0, 1]. Columns come first and what a pass overshoots is cut at once, as
-        Pillow's passes of 8 bits do it.
+    Weights are (N, S, H) and (N, S, W), or 1 in place of N for all images alike. Columns come first
+    and what a pass overshoots is cut at once, as Pillow's passes of 8 bits do it.
     """
     count, size = planes.shape[1], rows.shape[1]
     rows, columns = rows.expand(count, -1, -1), columns.expand(count, -1, -1)
@@ -88,18 +82,9 @@ def resample(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def whole_weights(
     height: int, width: int, size: int, kernel: Kernel, shorter: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Whole images brought to squares, as torchvision rounds.
+    """(size, height) and (size, width) float64: whole images as squares, as torchvision rounds.
 
-    Args:
-        height: of the stored images.
-        width: of the stored images.
-        size: edge of the square.
-        kernel: of the resize.
-        shorter: length, at least ``size``, to which the shorter side is brought before the centre
-            is cut out; None to bring both sides to ``size``.
-
-    Returns:
-        (size, height) and (size, width) float64 weights.
+    The shorter side is brought to a length before the centre is cut out; None: both to ``size``.
     """
     axes = []
     for edge in (height, width):
@@ -112,40 +97,23 @@ def whole_weights(
 
 
 def resize(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Pillow's result, bit for bit.
+    """Images (3, N, H, W) uint8 as (3, N, S, S) uint8, by (S, H) and (S, W) float64 weights.
 
-    It works in fixed point: weights are rounded to 22 bits, sums of products to 8 bits after each
-    of the two passes. All these are integers below 2^53, so matrix products in float64 repeat them
-    exactly, in any order of summation.
-
-    Args:
-        pixels: (3, N, H, W) uint8.
-        rows: (S, H) float64 weights.
-        columns: (S, W) float64.
-
-    Returns:
-        (3, N, S, S) uint8.
+    Pillow works in fixed point: weights are rounded to 22 bits, halves away from zero, and sums of
+    products to 8 bits after each of the two passes. All these are integers below 2^53, so matrix
+    products in float64 repeat them exactly, in any order of summation.
     """
-    # half a unit goes away from zero
-    fixed = [
-        (axis * _FIXED + 0.5 * axis.sign()).trunc().to(pixels.device) for axis in (rows, columns)
-    ]
-    down, across = fixed
+    fixed = [(axis * _FIXED + 0.5 * axis.sign()).trunc() for axis in (rows, columns)]
+    down, across = (axis.to(pixels.device) for axis in fixed)
     wide = _eight_bits(pixels.to(torch.float64) @ across.T)
     return _eight_bits(down @ wide).to(torch.uint8)
 
 
 def rotate(planes: Tensor, degrees: Tensor) -> Tensor:
-    """Each image turned about its centre by its own angle, bilinear, black outside.
+    """Images (3, n, S, S), each turned counter-clockwise about its centre, bilinear; new memory.
 
-    Args:
-        planes: (3, n, S, S) float.
-        degrees: (n,) counter-clockwise.
-
-    Returns:
-        (3, n, S, S), new memory. A pixel whose centre comes from outside is black; one within half
-        a pixel of the border is not mixed with black (so no ``padding_mode="zeros"``), as Pillow
-        has it.
+    A pixel whose centre comes from outside is black; one within half a pixel of the border is not
+    mixed with black (so no ``padding_mode="zeros"``), as Pillow has it.
     """
     size = planes.shape[-1]
     angle = torch.deg2rad(degrees)

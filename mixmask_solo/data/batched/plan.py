@@ -21,7 +21,7 @@ __all__ = ["Plan", "plan", "to_device"]
 
 _HUE = 3
 _ROUNDS = 4
-_AFTER = ("gray", "sigma", "solarize", "equalize", "angle")
+_GROUPS = ("gray", "sigma", "solarize", "equalize", "angle")
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,8 @@ class Plan:
         blends: see ``colour.jitter``.
         hues: see ``colour.jitter``.
         turns: (jittered,) shift of the hue in turns.
-        gray: (k,) int64 places that lose their colour, and so on; empty groups are None.
-        blurred: places and deviations.
-        solarized: places.
-        equalized: places.
-        rotated: places and angles in degrees.
+        groups: by the name of a draw the (k,) int64 places that have it, and its (k,) strengths;
+            only those that are not empty.
     """
 
     rows: NDArray[np.int64]
@@ -52,20 +49,11 @@ class Plan:
     blends: tuple[tuple[Tensor, Tensor, Tensor] | None, ...]
     hues: tuple[slice, ...]
     turns: Tensor
-    gray: Tensor | None
-    blurred: tuple[Tensor, Tensor] | None
-    solarized: Tensor | None
-    equalized: Tensor | None
-    rotated: tuple[Tensor, Tensor] | None
+    groups: dict[str, tuple[Tensor, Tensor]]
 
 
 def plan(draws: Draws, device: torch.device) -> Plan:
-    """Sorts the views by the round in which their hue changes, those without jitter last.
-
-    Args:
-        draws: of n views.
-        device: where the pixels are.
-    """
+    """Sorts views by the round in which their hue changes, those without jitter last."""
     round_of_hue = np.where(draws.jitter, np.argmax(draws.order == _HUE, axis=1), _ROUNDS)
     rows = np.argsort(round_of_hue, kind="stable")
     draws = draws.rows(rows)
@@ -75,15 +63,15 @@ def plan(draws: Draws, device: torch.device) -> Plan:
     floats = np.concatenate(
         [draws.box.T, draws.flip[None], draws.factors[:, _HUE][None], *coefficients]
     )
-    groups = [np.flatnonzero(getattr(draws, name)) for name in _AFTER]
-    strengths = [draws.sigma[groups[1]], draws.angle[groups[4]]]
+    places = [np.flatnonzero(getattr(draws, name)) for name in _GROUPS]
+    strengths = [getattr(draws, n)[p] for n, p in zip(_GROUPS, places, strict=True)]
+    lengths = [len(group) for group in places]
     values = to_device(np.concatenate([floats.ravel(), *strengths], dtype=np.float32), device)
-    flat, sigma, angle = values.split([floats.size, *map(len, strengths)])
+    flat, *strong = values.split([floats.size, *lengths])
     table = flat.view(len(floats), -1)
     back = np.argsort(rows)
-    indexes = to_device(np.concatenate([back, *groups]), device)
-    back_, *found = indexes.split([len(back), *map(len, groups)])
-    gray, blurred, solarized, equalized, rotated = (one if len(one) else None for one in found)
+    back_, *where = to_device(np.concatenate([back, *places]), device).split([len(back), *lengths])
+    groups = zip(_GROUPS, zip(where, strong, strict=True), strict=True)
     changes_hue = bool(np.any(draws.factors[:jittered, _HUE]))
     blends = []
     for k, numbers in enumerate(coefficients):
@@ -99,11 +87,7 @@ def plan(draws: Draws, device: torch.device) -> Plan:
         blends=tuple(blends),
         hues=tuple(slice(bounds[k], bounds[k + 1] if changes_hue else 0) for k in range(_ROUNDS)),
         turns=table[5, :jittered],
-        gray=gray,
-        blurred=None if blurred is None else (blurred, sigma),
-        solarized=solarized,
-        equalized=equalized,
-        rotated=None if rotated is None else (rotated, angle),
+        groups={name: group for name, group in groups if len(group[0])},
     )
 
 

@@ -52,6 +52,15 @@ __all__ = ["Pixels", "View", "require_draws", "unaugmented_view", "views_of"]
 Pixels = Callable[[NDArray[np.int64]], Tensor]
 """From some rows of a batch to (3, n, H, W) uint8 on the device that makes views."""
 
+# By the name of the draw: images (3, k, S, S) and (k,) strengths to images.
+_CHANGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "angle": rotate,
+    "gray": lambda x, _: grey(x).expand(3, -1, -1, -1),
+    "sigma": blur,
+    "solarize": lambda x, _: solarize(x),
+    "equalize": lambda x, _: equalize(x),
+}
+
 # Views that are worked on together on the CPU: their planes should stay in its cache.
 _PIXELS_AT_ONCE = 1 << 17
 
@@ -117,19 +126,18 @@ class View:
             planes = torch.mul(pixels(first + chosen.rows), 1.0 / 255.0)
             if not cropped:
                 planes = self._cropped(planes, chosen)
-            self._alter(planes, chosen)
+            _apply(planes, chosen, "angle")
+            if not self.colour_first:
+                _colours(planes, chosen)
+            _apply(planes, chosen, "sigma", "solarize", "equalize")
             self._finish(planes, chosen.back, result[part])
         return result
 
     @torch.no_grad()
     def unaugmented(self, pixels: Tensor) -> Tensor:
-        """Whole images with the very pixels of ``standard.unaugmented``.
+        """Whole images (3, N, H, W) uint8 as (N, 3, size, size) float32, normalised.
 
-        Args:
-            pixels: (3, N, H, W) uint8.
-
-        Returns:
-            (N, 3, size, size) float32, normalised.
+        With the very pixels of ``standard.unaugmented``.
         """
         height, width = pixels.shape[2:]
         if self.shorter is not None or (height, width) != (self.size, self.size):
@@ -156,19 +164,6 @@ class View:
         down, across = (to_device(axis.float().numpy(), planes.device) for axis in whole)
         both = torch.stack([across, across.flip(0)])
         return resample(planes, down[None], both.index_select(0, chosen.flip.long()))
-
-    def _alter(self, planes: Tensor, chosen: Plan) -> None:
-        """Everything between crop and normalisation, in place; groups are (rows, strengths)."""
-        if chosen.rotated is not None:
-            _replace(planes, rotate, *chosen.rotated)
-        if not self.colour_first:
-            _colours(planes, chosen)
-        if chosen.blurred is not None:
-            _replace(planes, blur, *chosen.blurred)
-        if chosen.solarized is not None:
-            _replace(planes, solarize, chosen.solarized)
-        if chosen.equalized is not None:
-            _replace(planes, equalize, chosen.equalized)
 
     def _finish(self, planes: Tensor, back: Tensor, result: Tensor) -> None:
         """Normalises, and puts the views where they belong."""
@@ -207,15 +202,10 @@ def unaugmented_view(task: Task) -> View:
 
 
 def require_draws(pipelines: Sequence[Pipeline], form: str, otherwise: str) -> None:
-    """Refuses pipelines that exist for single images alone.
-
-    Args:
-        pipelines: of a task.
-        form: the decoder's key and value, for the message.
-        otherwise: what to choose else.
+    """Refuses pipelines that exist for single images alone; ``form`` is the decoder's setting.
 
     Raises:
-        ConfigError: naming the first one.
+        ConfigError: naming the first one, and what to choose ``otherwise``.
     """
     for pipeline in pipelines:
         if pipeline.name not in DRAWS:
@@ -229,12 +219,13 @@ def _colours(planes: Tensor, chosen: Plan) -> None:
     """Jitter and grey, in place."""
     if chosen.jittered:
         jitter(planes[:, : chosen.jittered], chosen.blends, chosen.hues, chosen.turns)
-    if chosen.gray is not None:
-        _replace(planes, lambda x: grey(x).expand(3, -1, -1, -1), chosen.gray)
+    _apply(planes, chosen, "gray")
 
 
-def _replace(
-    planes: Tensor, change: Callable[..., Tensor], rows: Tensor, *strengths: Tensor
-) -> None:
-    """Changes some of the images, in place."""
-    planes.index_copy_(1, rows, change(planes.index_select(1, rows), *strengths))
+def _apply(planes: Tensor, chosen: Plan, *names: str) -> None:
+    """Changes the images that drew it, in place."""
+    for name in names:
+        if name in chosen.groups:
+            places, strengths = chosen.groups[name]
+            changed = _CHANGES[name](planes.index_select(1, places), strengths)
+            planes.index_copy_(1, places, changed)

@@ -82,8 +82,8 @@ class Pil:
     def training(self, data: ImageData, batches: EpochBatches) -> WorkerLoader:
         """Views of single images, sent to the device one step ahead."""
         dataset = Augmented(data.reader(data.opened), data.task)
-        where: Any = {"device": data.device, "channels_last": data.channels_last}
-        return WorkerLoader(dataset, batches, data.workers(data.opened), **where)
+        loader = WorkerLoader(dataset, batches, data.workers(data.opened))
+        return loader.ahead(data.device, channels_last=data.channels_last)
 
     def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> WorkerLoader:
         """Un-augmented images."""

@@ -43,9 +43,10 @@ class WorkerLoader(_Resumable, Loader):
         batches: which images form which batch.
         num_workers: worker processes; 0 for this one.
         collate: from the dataset's samples to a batch, None where nothing is left of it.
-        device: where training runs; batches are sent there ahead of time.
-        channels_last: memory format of images on a GPU.
     """
+
+    device: torch.device | None = None
+    channels_last = False
 
     def __init__(
         self,
@@ -53,9 +54,6 @@ class WorkerLoader(_Resumable, Loader):
         batches: EpochBatches | BatchSampler,
         num_workers: int,
         collate: Callable[[Any], Any] | None = None,
-        *,
-        device: torch.device | None = None,
-        channels_last: bool = False,
     ) -> None:
         super().__init__(
             dataset,
@@ -68,8 +66,11 @@ class WorkerLoader(_Resumable, Loader):
             generator=torch.Generator().manual_seed(0),
         )
         self.batches = batches
-        self.device = device
-        self.channels_last = channels_last
+
+    def ahead(self, device: torch.device, *, channels_last: bool) -> WorkerLoader:
+        """This loader, which then sends batches to a GPU one step ahead, in a memory format."""
+        self.device, self.channels_last = device, channels_last
+        return self
 
     def __iter__(self) -> Any:
         """The batches that hold an image."""

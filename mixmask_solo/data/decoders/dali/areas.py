@@ -14,30 +14,26 @@ from torch import Tensor
 from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.batched.views import View
 
-__all__ = ["Area", "area", "union", "window"]
-
-Corners = tuple[NDArray[np.int64], NDArray[np.int64]]
+__all__ = ["Area", "area", "union"]
 
 
 @dataclass(frozen=True)
 class Area:
-    """What part of each image is resized to what, before the colours.
+    """What part of each image of a batch a view shows.
 
     Attributes:
-        view: that shows it.
-        box: (n, 4) int64 top, left, height, width in pixels of the stored image.
+        view: the view.
+        draws: its random numbers; ``box`` is resized.
         fit: (n, 2) int64 height and width to which it is resized; the centre of that, a square of
-            the view's edge, is the view.
-        flip: (n,) bool, whether that is mirrored.
+            the view's edge, is shown.
     """
 
     view: View
-    box: NDArray[np.int64]
+    draws: Draws
     fit: NDArray[np.int64]
-    flip: NDArray[np.bool_]
 
     def cut(self, row: int, image: Tensor, origin: NDArray[np.int64], out: Tensor) -> None:
-        """One view of one image, resized with antialiasing as Pillow does it, not mirrored.
+        """One image resized with antialiasing as Pillow does it, not mirrored.
 
         Args:
             row: of the batch.
@@ -45,7 +41,7 @@ class Area:
             origin: (2,) row and column of the stored image at which that begins.
             out: (3, size, size) uint8, filled.
         """
-        top, left, height, width = self.box[row].tolist()
+        top, left, height, width = self.draws.box[row].tolist()
         top, left = top - int(origin[0]), left - int(origin[1])
         part = image[top : top + height, left : left + width].permute(2, 0, 1)[None]
         fit, size = self.fit[row].tolist(), self.view.size
@@ -55,35 +51,31 @@ class Area:
         down, right = (round((length - size) / 2.0) for length in fit)  # torchvision's rounding
         out.copy_(part[0, :, down : down + size, right : right + size])
 
+    def window(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """First and last row and column, (n, 2) each, of a resize straight to the shown square.
+
+        In pixels of the stored image; of a mirrored one the columns the other way round.
+        """
+        size, box, flip = self.view.size, self.draws.box, self.draws.flip
+        scale = box[:, 2:] / self.fit
+        start = box[:, :2] + scale * np.rint((self.fit - size) / 2.0)
+        end = start + scale * size
+        start[flip, 1], end[flip, 1] = end[flip, 1].copy(), start[flip, 1].copy()
+        return start.astype(np.float32), end.astype(np.float32)
+
 
 def area(view: View, draws: Draws, sizes: NDArray[np.int64]) -> Area:
-    """The part of each image that is seen, of (n, 2) height and width."""
+    """What a view shows of images of (n, 2) height and width."""
     fit = np.full_like(sizes, view.size)
     if view.shorter is not None:
         short = sizes.min(axis=1, keepdims=True)
         # torchvision's rounding: the longer side is cut off, not rounded
         longer = (view.shorter * sizes / short).astype(np.int64)
         fit = np.where(sizes == short, view.shorter, longer)
-    return Area(view, draws.box, fit, draws.flip)
+    return Area(view, draws, fit)
 
 
-def union(areas: Sequence[Area]) -> Corners:
+def union(areas: Sequence[Area]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last (exclusive) row and column, (n, 2) each, of what any of the views shows."""
-    starts = np.stack([area.box[:, :2] for area in areas])
-    ends = np.stack([area.box[:, :2] + area.box[:, 2:] for area in areas])
-    return starts.min(axis=0), ends.max(axis=0)
-
-
-def window(area: Area) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What a resize straight to the view's square has to read.
-
-    Returns:
-        First and last row and column in pixels of the stored image, (n, 2) each; of a mirrored
-        image the columns the other way round.
-    """
-    size, flip = area.view.size, area.flip
-    scale = area.box[:, 2:] / area.fit
-    start = area.box[:, :2] + scale * np.rint((area.fit - size) / 2.0)
-    end = start + scale * size
-    start[flip, 1], end[flip, 1] = end[flip, 1].copy(), start[flip, 1].copy()
-    return start.astype(np.float32), end.astype(np.float32)
+    boxes = np.stack([area.draws.box for area in areas])
+    return boxes[..., :2].min(axis=0), (boxes[..., :2] + boxes[..., 2:]).max(axis=0)

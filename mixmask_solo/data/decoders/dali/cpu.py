@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mixmask_solo.data.augmentations.draws import Draws
-from mixmask_solo.data.batched.views import View
-from mixmask_solo.data.decoders.dali.areas import Area, area, union
+from mixmask_solo.data.decoders.dali.areas import Area, union
 from mixmask_solo.data.decoders.dali.feeder import EncodedBatch, Feeder
 from mixmask_solo.data.decoders.dali.pipelines import parts
 from mixmask_solo.data.order.loading import WorkerLoader
 from mixmask_solo.data.order.sampler import Key
+from mixmask_solo.data.sources.base import Encoded
 
 __all__ = ["Decoded", "PartDecoder", "guard"]
 
@@ -43,7 +41,7 @@ class PartDecoder:
         self._owner = -1
 
     def __call__(
-        self, read: EncodedBatch, start: NDArray[np.int64], end: NDArray[np.int64]
+        self, files: list[Encoded], start: NDArray[np.int64], end: NDArray[np.int64]
     ) -> list[Tensor]:
         """Decodes each image from row and column ``start`` to ``end``, exclusive, (n, 2) each.
 
@@ -53,13 +51,13 @@ class PartDecoder:
         Raises:
             RuntimeError: when one of them cannot be decoded.
         """
-        count = len(read.files)
+        count = len(files)
         if self._owner != os.getpid() or self._room < count:
             self._pipeline, self._room, self._owner = parts(count), count, os.getpid()
             _built_in.add(os.getpid())
         pipeline = self._pipeline
         try:
-            pipeline.feed_input("encoded", read.files)
+            pipeline.feed_input("encoded", files)
             pipeline.feed_input("start", start.astype(np.int32))
             pipeline.feed_input("end", end.astype(np.int32))
             (decoded,) = pipeline.run()
@@ -88,16 +86,10 @@ def guard(loader: WorkerLoader) -> WorkerLoader:
 
 
 class Decoded(Dataset[Any]):
-    """Batches by the numbers of their images: the dataset of a loader without a collation.
+    """Batches by the numbers of their images: the dataset of a loader without a collation."""
 
-    Args:
-        feeder: reads the stored images.
-        views: what is made of each of them.
-    """
-
-    def __init__(self, feeder: Feeder, views: Sequence[View]) -> None:
+    def __init__(self, feeder: Feeder) -> None:
         self.feeder = feeder
-        self.views = views
         self.decoder = PartDecoder()
 
     def __len__(self) -> int:
@@ -106,7 +98,7 @@ class Decoded(Dataset[Any]):
     def __getitem__(self, key: Key | int) -> Any:
         return self.__getitems__([key])
 
-    def __getitems__(self, keys: Sequence[Key | int]) -> list[Any] | None:
+    def __getitems__(self, keys: Any) -> Any:
         """A whole batch; None where every image of it is left out."""
         read = self.feeder.read(keys)
         try:
@@ -114,29 +106,25 @@ class Decoded(Dataset[Any]):
         except RuntimeError:
             read = self.feeder.read(keys, by_pillow=True)
             views = self._views(read)
-        found: list[Any] | None = self.feeder.batch(read, views, _CPU)
-        return found
+        return self.feeder.batch(read, views, _CPU)
 
     def _views(self, read: EncodedBatch) -> list[Tensor]:
         if not read.files:
             return []
-        seed = self.feeder.reader.seed
-        drawn = [view.draw(read.sizes, seed, read.epoch, read.indexes) for view in self.views]
-        areas = [area(v, draws, read.sizes) for v, draws in zip(self.views, drawn, strict=True)]
-        start, end = union(areas)
-        decoded = self.decoder(read, start, end)
-        return [_view(one, draws, decoded, start) for one, draws in zip(areas, drawn, strict=True)]
+        start, end = union(read.areas)
+        decoded = self.decoder(read.files, start, end)
+        return [_view(one, decoded, start) for one in read.areas]
 
 
-def _view(area: Area, draws: Draws, decoded: list[Tensor], origin: NDArray[np.int64]) -> Tensor:
+def _view(area: Area, decoded: list[Tensor], origin: NDArray[np.int64]) -> Tensor:
     def pixels(rows: NDArray[np.int64]) -> Tensor:
         size = area.view.size
         squares = torch.empty((3, len(rows), size, size), dtype=torch.uint8)
         for place, row in enumerate(rows.tolist()):
             area.cut(row, decoded[row], origin[row], squares[:, place])
-        flipped = np.flatnonzero(area.flip[rows]).tolist()
+        flipped = np.flatnonzero(area.draws.flip[rows]).tolist()
         if flipped:
             squares[:, flipped] = squares[:, flipped].flip(3)
         return squares
 
-    return area.view.make(pixels, draws, _CPU, cropped=True)
+    return area.view.make(pixels, area.draws, _CPU, cropped=True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch.utils.data import BatchSampler
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.batched.views import View, require_draws, unaugmented_view, views_of
+from mixmask_solo.data.batched.views import require_draws, unaugmented_view, views_of
 from mixmask_solo.data.block import get
 from mixmask_solo.data.decoders.dali.cpu import Decoded, guard
 from mixmask_solo.data.decoders.dali.feeder import Feeder
@@ -66,39 +65,31 @@ class Dali:
     def training(self, data: ImageData, batches: EpochBatches) -> DirectLoader | WorkerLoader:
         """The task's views, from one decoding of each image."""
         on_gpu = self.on_gpu(data)
-        feeder = self._feeder(data, data.opened, training=True)
         views = views_of(data.pipelines, channels_last=data.channels_last and on_gpu)
+        reader, labelled = data.reader(data.opened), data.task.labelled
+        feeder = Feeder(reader, views, training=True, labelled=labelled, verify=self.verify)
         if on_gpu:
-            return self._ahead(data, feeder, views, batches)
-        where: Any = {"device": data.device, "channels_last": data.channels_last}
-        dataset, workers = Decoded(feeder, views), data.workers(data.opened)
-        return guard(WorkerLoader(dataset, batches, workers, as_it_is, **where))
+            return self._ahead(data, feeder, batches)
+        workers = data.workers(data.opened)
+        loader = guard(WorkerLoader(Decoded(feeder), batches, workers, as_it_is))
+        return loader.ahead(data.device, channels_last=data.channels_last)
 
     def in_order(
         self, data: ImageData, source: Source, batches: BatchSampler
     ) -> DirectLoader | WorkerLoader:
         """Un-augmented images."""
-        feeder, views = self._feeder(data, source, training=False), [unaugmented_view(data.task)]
+        views, reader = [unaugmented_view(data.task)], data.reader(source)
+        feeder = Feeder(reader, views, training=False, labelled=True, verify=self.verify)
         if self.on_gpu(data):
-            return self._ahead(data, feeder, views, batches)
-        dataset = Decoded(feeder, views)
-        return guard(WorkerLoader(dataset, batches, data.workers(source), as_it_is))
-
-    def _feeder(self, data: ImageData, source: Source, *, training: bool) -> Feeder:
-        labelled = data.task.labelled or not training
-        reader = data.reader(source)
-        return Feeder(reader, training=training, labelled=labelled, verify=self.verify)
+            return self._ahead(data, feeder, batches)
+        return guard(WorkerLoader(Decoded(feeder), batches, data.workers(source), as_it_is))
 
     def _ahead(
-        self,
-        data: ImageData,
-        feeder: Feeder,
-        views: Sequence[View],
-        batches: EpochBatches | BatchSampler,
+        self, data: ImageData, feeder: Feeder, batches: EpochBatches | BatchSampler
     ) -> DirectLoader:
         """On a GPU, with as many threads as the loader has workers elsewhere."""
         threads = max(1, worker_count(data.block.get("num_workers"), data.processes))
         index = data.device.index if data.device.type == "cuda" else None
         device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
         gpu = Gpu(device, threads, self.prefetch, data.batch_size)
-        return DirectLoader(feeder.reader, batches, partial(stream, feeder, views, gpu))
+        return DirectLoader(feeder.reader, batches, partial(stream, feeder, gpu))

@@ -17,29 +17,33 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mixmask_solo.data.batched.views import View
+from mixmask_solo.data.decoders.dali.areas import Area, area
 from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
 from mixmask_solo.data.order.sampler import Key
 from mixmask_solo.data.sources import ImageError
 from mixmask_solo.data.sources.base import Encoded
 from mixmask_solo.data.tolerance import DAMAGED, WHOLE, Reader
 
-__all__ = ["EncodedBatch", "Feeder"]
+__all__ = ["EncodedBatch", "Feeder", "Keys"]
+
+Keys = Sequence[Key] | Sequence[int]
 
 
 class EncodedBatch(NamedTuple):
     """A batch before decoding.
 
     Attributes:
-        epoch: the batch's.
+        keys: what was asked for.
         indexes: (n,) int64, of the images that are really there.
         files: (n) bytes of each.
-        sizes: (n, 2) int64 height and width.
+        areas: what each view shows of them.
     """
 
-    epoch: int
+    keys: Keys
     indexes: NDArray[np.int64]
     files: list[Encoded]
-    sizes: NDArray[np.int64]
+    areas: list[Area]
 
 
 class Feeder:
@@ -47,20 +51,28 @@ class Feeder:
 
     Args:
         reader: of the images.
+        views: what is made of each image.
         training: whether places stay filled; else damaged images are left out under ``skip``.
         labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
         verify: whether Pillow looks once at the compressed data of each image.
     """
 
     def __init__(
-        self, reader: Reader, *, training: bool, labelled: bool, verify: bool = True
+        self,
+        reader: Reader,
+        views: Sequence[View],
+        *,
+        training: bool,
+        labelled: bool,
+        verify: bool = True,
     ) -> None:
         self.reader = reader
+        self.views = views
         self.training = training
         self.labelled = labelled
         self.verify = verify
 
-    def read(self, keys: Sequence[Key | int], *, by_pillow: bool = False) -> EncodedBatch:
+    def read(self, keys: Keys, *, by_pillow: bool = False) -> EncodedBatch:
         """A batch of ``(epoch, index)``, or of indexes.
 
         Args:
@@ -79,7 +91,9 @@ class Feeder:
                 found.append(one)
         indexes = np.array([one[0] for one in found], dtype=np.int64)
         sizes = np.array([one[2:] for one in found], dtype=np.int64).reshape(-1, 2)
-        return EncodedBatch(pairs[0][0], indexes, [one[1] for one in found], sizes)
+        seed, epoch = self.reader.seed, pairs[0][0]
+        areas = [area(v, v.draw(sizes, seed, epoch, indexes), sizes) for v in self.views]
+        return EncodedBatch(keys, indexes, [one[1] for one in found], areas)
 
     def batch(self, read: EncodedBatch, views: list[Tensor], device: torch.device) -> Any:
         """A batch as training takes it; None without any image."""

@@ -119,10 +119,11 @@ def test_pixels_of_a_crop_are_pillows(photos, dali_cfg, crop_size, least):
 
 def test_decoding_a_part_gives_the_pixels_of_the_whole(jpeg, photos, dali_cfg):
     data = build_pretrain(dali_cfg(photos(6), 6))
-    read = Feeder(data.reader(data.opened), training=True, labelled=True).read(range(6))
+    feeder = Feeder(data.reader(data.opened), [], training=True, labelled=True)
+    files = feeder.read(range(6)).files
     start = np.tile([9, 13], (6, 1))
     end = np.tile([41, 50], (6, 1))
-    for part, encoded in zip(PartDecoder()(read, start, end), read.files, strict=True):
+    for part, encoded in zip(PartDecoder()(files, start, end), files, strict=True):
         whole = np.asarray(Image.open(io.BytesIO(encoded.tobytes())))
         assert psnr(part.numpy() / 255.0, whole[9:41, 13:50] / 255.0) > 45
 

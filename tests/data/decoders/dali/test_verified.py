@@ -33,7 +33,7 @@ def test_damaged_data_is_found_and_whole_files_are_remembered(
     assert not is_whole(hollow)
     assert is_whole(np.frombuffer(jpeg(1), dtype=np.uint8))
     data = build_pretrain(dali_cfg(photos(2)))
-    feeder = Feeder(data.reader(data.opened), training=True, labelled=False)
+    feeder = Feeder(data.reader(data.opened), [], training=True, labelled=False)
     first = feeder.read([0, 1])
     monkeypatch.setattr(Image, "open", None)
     assert feeder.read([0, 1]).files[1].tobytes() == first.files[1].tobytes()
