@@ -6,11 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torchvision import transforms
-
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations import Pipeline, build_all
-from mixmask_solo.data.augmentations.standard import probe_options, probe_training, unaugmented
+from mixmask_solo.data.augmentations.options import Crop
+from mixmask_solo.data.augmentations.solo import SoloOptions
+from mixmask_solo.data.augmentations.standard import (
+    probe_options,
+    probe_training,
+    resizing,
+    unaugmented,
+)
 from mixmask_solo.data.block import data_block, get
 from mixmask_solo.data.datasets import DatasetInfo, info
 from mixmask_solo.data.sources import Split
@@ -20,7 +25,7 @@ __all__ = ["Task", "pretraining", "probe"]
 
 @dataclass(frozen=True)
 class Task:
-    """Views of training, and un-augmented images at the first view's size and statistics.
+    """Views of training, and what un-augmented images look like.
 
     Attributes:
         split: what training reads.
@@ -37,24 +42,18 @@ class Task:
     labelled: bool
 
     @property
-    def size(self) -> int:
-        """Edge of un-augmented images."""
-        return self.pipelines[0].crop_size
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Per channel, of un-augmented images."""
-        return self.pipelines[0].mean
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Per channel, of un-augmented images."""
-        return self.pipelines[0].std
-
-    @property
-    def test_transform(self) -> transforms.Compose:
-        """From a PIL image to the un-augmented tensor."""
-        return unaugmented(self.dataset, self.size, self.mean, self.std)
+    def still(self) -> Pipeline:
+        """The un-augmented image at the size and with the statistics of the first view."""
+        first = self.pipelines[0]
+        size = first.crop_size
+        _, kernel = resizing(self.dataset, size)
+        return replace(
+            first,
+            transform=unaugmented(self.dataset, size, first.mean, first.std),
+            num_crops=1,
+            name="solo",
+            options=SoloOptions(size, rrc=Crop(enabled=False, interpolation=kernel)),
+        )
 
 
 def pretraining(cfg: Any) -> Task:

@@ -114,7 +114,7 @@ def test_a_probe_is_its_source_but_for_what_its_head_says(name: str, recipe: Any
         "epochs": cfg.max_epochs,
         "features": cfg.probe.features,
         "init": cfg.probe.init,
-        "statistics": (facts.mean, facts.std),
+        "statistics": (facts.still.mean, facts.still.std),
         "test": resizing(facts.dataset, size),
         "last_batch": cfg.data.last_batch,
         "precision": cfg.precision,

@@ -29,7 +29,7 @@ class Plan:
     """How n views are made, in the order in which they are worked on.
 
     Attributes:
-        rows: (n,) int64 numpy: which view of the batch is worked on in which place.
+        rows: (n,) int64: which view of the batch is worked on in which place.
         back: (n,) int64: the place of each view of the batch.
         box: top, left, height, width, each (n,) float.
         flip: (n,) float, 1 where mirrored.

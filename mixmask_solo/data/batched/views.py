@@ -25,14 +25,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms.functional import normalize
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.nearest import listing
 from mixmask_solo.data.augmentations import Pipeline
 from mixmask_solo.data.augmentations.counter import keys
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
-from mixmask_solo.data.augmentations.options import Crop
-from mixmask_solo.data.augmentations.solo import SoloOptions
 from mixmask_solo.data.augmentations.standard import resizing
 from mixmask_solo.data.batched.blur import blur
 from mixmask_solo.data.batched.colour import equalize, grey, jitter, solarize
@@ -70,35 +69,36 @@ class View:
     """One view of each image of a batch.
 
     Args:
-        size: edge of the view.
-        mean: per channel.
-        std: per channel.
-        kernel: of the resize.
-        shorter: length, at least ``size``, to which the shorter side of a whole image is brought
-            before the centre is cut out; None to bring the drawn box to ``size``.
-        colour_first: whether jitter and grey come before the crop, on the whole image.
-        channels_last: memory format of the result.
-        name: of the registered pipeline whose draws it takes.
-        options: the keys of that pipeline.
+        pipeline: what happens to it.
         number: of the view among all of its image.
+        shorter: length, at least the view's, to which the shorter side of a whole image is brought
+            before the centre is cut out; None to bring the drawn box to the view's size.
+        channels_last: memory format of the result.
     """
 
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    kernel: Kernel = "bicubic"
-    shorter: int | None = None
-    colour_first: bool = False
-    channels_last: bool = False
-    name: str = "solo"
-    options: Any = None
+    pipeline: Pipeline
     number: int = 0
+    shorter: int | None = None
+    channels_last: bool = False
+
+    @property
+    def size(self) -> int:
+        """Edge of the view."""
+        return self.pipeline.crop_size
+
+    @property
+    def kernel(self) -> Kernel:
+        """Of the resize."""
+        options: Any = self.pipeline.options
+        kernel: Kernel = options.rrc.interpolation
+        return kernel
 
     def draw(
         self, sizes: NDArray[np.int64], seed: int, epoch: int, indexes: NDArray[np.int64]
     ) -> Draws:
         """The random numbers of the view, one row an image of (n, 2) height and width."""
-        return DRAWS[self.name](self.options, sizes, keys(seed, epoch, indexes, self.number))
+        key = keys(seed, epoch, indexes, self.number)
+        return DRAWS[self.pipeline.name](self.pipeline.options, sizes, key)
 
     @torch.no_grad()
     def make(
@@ -127,7 +127,7 @@ class View:
             if not cropped:
                 planes = self._cropped(planes, chosen)
             _apply(planes, chosen, "angle")
-            if not self.colour_first:
+            if not self.pipeline.colour_first:
                 _colours(planes, chosen)
             _apply(planes, chosen, "sigma", "solarize", "equalize")
             self._finish(planes, chosen.back, result[part])
@@ -143,17 +143,12 @@ class View:
         if self.shorter is not None or (height, width) != (self.size, self.size):
             axes = whole_weights(height, width, self.size, self.kernel, self.shorter)
             pixels = resize(pixels, *axes)
-        # the order of torchvision's operations, for the last bit's sake
         result = pixels.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
-        mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=result.device)[:, None, None]
-            for values in (self.mean, self.std)
-        )
-        return result.div_(255).sub_(mean).div_(std)
+        return normalize(result.div_(255), self.pipeline.mean, self.pipeline.std, inplace=True)
 
     def _cropped(self, planes: Tensor, chosen: Plan) -> Tensor:
         height, width = planes.shape[2:]
-        if self.colour_first:
+        if self.pipeline.colour_first:
             _colours(planes, chosen)
         if self.shorter is None:
             top, left, tall, wide = chosen.box
@@ -167,7 +162,7 @@ class View:
 
     def _finish(self, planes: Tensor, back: Tensor, result: Tensor) -> None:
         """Normalises, and puts the views where they belong."""
-        for plane, mean, std in zip(planes, self.mean, self.std, strict=True):
+        for plane, mean, std in zip(planes, self.pipeline.mean, self.pipeline.std, strict=True):
             plane.mul_(1.0 / std).sub_(mean / std)
         result.copy_(planes.index_select(1, back).transpose(0, 1))
 
@@ -177,28 +172,16 @@ def views_of(pipelines: Sequence[Pipeline], *, channels_last: bool = False) -> l
     views: list[View] = []
     for pipeline in pipelines:
         options: Any = pipeline.options
+        shorter = None if options.rrc.enabled else pipeline.crop_size
         for _ in range(pipeline.num_crops):
-            view = View(
-                pipeline.crop_size,
-                pipeline.mean,
-                pipeline.std,
-                kernel=options.rrc.interpolation,
-                shorter=None if options.rrc.enabled else pipeline.crop_size,
-                colour_first=pipeline.colour_first,
-                channels_last=channels_last,
-                name=pipeline.name,
-                options=options,
-                number=len(views),
-            )
-            views.append(view)
+            views.append(View(pipeline, len(views), shorter, channels_last))
     return views
 
 
 def unaugmented_view(task: Task) -> View:
     """The un-augmented images of a task."""
-    shorter, kernel = resizing(task.dataset, task.size)
-    still = SoloOptions(crop_size=task.size, rrc=Crop(enabled=False))
-    return View(task.size, task.mean, task.std, kernel, shorter, options=still)
+    shorter, _ = resizing(task.dataset, task.still.crop_size)
+    return View(task.still, shorter=shorter)
 
 
 def require_draws(pipelines: Sequence[Pipeline], form: str, otherwise: str) -> None:

@@ -87,5 +87,5 @@ class Pil:
 
     def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> WorkerLoader:
         """Un-augmented images."""
-        dataset = Plain(data.reader(source), data.task.test_transform)
+        dataset = Plain(data.reader(source), data.task.still.transform)
         return WorkerLoader(dataset, batches, data.workers(source))

@@ -198,7 +198,7 @@ def test_a_probes_test_images_are_pillows_bit_for_bit(resize, views_cfg) -> None
     for (x, y), (u, v) in zip(ours.val_dataloader(), theirs.val_dataloader(), strict=True):
         assert torch.equal(x, u)
         assert torch.equal(y, v)
-    assert ("CenterCrop" in str(theirs.task.test_transform)) is (resize is not None)
+    assert ("CenterCrop" in str(theirs.task.still.transform)) is (resize is not None)
 
 
 def test_a_probe_trains_on_the_pil_decoders_crops(views_cfg) -> None:

@@ -234,7 +234,7 @@ def test_a_gpu_makes_the_same_views(node) -> None:
     chosen, images, indexes = pipeline(node), pictures(64), np.arange(64)
     device = torch.device("cuda", 0)
     planes = torch.from_numpy(images.transpose(3, 0, 1, 2).copy()).to(device)
-    view = View(16, chosen.mean, chosen.std, channels_last=True)
+    view = View(chosen, channels_last=True)
     found = view.make(
         lambda rows: planes.index_select(1, torch.from_numpy(rows).to(device)),
         drawn(chosen, indexes),
