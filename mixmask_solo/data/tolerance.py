@@ -156,7 +156,7 @@ class Reader:
         Raises:
             ImageError: under ``raise``, or over the limit.
         """
-        if self.states[index] != DAMAGED:
+        if int(self.states[index]) != DAMAGED:
             try:
                 return self.source.image(index)
             except ImageError as error:

@@ -106,8 +106,8 @@ class Feeder:
 
     def _jpeg(self, index: int) -> tuple[int, Encoded, int, int] | None:
         """What DALI decodes itself."""
-        states = self.reader.states
-        if states[index] == DAMAGED:
+        known = int(self.reader.states[index])
+        if known == DAMAGED:
             return None
         try:
             encoded = self.reader.source.encoded(index)
@@ -116,10 +116,10 @@ class Feeder:
         size = None if encoded is None else jpeg_size(encoded)
         if encoded is None or size is None:
             return None
-        if self.verify and states[index] != WHOLE:
+        if self.verify and known != WHOLE:
             if not is_whole(encoded):
                 return None
-            states[index] = WHOLE
+            self.reader.states[index] = WHOLE
         return index, encoded, *size
 
     def _decoded(self, epoch: int, index: int) -> tuple[int, Encoded, int, int] | None:

@@ -54,10 +54,7 @@ def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
         if at + 10 > end:
             return None
         if marker in _FRAMES:
-            if size is not None:
-                return None
-            size = _frame(data, at + 4)
-            if size is None:
+            if size is not None or (size := _frame(data, at + 4)) is None:
                 return None
         elif marker == _ADOBE and data[at + 4 : at + 9] == b"Adobe":
             if at + 15 > end or data[at + 15] == 0:  # stored as RGB

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,12 @@ class _Chunks(Dataset[Any]):
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.size, self.first = self._first_size()
+        for self.first in range(len(source)):
+            with suppress(ImageError):
+                width, height = source.image(self.first).size
+                self.size = (height, width)
+                return
+        raise ImageError(f"none of the {len(source)} images can be read")
 
     def __len__(self) -> int:
         return -(-len(self.source) // _AT_ONCE)
@@ -159,33 +165,21 @@ class _Chunks(Dataset[Any]):
         failures: list[tuple[int, Exception]] = []
         for place, index in enumerate(indexes):
             try:
-                image = np.asarray(self.source.image(index))
-            except ImageError as error:
-                failures.append((index, ImageError(str(error))))
-                continue
-            if image.shape[:2] != self.size:
-                failures.append((index, self._odd(index, image.shape[:2])))
-                continue
-            pixels[:, place] = image.transpose(2, 0, 1)
+                pixels[:, place] = self._planes(index)
+            except (ConfigError, ImageError) as error:
+                failures.append((index, type(error)(str(error))))  # without what caused it
         return torch.from_numpy(pixels), failures
 
-    def _first_size(self) -> tuple[tuple[int, int], int]:
-        for index in range(len(self.source)):
-            try:
-                width, height = self.source.image(index).size
-            except ImageError:
-                continue
-            return (height, width), index
-        raise ImageError(f"none of the {len(self.source)} images can be read")
-
-    def _odd(self, index: int, size: tuple[int, ...]) -> ConfigError:
-        usual = f"{self.size[1]}x{self.size[0]}"
-        return ConfigError(
-            "data.format is resident, which needs images of one size: "
-            f"{self.source.name(index)} is {size[1]}x{size[0]}, "
-            f"{self.source.name(self.first)} {usual}; "
-            "set data.format=dali, or to how they are stored"
-        )
+    def _planes(self, index: int) -> NDArray[np.uint8]:
+        image = np.asarray(self.source.image(index))
+        (height, width), name = image.shape[:2], self.source.name
+        if (height, width) != self.size:
+            raise ConfigError(
+                f"data.format is resident, which needs images of one size: {name(index)} is "
+                f"{width}x{height}, {name(self.first)} {self.size[1]}x{self.size[0]}; "
+                "set data.format=dali, or to how they are stored"
+            )
+        return image.transpose(2, 0, 1)
 
 
 def _words(count: int, height: int, width: int) -> str:
