@@ -12,7 +12,7 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageError, build_classification, build_pretrain, info
-from mixmask_solo.data.tolerance import Tolerance, substitutes
+from mixmask_solo.data.tolerance import DAMAGED, Tolerance, substitutes
 
 BROKEN = ("a_1.png", "a_4.png", "b_2.png")
 
@@ -138,6 +138,14 @@ def test_an_image_counts_once_however_often_it_is_met(cfg):
         loader.batches.set_epoch(epoch)
         list(loader)
     assert len(data.tolerance.damaged()) == 3
+
+
+def test_all_processes_know_what_a_worker_found_damaged(cfg):
+    data = build_pretrain(cfg(2, on_error="skip"))
+    list(data.train_dataloader())
+    damaged = torch.where(data.reader(data.opened).states == DAMAGED)[0]
+    found = sorted(Path(data.opened.name(i)).name for i in damaged.tolist())
+    assert found == sorted(BROKEN)
 
 
 def test_when_nothing_can_be_read_the_run_stops(cfg, folder):

@@ -53,8 +53,8 @@ class PartDecoder:
         """
         count = len(files)
         if self._owner != os.getpid() or self._room < count:
-            self._pipeline, self._room, self._owner = parts(count), count, os.getpid()
             _built_in.add(os.getpid())
+            self._pipeline, self._room, self._owner = parts(count), count, os.getpid()
         pipeline = self._pipeline
         try:
             pipeline.feed_input("encoded", files)
