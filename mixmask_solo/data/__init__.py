@@ -2,14 +2,14 @@
 """Images: sources, augmentations, batches.
 
 ``build_pretrain`` and ``build_classification`` make Lightning data modules from a configuration;
-``source`` gives single images. One data module a decoder; ``data.format`` chooses.
+``source`` gives single images. A task says which views, a decoder makes them; ``data.format``
+chooses it.
 """
 
 from __future__ import annotations
 
 from mixmask_solo.config.datasets import DATASETS, DatasetInfo, info
 from mixmask_solo.data.decoders import build_classification, build_pretrain
-from mixmask_solo.data.decoders.pil import ClassificationData, PretrainData
 from mixmask_solo.data.identity import identity
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.sources import ImageError, Source, num_classes, source
@@ -17,11 +17,9 @@ from mixmask_solo.data.tolerance import Tolerance
 
 __all__ = [
     "DATASETS",
-    "ClassificationData",
     "DatasetInfo",
     "ImageData",
     "ImageError",
-    "PretrainData",
     "Source",
     "Tolerance",
     "build_classification",

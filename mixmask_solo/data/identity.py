@@ -15,12 +15,9 @@ __all__ = ["digest", "identity"]
 
 
 def identity(data: ImageData) -> dict[str, Any]:
-    """Number of images, classes and labels of both splits, as plain values.
+    """Number of images, classes and labels of both splits, as plain values; opens them.
 
     A resumed run compares them: the paths may have moved, the images must not have changed.
-
-    Args:
-        data: opened if it is not yet.
 
     Returns:
         Per split ``images``, ``classes``, ``labels`` and ``names``: the last two are digests, of
@@ -31,30 +28,31 @@ def identity(data: ImageData) -> dict[str, Any]:
         ConfigError: where the images cannot be found.
     """
     splits = {"train": data.opened, "val": data.val_source}
-    return {name: _of(source) for name, source in splits.items() if source is not None}
+    return {
+        name: {
+            "images": len(source),
+            "classes": len(source.classes),
+            "labels": digest(source),
+            "names": _names(source),
+        }
+        for name, source in splits.items()
+        if source is not None
+    }
 
 
 def digest(source: Source) -> str:
     """Of the class names and of every image's label in order."""
-    found = hashlib.blake2b(
-        "\0".join(source.classes).encode("utf-8", "surrogateescape"), digest_size=8
-    )
-    found.update(np.ascontiguousarray(source.labels).tobytes())
-    return found.hexdigest()
-
-
-def _of(source: Source) -> dict[str, Any]:
-    return {
-        "images": len(source),
-        "classes": len(source.classes),
-        "labels": digest(source),
-        "names": _names(source),
-    }
+    classes = "\0".join(source.classes).encode("utf-8", "surrogateescape")
+    return _hex(classes, np.ascontiguousarray(source.labels).tobytes())
 
 
 def _names(source: Source) -> str:
+    names = (source.name(index).rsplit("/", 2)[-2:] for index in range(len(source)))  # folders move
+    return _hex(*(f"{'/'.join(name)}\0".encode("utf-8", "surrogateescape") for name in names))
+
+
+def _hex(*parts: bytes) -> str:
     found = hashlib.blake2b(digest_size=8)
-    for index in range(len(source)):
-        name = "/".join(source.name(index).rsplit("/", 2)[-2:])  # folders move
-        found.update(f"{name}\0".encode("utf-8", "surrogateescape"))
+    for part in parts:
+        found.update(part)
     return found.hexdigest()

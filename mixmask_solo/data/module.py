@@ -1,30 +1,36 @@
 # SPDX-License-Identifier: MIT
-"""What the data modules of all decoders share: splits, processes, workers."""
+"""Images for a Lightning trainer: a task and a decoder, put together."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import BatchSampler
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.datasets import info
 from mixmask_solo.data.block import data_block, get
-from mixmask_solo.data.decoders.samples import Plain, Transform
 from mixmask_solo.data.labels import labelled, refusal, share, tell, uncounted
-from mixmask_solo.data.order.loading import EpochLoader, plain_loader, worker_count
-from mixmask_solo.data.order.position import position
-from mixmask_solo.data.order.sampler import EpochBatches, Shard
-from mixmask_solo.data.sources import Source, Split, read
-from mixmask_solo.data.tolerance import tolerance
+from mixmask_solo.data.order.cores import worker_count
+from mixmask_solo.data.order.sampler import EpochBatches, Shard, position
+from mixmask_solo.data.sources import Source, read
+from mixmask_solo.data.tasks import Task
+from mixmask_solo.data.tolerance import Reader, tolerance
 
-__all__ = ["ImageData"]
+__all__ = ["Decoder", "ImageData"]
 
 SOLO_LEARNS_SEED = 5
+
+
+class Decoder(Protocol):
+    """Makes batches of encoded images; what each is made into, ``data.task`` says."""
+
+    def training(self, data: ImageData, batches: EpochBatches) -> Any:
+        """A loader of these batches of ``data.opened``, which has them as ``batches``."""
+
+    def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> Any:
+        """A loader of these batches of a source, ``[x, targets]`` each, un-augmented."""
 
 
 class ImageData(LightningDataModule):
@@ -34,25 +40,28 @@ class ImageData(LightningDataModule):
 
     Args:
         cfg: the configuration; ``data``, ``optimizer.batch_size`` and ``seed`` are read here.
-        split: what training reads, ``pretrain`` or ``train``.
+        task: which views are made of the images.
+        decoder: makes them.
 
     Raises:
         ConfigError: for a missing or unknown data set or a batch size that cannot be.
     """
 
-    def __init__(self, cfg: Any, split: Split) -> None:
+    def __init__(self, cfg: Any, task: Task, decoder: Decoder) -> None:
         super().__init__()
         self.block = data_block(cfg)
-        self.dataset = info(self.block["dataset"])
-        self.split = split
+        self.task = task
+        self.decoder = decoder
+        self.pipelines = task.pipelines
         self.seed = int(get(cfg, "seed", SOLO_LEARNS_SEED))
         self.batch_size = _batch_size(get(cfg, "optimizer.batch_size"))
         self.disable_channel_last = bool(get(cfg, "performance.disable_channel_last", False))
-        self.tolerance = tolerance(self.block, self.dataset)
+        self.tolerance = tolerance(self.block, task.dataset)
         self.train_source: Source | None = None
         self.val_source: Source | None = None
         self.train_labels = "all"  # or some, or none, of the training images have one
         self._uncounted: Source | None = None
+        self._readers: dict[int, Reader] = {}
         worker_count(self.block.get("num_workers"))
 
     def setup(self, stage: str | None = None) -> None:
@@ -66,28 +75,26 @@ class ImageData(LightningDataModule):
         """
         if self.train_source is not None:
             return
-        train = read(self.block, self.split)
+        train = read(self.block, self.task.split)
         assert train is not None, "only a val split may be absent"
-        if self.split == "pretrain":
+        if self.task.labelled:
+            train = self._required(train, "train_path")
+        else:
             tell(train, "data.train_path")
             self.train_labels = share(train)
-        else:
-            train = self._required(train, "train_path")
         if self.train_labels != "none":  # else there is no class to recognise
             val = read(self.block, "val", classes=train.classes or None)
-            if val is not None and self.split == "pretrain":
-                val = labelled(val, "data.val_path")
-            elif val is not None:
+            if val is not None and self.task.labelled:
                 val = self._required(val, "val_path")
+            elif val is not None:
+                val = labelled(val, "data.val_path")
             self.val_source = val
         self.train_source = train
 
     def _required(self, source: Source, key: str) -> Source:
         if share(source) == "none":
             raise refusal(source, f"data.{key}", self.block.get(key))
-        found = labelled(source, f"data.{key}")
-        assert found is not None
-        return found
+        return cast(Source, labelled(source, f"data.{key}"))
 
     def teardown(self, stage: str) -> None:
         """Shares among all training processes which images could not be read."""
@@ -98,7 +105,7 @@ class ImageData(LightningDataModule):
         """Number of classes: the data set's, or that of the training images; 1 without labels."""
         if self.block.get("no_labels"):
             return 1
-        return self.dataset.num_classes or self.opened.num_classes
+        return self.task.dataset.num_classes or self.opened.num_classes
 
     @property
     def opened(self) -> Source:
@@ -130,9 +137,19 @@ class ImageData(LightningDataModule):
         return self.device.type == "cuda" and not self.disable_channel_last
 
     def batches(self) -> EpochBatches:
-        """The training batches of this process; epoch and start follow the trainer, if any."""
-        self._require_a_batch(self.opened)
-        rank, world = self.place
+        """The training batches of this process; epoch and start follow the trainer, if any.
+
+        Raises:
+            ConfigError: where the images are too few for one batch.
+        """
+        images, (rank, world) = len(self.opened), self.place
+        if images < self.batch_size * world:
+            where = f" in each of {world} processes" if world > 1 else ""
+            raise ConfigError(
+                f"optimizer.batch_size is {self.batch_size}{where}, but there are only "
+                f"{images} training images: give at most {images // world}"
+            )
+        trainer = self.trainer
         return EpochBatches(
             self.opened,
             self.batch_size,
@@ -140,12 +157,18 @@ class ImageData(LightningDataModule):
             rank=rank,
             world=world,
             last=self.block.get("last_batch") or "drop",
-            position=self._position if self.trainer is not None else None,
+            position=None if trainer is None else lambda: position(trainer),
         )
 
-    @abstractmethod
+    def train_dataloader(self) -> Any:
+        """The task's views of each training image, in batches."""
+        return self.decoder.training(self, self.batches())
+
     def in_order(self, source: Source, *, shard: bool) -> Any:
         """A loader of ``[x, targets]``, un-augmented, in order: of this process' share or all."""
+        indexes = Shard(source, *(self.place if shard else (0, 1)))
+        batches = BatchSampler(indexes, self.batch_size, drop_last=False)
+        return self.decoder.in_order(self, source, batches)
 
     def val_dataloader(self) -> Any:
         """This process' share of the validation images; an empty list where there are none."""
@@ -169,44 +192,18 @@ class ImageData(LightningDataModule):
             raise ConfigError("data.val_path is missing: an evaluation needs validation images")
         return self.in_order(train, shard=False), self.in_order(self.val_source, shard=False)
 
+    def reader(self, source: Source) -> Reader:
+        """What reads the images of one of the splits, and knows which of them are damaged."""
+        if id(source) not in self._readers:
+            self._readers[id(source)] = Reader(source, self.tolerance, self.seed)
+        return self._readers[id(source)]
+
     def workers(self, source: Source) -> int:
         """Number of workers for a loader of ``source``, which is loaded as far as they share it."""
         count = worker_count(self.block.get("num_workers"), self.processes)
         if count:
             source.warm()
         return count
-
-    def epochs(
-        self, dataset: Dataset[Any], collate: Callable[[Any], Any] = default_collate
-    ) -> EpochLoader:
-        """A loader of training batches with workers, sent to the device one step ahead."""
-        return EpochLoader(
-            dataset,
-            self.batches(),
-            self.workers(self.opened),
-            collate,
-            device=self.device,
-            channels_last=self.channels_last,
-        )
-
-    def plain(self, source: Source, transform: Transform, *, shard: bool) -> DataLoader[Any]:
-        """A loader of un-augmented images in order, of this process' share or of all."""
-        sampler = Shard(source, *self.place) if shard else None
-        dataset = Plain(source, transform, self.tolerance)
-        return plain_loader(dataset, self.batch_size, self.workers(source), sampler)
-
-    def _position(self) -> tuple[int, int]:
-        assert self.trainer is not None
-        return position(self.trainer)
-
-    def _require_a_batch(self, source: Source) -> None:
-        world = self.place[1]
-        if len(source) < self.batch_size * world:
-            where = f" in each of {world} processes" if world > 1 else ""
-            raise ConfigError(
-                f"optimizer.batch_size is {self.batch_size}{where}, but there are only "
-                f"{len(source)} training images: give at most {len(source) // world}"
-            )
 
 
 def _batch_size(value: Any) -> int:

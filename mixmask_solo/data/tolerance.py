@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import DatasetInfo
@@ -26,18 +28,11 @@ from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import printable, reason
 
-__all__ = [
-    "MODES",
-    "STRICT",
-    "Damaged",
-    "Tolerance",
-    "damage_of",
-    "substitutes",
-    "tolerance",
-]
+__all__ = ["DAMAGED", "WHOLE", "Damaged", "Reader", "Tolerance", "damage_of", "tolerance"]
 
 MODES = ("raise", "skip", "blank")
-DEFAULT_LIMIT = 100
+UNKNOWN, WHOLE, DAMAGED = range(3)
+_LIMIT = 100
 _HASHED = 64
 
 
@@ -49,12 +44,12 @@ class Damaged(NamedTuple):
 
 
 class Tolerance:
-    """One object a run, shared by all decoders and their worker processes.
+    """What happens at a damaged image; one object a run, shared by all its processes.
 
     Workers cannot write into the main process' memory, and what a lock guards is lost with the
     worker that holds it. So all processes append lines to one file, which needs neither: short
     appends are atomic, and each process reads there how many damaged images all have met. It is
-    temporary unless :meth:`keep_in` gives it a place; should it vanish, each knows what it met.
+    temporary unless :meth:`keep_in` gives it a place.
 
     Args:
         on_error: ``raise``, ``skip`` or ``blank``.
@@ -66,20 +61,20 @@ class Tolerance:
     def __init__(
         self,
         on_error: str = "raise",
-        max_errors: int = DEFAULT_LIMIT,
+        max_errors: int = _LIMIT,
         *,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         size: int = 32,
     ) -> None:
         self.on_error = on_error
         self.max_errors = max_errors
-        self.mean = tuple(mean)
+        self.colour = tuple(round(255 * value) for value in mean)
         self.size = size
-        self._known: dict[str, Damaged] = {}
-        self._log: str | None = None
+        self._log: Path | None = None
         if on_error != "raise":
-            handle, self._log = tempfile.mkstemp(prefix="mixmask-damaged-", suffix=".jsonl")
+            handle, log = tempfile.mkstemp(prefix="mixmask-damaged-", suffix=".jsonl")
             os.close(handle)
+            self._log = Path(log)
             weakref.finalize(self, _remove, self._log, os.getpid())
 
     def keep_in(self, log: Path) -> None:
@@ -89,91 +84,34 @@ class Tolerance:
         folder when the first damaged image is met.
         """
         if self._log is not None:
-            met, self._log = self.damaged(), str(log)
+            met, self._log = self.damaged(), log
             for one in met:
-                _append(self._log, one)
+                _append(log, one)
 
-    def failed(self, source: Source, index: int, error: Exception) -> None:
-        """Takes note of an image that cannot be read.
-
-        Args:
-            source: where it comes from.
-            index: its number there.
-            error: what its decoder raised.
+    def note(self, damage: Damaged, error: ImageError) -> None:
+        """Counts an image that cannot be read; raises ``error`` under ``raise``.
 
         Raises:
-            ImageError: under ``raise``, and when there are more than ``max_errors``.
+            ImageError: also when there are more than ``max_errors``.
         """
         if self._log is None:
-            if isinstance(error, ImageError):
-                raise error
-            raise ImageError(" ".join(damage_of(source, index, error))) from error
-        name = printable(source.name(index))
-        if name in self._known:
-            return
-        self._known[name] = damage = damage_of(source, index, error)
+            raise error
         _append(self._log, damage)
         if len(self.damaged()) > self.max_errors:  # after the append, so that the last one sees all
             raise ImageError(
                 f"more than {self.max_errors} images cannot be read (data.max_errors), the last is "
-                f"{name}: {damage.reason}; mixmask-data check lists them all"
+                f"{damage.name}: {damage.reason}; mixmask-data check lists them all"
             ) from error
-
-    def pick(self, source: Source, index: int, *, seed: int, epoch: int) -> tuple[int, Image.Image]:
-        """An image for one place of a training batch.
-
-        Args:
-            source: the images.
-            index: the one whose turn it is.
-            seed: with epoch and index it decides which image takes a damaged one's place.
-            epoch: number of the epoch.
-
-        Returns:
-            The index of the image that is really there, and its pixels in RGB.
-
-        Raises:
-            ImageError: under ``raise``, over the limit, or when no image at all can be read.
-        """
-        image = self.read(source, index)
-        if image is not None:
-            return index, image
-        for other in substitutes(len(source), index, seed=seed, epoch=epoch):
-            image = self.read(source, other)
-            if image is not None:
-                return other, image
-        raise ImageError(f"none of the {len(source)} images can be read")
-
-    def read(self, source: Source, index: int) -> Image.Image | None:
-        """One image in RGB: a blank one where ``blank`` says so, None where ``skip`` does.
-
-        Raises:
-            ImageError: under ``raise``, or over the limit.
-        """
-        try:
-            return source.image(index)
-        except ImageError as error:
-            self.failed(source, index, error)
-        return self.blank() if self.on_error == "blank" else None
-
-    def blank(self) -> Image.Image:
-        """An image of the mean colour."""
-        red, green, blue = (round(255 * value) for value in self.mean)
-        return Image.new("RGB", (self.size, self.size), (red, green, blue))
 
     def damaged(self) -> list[Damaged]:
         """All damaged images that any process has met so far, each once."""
-        if self._log is None:
+        if self._log is None or not self._log.exists():
             return []
-        try:
-            with open(self._log, encoding="ascii") as file:
-                lines = file.read().split("\n")[:-1]  # the rest is being written
-        except FileNotFoundError:
-            lines = []
         found: dict[str, Damaged] = {}
-        for line in lines:
+        for line in self._log.read_text("ascii").split("\n")[:-1]:  # the rest is being written
             one = Damaged(*json.loads(line))
             found.setdefault(one.name, one)
-        return list((found | self._known).values())
+        return list(found.values())
 
     def gather(self) -> None:
         """Shares what each training process has met; all of them have to call this."""
@@ -181,27 +119,84 @@ class Tolerance:
 
         if self._log is None or not (dist.is_available() and dist.is_initialized()):
             return
+        own = self.damaged()
         lists: list[list[Damaged]] = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(lists, self.damaged())
-        known = {found.name for found in self.damaged()}
+        dist.all_gather_object(lists, own)
+        known = {found.name for found in own}
         for one in dict.fromkeys(one for found in lists for one in found):
             if one.name not in known:
                 _append(self._log, one)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_known": {}}
 
+class Reader:
+    """The images of one source as a run reads them, shared by all decoders and worker processes.
 
-STRICT = Tolerance()
-"""Raises at the first damaged image."""
+    Args:
+        source: the images.
+        tolerance: what happens at a damaged one; it stops the run unless given.
+        seed: decides which image takes a damaged one's place in training.
+
+    Attributes:
+        states: (N,) uint8 in shared memory: what is known of each image, which is looked at once a
+            run: ``UNKNOWN``, ``WHOLE`` (all of its compressed data) or ``DAMAGED``.
+    """
+
+    def __init__(self, source: Source, tolerance: Tolerance | None = None, seed: int = 0) -> None:
+        self.source = source
+        self.tolerance = tolerance or Tolerance()
+        self.seed = seed
+        self.states = torch.zeros(len(source), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, index: int) -> Image.Image | None:
+        """One image in RGB: a blank one where ``blank`` says so, None where ``skip`` does.
+
+        Raises:
+            ImageError: under ``raise``, or over the limit.
+        """
+        if int(self.states[index]) != DAMAGED:
+            try:
+                return self.source.image(index)
+            except ImageError as error:
+                self.failed(index, error)
+        if self.tolerance.on_error == "skip":
+            return None
+        size = self.tolerance.size
+        return Image.new("RGB", (size, size), self.tolerance.colour)
+
+    def pick(self, index: int, epoch: int) -> tuple[int, Image.Image]:
+        """An image for one place of a training batch: its index and its pixels in RGB.
+
+        Raises:
+            ImageError: under ``raise``, over the limit, or when no image at all can be read.
+        """
+        for candidate in self.candidates(index, epoch):
+            image = self.read(candidate)
+            if image is not None:
+                return candidate, image
+        raise ImageError(f"none of the {len(self)} images can be read")
+
+    def candidates(self, index: int, epoch: int) -> Iterator[int]:
+        """The image whose turn it is, then those that may take its place."""
+        yield index
+        yield from substitutes(len(self), index, seed=self.seed, epoch=epoch)
+
+    def failed(self, index: int, error: ImageError) -> None:
+        """Takes note of an image that cannot be read; raises as :meth:`Tolerance.note` does."""
+        self.tolerance.note(damage_of(self.source, index, error), error)
+        self.states[index] = DAMAGED
+
+    def present(self) -> Tensor:
+        """(N,) bool: which images are not left out, as far as is known."""
+        if self.tolerance.on_error == "blank":
+            return torch.ones(len(self), dtype=torch.bool)
+        return self.states != DAMAGED
 
 
 def tolerance(block: dict[str, Any], dataset: DatasetInfo) -> Tolerance:
-    """What a ``data`` block asks for.
-
-    Args:
-        block: ``on_error`` and ``max_errors`` are read.
-        dataset: gives colour and size of blank images.
+    """What ``on_error`` and ``max_errors`` of a ``data`` block ask for.
 
     Raises:
         ConfigError: for an unknown mode or an impossible limit.
@@ -211,7 +206,7 @@ def tolerance(block: dict[str, Any], dataset: DatasetInfo) -> Tolerance:
         near = did_you_mean(str(mode), MODES)
         raise ConfigError(f"data.on_error is {mode!r}: choose raise, skip or blank{near}")
     limit = block.get("max_errors")
-    limit = DEFAULT_LIMIT if limit is None else limit
+    limit = _LIMIT if limit is None else limit
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise ConfigError(f"data.max_errors is {limit!r}: give a whole number, at least 0")
     return Tolerance(mode, limit, mean=dataset.mean, size=dataset.size)
@@ -236,15 +231,12 @@ def damage_of(source: Source, index: int, error: Exception) -> Damaged:
     return Damaged(name, reason(error))
 
 
-def _append(log: str, one: Damaged) -> None:
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(handle, (json.dumps(one) + "\n").encode("ascii"))
-    finally:
-        os.close(handle)
+def _append(log: Path, one: Damaged) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab", buffering=0) as file:
+        file.write((json.dumps(one) + "\n").encode("ascii"))
 
 
-def _remove(log: str, owner: int) -> None:
+def _remove(log: Path, owner: int) -> None:
     if os.getpid() == owner:  # a forked worker's copy goes before the main process is done
-        Path(log).unlink(missing_ok=True)
+        log.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations.randomness import mix
-from mixmask_solo.data.order.position import position
+from mixmask_solo.data.order.sampler import position
 
 __all__ = ["KINDS", "CachedFeatures", "extract"]
 

@@ -12,16 +12,14 @@ from omegaconf import OmegaConf
 from mixmask_solo.config import ConfigError, check
 from mixmask_solo.config.check import with_defaults
 from mixmask_solo.config.schema.data import LinearData
-from mixmask_solo.data import ClassificationData, build_classification
+from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.data.sources.storage import has_columns
 from mixmask_solo.evaluation.pretrained import Pretrained
 
 __all__ = ["evaluation_data", "first_view"]
 
 
-def evaluation_data(
-    pretrained: Pretrained, given: Mapping[str, Any], batch_size: int
-) -> ClassificationData:
+def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size: int) -> ImageData:
     """Labelled images, un-augmented, of the size and statistics the network knows.
 
     Args:

@@ -16,7 +16,7 @@ from mixmask_solo.bench.data_bench import alone
 from mixmask_solo.bench.decoder_rate import require_known, variants
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
-from mixmask_solo.data import ImageError, PretrainData, build_pretrain
+from mixmask_solo.data import ImageData, ImageError, build_pretrain
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.storage import DECODERS
@@ -33,7 +33,7 @@ class _Made(NamedTuple):
     """First batch of a decoder: (n,) indexes, (n, 3, H, W) views within [0, 1]."""
 
     label: str
-    data: PretrainData
+    data: ImageData
     indexes: list[int]
     views: list[Tensor]
 
@@ -91,7 +91,8 @@ def _first_batch(name: str, cfg: Any) -> _Made:
     indexes, views, _ = next(iter(data.train_dataloader()))
     pipelines = [pipeline for pipeline in data.pipelines for _ in range(pipeline.num_crops)]
     shown = [unnormalised(*pair) for pair in zip(views, pipelines, strict=True)]
-    label = f"{name} {'gpu' if data.on_gpu else 'cpu'}" if hasattr(data, "on_gpu") else name
+    on_gpu = getattr(data.decoder, "on_gpu", None)
+    label = f"{name} {'gpu' if on_gpu(data) else 'cpu'}" if on_gpu else name
     return _Made(label, data, indexes.tolist(), shown)
 
 
@@ -115,7 +116,7 @@ def _stored(made: _Made) -> list[Tensor]:
     """(H, W, 3) within [0, 1], of any sizes."""
     data, images = made.data, []
     for index in made.indexes:
-        _, image = data.tolerance.pick(data.opened, index, seed=data.seed, epoch=0)
+        _, image = data.reader(data.opened).pick(index, epoch=0)
         image.thumbnail((_STORED_EDGE, _STORED_EDGE))
         images.append(torch.from_numpy(np.array(image)) / 255)
     return images

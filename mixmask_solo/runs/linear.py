@@ -14,7 +14,7 @@ from torch import nn
 
 from mixmask_solo.config import ConfigError, check, resolve_linear
 from mixmask_solo.config.nodes import to_values
-from mixmask_solo.data import ClassificationData, build_classification
+from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.evaluation.backbone import actual_stem, backbone_block
 from mixmask_solo.evaluation.features import CachedFeatures, extract
 from mixmask_solo.evaluation.images import first_view
@@ -118,7 +118,7 @@ def _check_probe(cfg: DictConfig) -> None:
 
 
 def _inputs(
-    cfg: DictConfig, trainer: Trainer, backbone: nn.Module, images: ClassificationData
+    cfg: DictConfig, trainer: Trainer, backbone: nn.Module, images: ImageData
 ) -> tuple[LightningDataModule, nn.Module]:
     """Images with the backbone, or its features with a placeholder."""
     if cfg.probe.features == "augmented":

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError, resolve_pretrain
 from mixmask_solo.config.nodes import to_values
-from mixmask_solo.data import PretrainData, build_pretrain
+from mixmask_solo.data import ImageData, build_pretrain
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
@@ -60,7 +60,7 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     cfg = resolve(cfg)
     images = build_pretrain(cfg)
 
-    def build(run: Run, trainer: Trainer) -> tuple[LightningModule, PretrainData]:
+    def build(run: Run, trainer: Trainer) -> tuple[LightningModule, ImageData]:
         seed_everything(int(cfg.seed), workers=True)
         model = _model(cfg)
         judge_bank(model, cfg, images, run.processes)

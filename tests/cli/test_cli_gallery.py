@@ -10,7 +10,7 @@ import pytest
 
 from mixmask_solo.cli import gallery
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.decoders.dali import module
+from mixmask_solo.data.decoders.dali import decoder
 from support.images import write_parquet
 
 Command = Callable[..., None]
@@ -37,7 +37,7 @@ def test_decoders_that_cannot_run_are_named(command, capsys, tmp_path, monkeypat
     def no_library() -> None:
         raise ConfigError("DALI cannot be imported")
 
-    monkeypatch.setattr(module, "library", no_library)
+    monkeypatch.setattr(decoder, "library", no_library)
     out = tmp_path / "decoders.png"
     # overrides right after the names are not taken for names
     command(*DIGITS, "simclr", "--out", out, "-n", 2, "--decoder", "all", "data.num_workers=0")

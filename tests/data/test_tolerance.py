@@ -12,7 +12,7 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageError, build_classification, build_pretrain, info
-from mixmask_solo.data.tolerance import Tolerance, substitutes
+from mixmask_solo.data.tolerance import DAMAGED, Tolerance, substitutes
 
 BROKEN = ("a_1.png", "a_4.png", "b_2.png")
 
@@ -73,11 +73,11 @@ def test_skip_keeps_training_batches_full_and_labels_true(cfg, workers, build):
 def test_a_substitute_is_the_image_its_index_says(cfg):
     data = build_pretrain(cfg(on_error="skip"))
     samples = data.train_dataloader().dataset
-    damaged = [i for i in range(12) if Path(samples.source.name(i)).name in BROKEN]
+    damaged = [i for i in range(12) if Path(samples.reader.source.name(i)).name in BROKEN]
     for index in damaged:
         other, views, label = samples[(3, index)]
         assert other not in damaged
-        assert label == samples.source.label(other)
+        assert label == samples.reader.source.label(other)
         again = samples[(3, other)]
         assert all(torch.equal(a, b) for a, b in zip(views, again[1], strict=True))
 
@@ -138,6 +138,14 @@ def test_an_image_counts_once_however_often_it_is_met(cfg):
         loader.batches.set_epoch(epoch)
         list(loader)
     assert len(data.tolerance.damaged()) == 3
+
+
+def test_all_processes_know_what_a_worker_found_damaged(cfg):
+    data = build_pretrain(cfg(2, on_error="skip"))
+    list(data.train_dataloader())
+    damaged = torch.where(data.reader(data.opened).states == DAMAGED)[0]
+    found = sorted(Path(data.opened.name(i)).name for i in damaged.tolist())
+    assert found == sorted(BROKEN)
 
 
 def test_when_nothing_can_be_read_the_run_stops(cfg, folder):

@@ -65,11 +65,12 @@ def test_images_have_the_size_the_network_was_trained_on(
     config["augmentations"][0]["mean"] = [0.0, 0.0, 0.0]
     pretrained = Pretrained(run_folder / "last.ckpt", config, {})
     images = evaluation_data(pretrained, {}, 8)
-    assert (images.size, images.mean) == (24, (0.0, 0.0, 0.0))
+    still = images.task.still
+    assert (still.crop_size, still.mean) == (24, (0.0, 0.0, 0.0))
     other = evaluation_data(
         pretrained, {"dataset": "cifar10", "train_path": "a", "val_path": "b"}, 8
     )
-    assert (other.size, other.mean) == (32, other.dataset.mean)
+    assert (other.task.still.crop_size, other.task.still.mean) == (32, other.task.dataset.mean)
     assert other.block["train_path"] == "a"
 
 

@@ -293,12 +293,12 @@ def test_the_lock_is_free_after_a_start_that_failed(
 def test_a_failure_before_the_first_step_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mixmask_solo.data import PretrainData
+    from mixmask_solo.data import ImageData
 
     def broken(self: Any) -> Any:
         raise RuntimeError("no data today")
 
-    monkeypatch.setattr(PretrainData, "train_dataloader", broken)
+    monkeypatch.setattr(ImageData, "train_dataloader", broken)
     with pytest.raises(RuntimeError, match="no data today"):
         pretrain(config(tmp_path))
     assert not list(tmp_path.rglob("*.json"))

@@ -104,7 +104,7 @@ def test_a_probe_is_its_source_but_for_what_its_head_says(name: str, recipe: Any
         {"augmentations": [*map(dict, recipe(dataset, published.pretrained).augmentations)]}
     )
     data |= {"format": "image_folder", "augmentations": {**view, **data["augmentations"]}}
-    facts = build_classification(dict(cfg) | {"data": data})
+    facts = build_classification(dict(cfg) | {"data": data}).task
     options = probe_options(facts.dataset, size)
     extra = {k: v for k, v in cfg.optimizer.kwargs.items() if v is not None}
     mine: dict[str, Any] = {
@@ -114,7 +114,7 @@ def test_a_probe_is_its_source_but_for_what_its_head_says(name: str, recipe: Any
         "epochs": cfg.max_epochs,
         "features": cfg.probe.features,
         "init": cfg.probe.init,
-        "statistics": (facts.mean, facts.std),
+        "statistics": (facts.still.mean, facts.still.std),
         "test": resizing(facts.dataset, size),
         "last_batch": cfg.data.last_batch,
         "precision": cfg.precision,

@@ -17,15 +17,7 @@ _PASSES = 3
 
 
 def blur_matrix(sigma: Tensor, size: int) -> Tensor:
-    """The three box filters of each image along one axis.
-
-    Args:
-        sigma: (n,) deviations in pixels, float, at least 0.
-        size: pixels of the axis.
-
-    Returns:
-        (n, size, size); rows add up to 1.
-    """
+    """The three box filters along one axis, (n, size, size), of (n,) deviations in pixels."""
     radius = _radius(sigma)[:, None]
     place = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
     apart = (place[:, None] - place[None, :]).abs_()
@@ -38,15 +30,7 @@ def blur_matrix(sigma: Tensor, size: int) -> Tensor:
 
 
 def blur(planes: Tensor, sigma: Tensor) -> Tensor:
-    """A batch blurred, each image with a deviation of its own.
-
-    Args:
-        planes: (3, n, S, S) float.
-        sigma: (n,) deviations in pixels, float.
-
-    Returns:
-        (3, n, S, S), new memory.
-    """
+    """Images (3, n, S, S), each blurred with its own deviation of (n,), in pixels; new memory."""
     matrix = blur_matrix(sigma, planes.shape[-1])
     result = torch.empty_like(planes)
     for channel in range(3):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Colour jitter of a batch, each image with factors and an order of its own.
+"""Colours of a batch: jitter with factors and an order of each image's own, and Pillow's tones.
 
 Brightness, contrast and saturation are one formula, ``clip(f x + (1 - f) m)`` with m black, the
 mean grey of the image, or the grey of the pixel. So the k-th operation of all images is one pass
 with coefficients per image, whichever operation it is. Hue alone is different; the caller sorts
-images by its place in their order, which makes those due in round k one slice.
+images by its place in their order, which makes those due in round k one slice. All images here are
+(3, n, S, S) float in [0, 1].
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["LUMA", "blend", "grey", "jitter", "shift_hue"]
+__all__ = ["LUMA", "blend", "equalize", "grey", "jitter", "shift_hue", "solarize"]
 
 LUMA = (0.299, 0.587, 0.114)  # Pillow's; torchvision's tensor functions round the first to 0.2989
 _TINY = 1e-12
+_LEVELS = 256
 _CENTER = (3.0, 2.0, 4.0)  # of red, green and blue
 
 
@@ -30,7 +32,7 @@ def jitter(
     """All rounds of the jitter, in place.
 
     Args:
-        planes: (3, n, S, S) float in [0, 1].
+        planes: the images.
         blends: per round the coefficients of :func:`blend`, each (n,), neutral for images whose
             turn it is to change hue; None for a round in which all are neutral.
         hues: per round the images whose hue changes, possibly none.
@@ -46,13 +48,8 @@ def jitter(
 def blend(planes: Tensor, factor: Tensor, mean: Tensor, pixel: Tensor) -> None:
     """``clip(factor x + mean * mean grey + pixel * grey)``, in place.
 
-    Brightness is (f, 0, 0), contrast (f, 1 - f, 0), saturation (f, 0, 1 - f), nothing (1, 0, 0).
-
-    Args:
-        planes: (3, n, S, S) float in [0, 1].
-        factor: (n,).
-        mean: (n,).
-        pixel: (n,).
+    Coefficients are (n,): brightness is (f, 0, 0), contrast (f, 1 - f, 0), saturation
+    (f, 0, 1 - f), nothing (1, 0, 0).
     """
     other = grey(planes)
     average = other.mean(dim=(1, 2)).mul_(mean)
@@ -67,12 +64,7 @@ def grey(planes: Tensor) -> Tensor:
 
 
 def shift_hue(planes: Tensor, turns: Tensor) -> None:
-    """Turns the hue of HSV, in place; value and saturation stay.
-
-    Args:
-        planes: (3, n, S, S) float in [0, 1].
-        turns: (n,) in turns, -1/2 to 1/2.
-    """
+    """Turns the hue of HSV by (n,) turns, -1/2 to 1/2, in place; value and saturation stay."""
     red, green, blue = planes.unbind(0)
     top = torch.maximum(red, green)
     low = torch.minimum(red, green)
@@ -90,6 +82,31 @@ def shift_hue(planes: Tensor, turns: Tensor) -> None:
     planes[0].sub_(1.0)
     planes[1:].sub_(2.0).neg_()
     planes.clamp_(0.0, 1.0).mul_(chroma).add_(low)
+
+
+def solarize(planes: Tensor) -> Tensor:
+    """Inverts what is at least half as bright as can be; new memory.
+
+    Pillow's limit is 128 of 255; half is the value from which a pixel would be rounded to it.
+    """
+    return torch.where(planes < 0.5, planes, 1.0 - planes)
+
+
+def equalize(planes: Tensor) -> Tensor:
+    """Flattens the histogram of each channel of each image: 256 levels, integer arithmetic.
+
+    Of (3, n, S, S) values rounded to 8 bits, as there is no histogram of real numbers; new memory.
+    """
+    levels = (planes * 255.0).round_().clamp_(0, 255).flatten(2).flatten(0, 1).to(torch.int64)
+    histogram = torch.zeros(len(levels), _LEVELS, dtype=torch.int64, device=planes.device)
+    histogram.scatter_add_(1, levels, torch.ones_like(levels))
+    below = histogram.cumsum(1) - histogram
+    last = torch.arange(_LEVELS, device=planes.device).mul(histogram > 0).amax(1, keepdim=True)
+    step = below.gather(1, last) // (_LEVELS - 1)  # pixels that are not of the brightest level
+    table = ((below + step // 2) // step.clamp(min=1)).clamp_(max=_LEVELS - 1)
+    identity = torch.arange(_LEVELS, device=planes.device).expand_as(table)
+    table = torch.where(step > 0, table, identity)
+    return table.gather(1, levels).to(planes.dtype).div_(255.0).view_as(planes)
 
 
 def _hue(red: Tensor, green: Tensor, blue: Tensor, top: Tensor, chroma: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ __all__ = ["Plan", "plan", "to_device"]
 
 _HUE = 3
 _ROUNDS = 4
-_AFTER = ("gray", "sigma", "solarize", "equalize", "angle")
+_GROUPS = ("gray", "sigma", "solarize", "equalize", "angle")
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,19 @@ class Plan:
     """How n views are made, in the order in which they are worked on.
 
     Attributes:
-        order: (n,) int64 numpy: which view of the batch each row is.
-        back: (n,) int64: the row of each view of the batch.
+        rows: (n,) int64: which view of the batch is worked on in which place.
+        back: (n,) int64: the place of each view of the batch.
         box: top, left, height, width, each (n,) float.
         flip: (n,) float, 1 where mirrored.
         jittered: number of views whose colours change; they come first.
         blends: see ``colour.jitter``.
         hues: see ``colour.jitter``.
         turns: (jittered,) shift of the hue in turns.
-        gray: (k,) int64 rows that lose their colour, and so on; empty groups are None.
-        blurred: rows and deviations.
-        solarized: rows.
-        equalized: rows.
-        rotated: rows and angles in degrees.
+        groups: by the name of a draw the (k,) int64 places that have it, and its (k,) strengths;
+            only those that are not empty.
     """
 
-    order: NDArray[np.int64]
+    rows: NDArray[np.int64]
     back: Tensor
     box: tuple[Tensor, Tensor, Tensor, Tensor]
     flip: Tensor
@@ -52,56 +49,45 @@ class Plan:
     blends: tuple[tuple[Tensor, Tensor, Tensor] | None, ...]
     hues: tuple[slice, ...]
     turns: Tensor
-    gray: Tensor | None
-    blurred: tuple[Tensor, Tensor] | None
-    solarized: Tensor | None
-    equalized: Tensor | None
-    rotated: tuple[Tensor, Tensor] | None
+    groups: dict[str, tuple[Tensor, Tensor]]
 
 
 def plan(draws: Draws, device: torch.device) -> Plan:
-    """Sorts the views by the round in which their hue changes, those without jitter last.
-
-    Args:
-        draws: of n views.
-        device: where the pixels are.
-    """
+    """Sorts views by the round in which their hue changes, those without jitter last."""
     round_of_hue = np.where(draws.jitter, np.argmax(draws.order == _HUE, axis=1), _ROUNDS)
-    order = np.argsort(round_of_hue, kind="stable")
-    draws = draws.rows(order)
-    bounds = np.searchsorted(round_of_hue[order], np.arange(_ROUNDS + 1)).tolist()
+    rows = np.argsort(round_of_hue, kind="stable")
+    draws = draws.rows(rows)
+    bounds = np.searchsorted(round_of_hue[rows], np.arange(_ROUNDS + 1)).tolist()
     jittered = bounds[_ROUNDS]
     coefficients = _coefficients(draws)
     floats = np.concatenate(
         [draws.box.T, draws.flip[None], draws.factors[:, _HUE][None], *coefficients]
     )
-    groups = [np.flatnonzero(getattr(draws, name)) for name in _AFTER]
-    strengths = [draws.sigma[groups[1]], draws.angle[groups[4]]]
+    places = [np.flatnonzero(getattr(draws, name)) for name in _GROUPS]
+    strengths = [getattr(draws, n)[p] for n, p in zip(_GROUPS, places, strict=True)]
+    lengths = [len(group) for group in places]
     values = to_device(np.concatenate([floats.ravel(), *strengths], dtype=np.float32), device)
-    table, sigma, angle = values.split([floats.size, *map(len, strengths)])
-    rows = table.view(len(floats), -1)
-    back = np.argsort(order)
-    indexes = to_device(np.concatenate([back, *groups]), device)
-    back_, gray, blurred, solarized, equalized, rotated = indexes.split(
-        [len(back), *map(len, groups)]
-    )
+    flat, *strong = values.split([floats.size, *lengths])
+    table = flat.view(len(floats), -1)
+    back = np.argsort(rows)
+    back_, *where = to_device(np.concatenate([back, *places]), device).split([len(back), *lengths])
+    groups = zip(_GROUPS, zip(where, strong, strict=True), strict=True)
     changes_hue = bool(np.any(draws.factors[:jittered, _HUE]))
+    blends = []
+    for k, numbers in enumerate(coefficients):
+        neutral = bool(np.all(numbers[0, :jittered] == 1.0))
+        first, second, third = table[6 + 3 * k : 9 + 3 * k, :jittered]
+        blends.append(None if neutral else (first, second, third))
     return Plan(
-        order=order,
+        rows=rows,
         back=back_,
-        box=(rows[0], rows[1], rows[2], rows[3]),
-        flip=rows[4],
+        box=(table[0], table[1], table[2], table[3]),
+        flip=table[4],
         jittered=jittered,
-        blends=tuple(
-            _blend(rows[6 + 3 * k : 9 + 3 * k, :jittered], coefficients[k]) for k in range(_ROUNDS)
-        ),
+        blends=tuple(blends),
         hues=tuple(slice(bounds[k], bounds[k + 1] if changes_hue else 0) for k in range(_ROUNDS)),
-        turns=rows[5, :jittered],
-        gray=_some(gray),
-        blurred=None if len(blurred) == 0 else (blurred, sigma),
-        solarized=_some(solarized),
-        equalized=_some(equalized),
-        rotated=None if len(rotated) == 0 else (rotated, angle),
+        turns=table[5, :jittered],
+        groups={name: group for name, group in groups if len(group[0])},
     )
 
 
@@ -123,12 +109,3 @@ def _coefficients(draws: Draws) -> list[NDArray[np.float64]]:
         rest = 1.0 - factor
         rounds.append(np.stack([factor, rest * (operation == 1), rest * (operation == 2)]))
     return rounds
-
-
-def _blend(rows: Tensor, coefficients: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor] | None:
-    neutral = rows.shape[1] == 0 or bool(np.all(coefficients[0, : rows.shape[1]] == 1.0))
-    return None if neutral else (rows[0], rows[1], rows[2])
-
-
-def _some(group: Tensor) -> Tensor | None:
-    return group if len(group) else None

@@ -10,156 +10,205 @@ crop on the images that need it alone. What differs from the PIL decoder:
   decimals), by 6 at the 99 % quantile; the crop alone by 0.3, the blur by 0.2.
 * Random numbers come from ``augmentations.draws``: same distributions, other numbers.
 
-Plain torch and not kornia, which draws its own numbers on the device: nothing to resume from.
-``benchmarks/data.py`` measures what this reaches beside the PIL decoder.
+No library does it: kornia draws its own numbers on the device, so that nothing could be resumed,
+and torchvision works image by image, at 159 images/s on two cores where this makes 2,559
+(``benchmarks/data.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms.functional import normalize
 
-from mixmask_solo.data.augmentations.draws import Draws
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import listing
+from mixmask_solo.data.augmentations import Pipeline
+from mixmask_solo.data.augmentations.draws import DRAWS, Draws
+from mixmask_solo.data.augmentations.randomness import keys
+from mixmask_solo.data.augmentations.standard import resizing
 from mixmask_solo.data.batched.blur import blur
-from mixmask_solo.data.batched.colour import grey, jitter
-from mixmask_solo.data.batched.crop import Kernel, box_weights, resample
-from mixmask_solo.data.batched.exact import whole_image
+from mixmask_solo.data.batched.colour import equalize, grey, jitter, solarize
+from mixmask_solo.data.batched.geometry import (
+    Kernel,
+    box_weights,
+    resample,
+    resize,
+    rotate,
+    whole_weights,
+)
 from mixmask_solo.data.batched.plan import Plan, plan, to_device
-from mixmask_solo.data.batched.rotate import rotate
-from mixmask_solo.data.batched.tone import equalize, solarize
+from mixmask_solo.data.tasks import Task
 
-__all__ = ["Maker", "Take"]
+__all__ = ["Pixels", "View", "require_draws", "unaugmented_view", "views_of"]
 
-Take = Callable[[NDArray[np.int64]], Tensor]
-"""From n numbers of images to (3, n, H, W) uint8 on the device that makes views."""
+Pixels = Callable[[NDArray[np.int64]], Tensor]
+"""From some rows of a batch to (3, n, H, W) uint8 on the device that makes views."""
+
+# By the name of the draw: images (3, k, S, S) and (k,) strengths to images.
+_CHANGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "angle": rotate,
+    "gray": lambda x, _: grey(x).expand(3, -1, -1, -1),
+    "sigma": blur,
+    "solarize": lambda x, _: solarize(x),
+    "equalize": lambda x, _: equalize(x),
+}
 
 # Views that are worked on together on the CPU: their planes should stay in its cache.
 _PIXELS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes the views of one pipeline.
+class View:
+    """One view of each image of a batch.
 
     Args:
-        size: edge of the views.
-        mean: per channel.
-        std: per channel.
-        crop: whether boxes are drawn; else the whole image is brought to the size, the centre cut
-            out where it is not square.
-        kernel: of the crop.
-        colour_first: whether jitter and grey come before the crop, on the whole image.
+        pipeline: what happens to it.
+        number: of the view among all of its image.
+        shorter: length, at least the view's, to which the shorter side of a whole image is brought
+            before the centre is cut out; None to bring the drawn box to the view's size.
         channels_last: memory format of the result.
     """
 
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    crop: bool = True
-    kernel: Kernel = "bicubic"
-    colour_first: bool = False
+    pipeline: Pipeline
+    number: int = 0
+    shorter: int | None = None
     channels_last: bool = False
 
+    @property
+    def size(self) -> int:
+        """Edge of the view."""
+        return self.pipeline.crop_size
+
+    @property
+    def kernel(self) -> Kernel:
+        """Of the resize."""
+        options: Any = self.pipeline.options
+        kernel: Kernel = options.rrc.interpolation
+        return kernel
+
+    def draw(
+        self, sizes: NDArray[np.int64], seed: int, epoch: int, indexes: NDArray[np.int64]
+    ) -> Draws:
+        """The random numbers of the view, one row an image of (n, 2) height and width."""
+        key = keys(seed, epoch, indexes, self.number)
+        return DRAWS[self.pipeline.name](self.pipeline.options, sizes, key)
+
     @torch.no_grad()
-    def __call__(
-        self, take: Take, indexes: NDArray[np.int64], draws: Draws, device: torch.device
+    def make(
+        self, pixels: Pixels, draws: Draws, device: torch.device, *, cropped: bool = False
     ) -> Tensor:
         """The views of a batch.
 
         Args:
-            take: where pixels come from.
-            indexes: (n,) which image each view is of.
+            pixels: gives images, or, where ``cropped``, squares that are flipped already.
             draws: one row a view.
-            device: where ``take`` puts pixels.
+            device: where ``pixels`` puts them.
+            cropped: whether only colours are left to do.
 
         Returns:
             (n, 3, size, size) float32, normalised.
         """
+        count = len(draws.box)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        shape = (len(indexes), 3, self.size, self.size)
+        shape = (count, 3, self.size, self.size)
         result = torch.empty(shape, device=device, memory_format=layout)
-        step = len(indexes)
-        if device.type == "cpu":
-            step = max(1, _PIXELS_AT_ONCE // self.size**2)
-        for first in range(0, len(indexes), step):
+        step = max(1, _PIXELS_AT_ONCE // self.size**2) if device.type == "cpu" else count
+        for first in range(0, count, max(1, step)):
             part = slice(first, first + step)
             chosen = plan(draws.rows(part), device)
-            planes = self.augment(take(indexes[part][chosen.order]), chosen)
+            planes = torch.mul(pixels(first + chosen.rows), 1.0 / 255.0)
+            if not cropped:
+                planes = self._cropped(planes, chosen)
+            _apply(planes, chosen, "angle")
+            if not self.pipeline.colour_first:
+                _colours(planes, chosen)
+            _apply(planes, chosen, "sigma", "solarize", "equalize")
             self._finish(planes, chosen.back, result[part])
         return result
 
-    def augment(self, pixels: Tensor, chosen: Plan) -> Tensor:
-        """The views in the plan's order, before normalisation.
+    @torch.no_grad()
+    def unaugmented(self, pixels: Tensor) -> Tensor:
+        """Whole images (3, N, H, W) uint8 as (N, 3, size, size) float32, normalised.
 
-        Args:
-            pixels: (3, n, H, W) uint8, in the plan's order.
-            chosen: what happens to each.
-
-        Returns:
-            (3, n, size, size) float32 in [0, 1].
+        With the very pixels of ``standard.unaugmented``.
         """
-        rows, columns = self._weights(pixels.shape[2], pixels.shape[3], chosen)
-        planes = torch.mul(pixels, 1.0 / 255.0)
-        if self.colour_first:
+        height, width = pixels.shape[2:]
+        if self.shorter is not None or (height, width) != (self.size, self.size):
+            axes = whole_weights(height, width, self.size, self.kernel, self.shorter)
+            pixels = resize(pixels, *axes)
+        result = pixels.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+        return normalize(result.div_(255), self.pipeline.mean, self.pipeline.std, inplace=True)
+
+    def _cropped(self, planes: Tensor, chosen: Plan) -> Tensor:
+        height, width = planes.shape[2:]
+        if self.pipeline.colour_first:
             _colours(planes, chosen)
-        return self.alter(resample(planes, rows, columns), chosen)
-
-    def alter(self, planes: Tensor, chosen: Plan) -> Tensor:
-        """Everything between crop and normalisation, partly in place.
-
-        Args:
-            planes: (3, n, size, size) float32 in [0, 1], in the plan's order.
-            chosen: what happens to each.
-
-        Returns:
-            Planes of the same shape and range.
-        """
-        if chosen.rotated is not None:
-            which, degrees = chosen.rotated
-            _replace(planes, which, rotate(planes.index_select(1, which), degrees))
-        if not self.colour_first:
-            _colours(planes, chosen)
-        if chosen.blurred is not None:
-            which, sigma = chosen.blurred
-            _replace(planes, which, blur(planes.index_select(1, which), sigma))
-        for group, change in ((chosen.solarized, solarize), (chosen.equalized, equalize)):
-            if group is not None:
-                _replace(planes, group, change(planes.index_select(1, group)))
-        return planes
-
-    def _weights(self, height: int, width: int, chosen: Plan) -> tuple[Tensor, Tensor]:
-        if self.crop:
-            top, left, rows, columns = chosen.box
-            return (
-                box_weights(top, rows, height, self.size, self.kernel),
-                box_weights(left, columns, width, self.size, self.kernel, chosen.flip),
-            )
-        fixed = whole_image(height, width, self.size, self.kernel)
-        down, across = (to_device(axis.astype(np.float32), chosen.flip.device) for axis in fixed)
+        if self.shorter is None:
+            top, left, tall, wide = chosen.box
+            down = box_weights(top, tall, height, self.size, self.kernel)
+            across = box_weights(left, wide, width, self.size, self.kernel, chosen.flip)
+            return resample(planes, down, across)
+        whole = whole_weights(height, width, self.size, self.kernel, self.shorter)
+        down, across = (to_device(axis.float().numpy(), planes.device) for axis in whole)
         both = torch.stack([across, across.flip(0)])
-        return down[None], both.index_select(0, chosen.flip.long())
+        return resample(planes, down[None], both.index_select(0, chosen.flip.long()))
 
     def _finish(self, planes: Tensor, back: Tensor, result: Tensor) -> None:
         """Normalises, and puts the views where they belong."""
-        for channel in range(3):
-            mean, std = self.mean[channel], self.std[channel]
-            planes[channel].mul_(1.0 / std).sub_(mean / std)
+        for plane, mean, std in zip(planes, self.pipeline.mean, self.pipeline.std, strict=True):
+            plane.mul_(1.0 / std).sub_(mean / std)
         result.copy_(planes.index_select(1, back).transpose(0, 1))
+
+
+def views_of(pipelines: Sequence[Pipeline], *, channels_last: bool = False) -> list[View]:
+    """The views of pipelines that can be drawn, numbered as the PIL decoder numbers them."""
+    views: list[View] = []
+    for pipeline in pipelines:
+        options: Any = pipeline.options
+        shorter = None if options.rrc.enabled else pipeline.crop_size
+        for _ in range(pipeline.num_crops):
+            views.append(View(pipeline, len(views), shorter, channels_last))
+    return views
+
+
+def unaugmented_view(task: Task) -> View:
+    """The un-augmented images of a task."""
+    shorter, _ = resizing(task.dataset, task.still.crop_size)
+    return View(task.still, shorter=shorter)
+
+
+def require_draws(pipelines: Sequence[Pipeline], form: str, otherwise: str) -> None:
+    """Refuses pipelines that exist for single images alone; ``form`` is the decoder's setting.
+
+    Raises:
+        ConfigError: naming the first one, and what to choose ``otherwise``.
+    """
+    for pipeline in pipelines:
+        if pipeline.name not in DRAWS:
+            raise ConfigError(
+                f"{pipeline.key}.pipeline is {pipeline.name!r}, which {form} cannot make: choose "
+                f"{listing(sorted(DRAWS))}, or {otherwise}"
+            )
 
 
 def _colours(planes: Tensor, chosen: Plan) -> None:
     """Jitter and grey, in place."""
     if chosen.jittered:
         jitter(planes[:, : chosen.jittered], chosen.blends, chosen.hues, chosen.turns)
-    if chosen.gray is not None:
-        which = chosen.gray
-        _replace(planes, which, grey(planes.index_select(1, which)).expand(3, -1, -1, -1))
+    _apply(planes, chosen, "gray")
 
 
-def _replace(planes: Tensor, which: Tensor, new: Tensor) -> None:
-    planes.index_copy_(1, which, new)
+def _apply(planes: Tensor, chosen: Plan, *names: str) -> None:
+    """Changes the images that drew it, in place."""
+    for name in names:
+        if name in chosen.groups:
+            places, strengths = chosen.groups[name]
+            changed = _CHANGES[name](planes.index_select(1, places), strengths)
+            planes.index_copy_(1, places, changed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The data module that a configuration asks for: one class a decoder.
+"""The decoders, peers of each other, and the data module that a configuration asks for.
 
 ``data.format`` names a decoder (``dali``, ``resident``) or how images are stored; for the latter
 Pillow decodes.
@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from mixmask_solo.data.block import data_block
-from mixmask_solo.data.decoders.pil import ClassificationData, PretrainData
+from mixmask_solo.data.module import Decoder, ImageData
 from mixmask_solo.data.sources.storage import DECODERS, storage
+from mixmask_solo.data.tasks import Task, pretraining, probe
 
 __all__ = ["build_classification", "build_pretrain", "decoder"]
 
@@ -28,43 +29,38 @@ def decoder(cfg: Any) -> str:
     return form if form in DECODERS else "pil"
 
 
-def build_pretrain(cfg: Any) -> PretrainData:
+def build_pretrain(cfg: Any) -> ImageData:
     """The data of a pretraining run.
 
-    Args:
-        cfg: a pretraining configuration.
+    Raises:
+        ConfigError: for anything wrong in the keys it reads; files are looked at in ``setup``.
+    """
+    return _build(cfg, pretraining(cfg))
+
+
+def build_classification(cfg: Any) -> ImageData:
+    """The data of a probe, from its configuration or from that of the pretraining.
 
     Raises:
         ConfigError: for anything wrong in the keys it reads; files are looked at in ``setup``.
     """
-    chosen = decoder(cfg)
-    if chosen == "dali":
-        from mixmask_solo.data.decoders.dali import DaliPretrain
-
-        return DaliPretrain(cfg)
-    if chosen == "resident":
-        from mixmask_solo.data.decoders.resident import ResidentPretrain
-
-        return ResidentPretrain(cfg)
-    return PretrainData(cfg)
+    return _build(cfg, probe(cfg))
 
 
-def build_classification(cfg: Any) -> ClassificationData:
-    """The data of a probe.
+def _build(cfg: Any, task: Task) -> ImageData:
+    """Imports only the decoder that is asked for."""
+    chosen: Decoder
+    name = decoder(cfg)
+    if name == "dali":
+        from mixmask_solo.data.decoders.dali import Dali
 
-    Args:
-        cfg: a configuration of a probe, or that of the pretraining.
+        chosen = Dali(cfg, task)
+    elif name == "resident":
+        from mixmask_solo.data.decoders.resident import Resident
 
-    Raises:
-        ConfigError: for anything wrong in the keys it reads; files are looked at in ``setup``.
-    """
-    chosen = decoder(cfg)
-    if chosen == "dali":
-        from mixmask_solo.data.decoders.dali import DaliClassification
+        chosen = Resident(cfg, task)
+    else:
+        from mixmask_solo.data.decoders.pil import Pil
 
-        return DaliClassification(cfg)
-    if chosen == "resident":
-        from mixmask_solo.data.decoders.resident import ResidentClassification
-
-        return ResidentClassification(cfg)
-    return ClassificationData(cfg)
+        chosen = Pil()
+    return ImageData(cfg, task, chosen)

@@ -1,102 +1,91 @@
 # SPDX-License-Identifier: MIT
-"""The decoder for everything: Pillow and torchvision's transforms, in worker processes."""
+"""The decoder for everything: Pillow and torchvision's transforms, in worker processes.
+
+Augmented samples are asked for by ``(epoch, index)``: the epoch travels with the index, so that a
+worker that outlives an epoch knows which one it serves, and a sample is the same whoever makes it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
-from torchvision import transforms
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import BatchSampler, Dataset
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.data.augmentations import Pipeline, build_all
-from mixmask_solo.data.augmentations.standard import probe_training, unaugmented
-from mixmask_solo.data.block import get
-from mixmask_solo.data.decoders.samples import Augmented, Views
+from mixmask_solo.data.augmentations.randomness import keep_global_rng, reseed
 from mixmask_solo.data.module import ImageData
-from mixmask_solo.data.order.loading import EpochLoader
+from mixmask_solo.data.order.loading import WorkerLoader
+from mixmask_solo.data.order.sampler import EpochBatches, Key
 from mixmask_solo.data.sources import Source
+from mixmask_solo.data.tasks import Task
+from mixmask_solo.data.tolerance import Reader
 
-__all__ = ["ClassificationData", "PretrainData"]
-
-
-class PretrainData(ImageData):
-    """Views for pretraining, and un-augmented images for the online classifier.
-
-    Training batches are ``[indexes (N,), [view_1, ..., view_V] each (N, 3, H, W), targets (N,)]``,
-    validation batches ``[x (N, 3, H, W), targets (N,)]``; images are float32, normalised alike.
-
-    Args:
-        cfg: the configuration; ``augmentations`` is read besides the keys of ``ImageData``.
-
-    Raises:
-        ConfigError: for anything wrong in those keys.
-    """
-
-    def __init__(self, cfg: Any) -> None:
-        super().__init__(cfg, "pretrain")
-        self.pipelines: list[Pipeline] = build_all(get(cfg, "augmentations"), self.dataset)
-
-    @property
-    def test_transform(self) -> transforms.Compose:
-        """The un-augmented image at the size and with the statistics of the first view."""
-        first = self.pipelines[0]
-        return unaugmented(self.dataset, first.crop_size, first.mean, first.std)
-
-    def train_dataloader(self) -> EpochLoader:
-        """The views of each image."""
-        dataset = Views(self.opened, self.pipelines, self.seed, self.tolerance)
-        return self.epochs(dataset)
-
-    def in_order(self, source: Source, *, shard: bool) -> Any:
-        return self.plain(source, self.test_transform, shard=shard)
+__all__ = ["Augmented", "Pil", "Plain"]
 
 
-class ClassificationData(ImageData):
-    """Labelled images for a probe; batches are ``[x (N, 3, H, W), targets (N,)]``.
+class Augmented(Dataset[Any]):
+    """All views of an image from one decoding: ``(index, [view_1, ...], label)``.
 
-    Size and statistics are those of ``data.augmentations`` (``crop_size``, ``mean``, ``std``),
-    else of the first entry of ``augmentations``, with which the network was pretrained, else of
-    the data set. Its ``resize`` and ``interpolation`` replace the data set's usual ones.
+    Or ``(x, label)``, as the task has it.
 
     Args:
-        cfg: the configuration.
-
-    Raises:
-        ConfigError: for anything wrong in the keys it reads.
+        reader: of the images; its seed, together with (epoch, index, number of the view), decides
+            each view.
+        task: which views.
     """
 
-    def __init__(self, cfg: Any) -> None:
-        super().__init__(cfg, "train")
-        own = get(cfg, "data.augmentations", {})
-        fit = {key: own.get(key) for key in ("resize", "interpolation")}
-        self.dataset = replace(self.dataset, **fit)
-        view = _first_view(get(cfg, "augmentations")) | own
-        self.size = int(view.get("crop_size") or self.dataset.size)
-        if (self.dataset.resize or self.size) < self.size:
-            raise ConfigError(
-                f"data.augmentations.resize is {self.dataset.resize}: the images' centre of "
-                f"{self.size} pixels is cut out of it; give at least {self.size}"
-            )
-        self.mean = tuple(view.get("mean") or self.dataset.mean)
-        self.std = tuple(view.get("std") or self.dataset.std)
+    def __init__(self, reader: Reader, task: Task) -> None:
+        self.reader = reader
+        self.labelled = task.labelled
+        self.transforms = [p for p in task.pipelines for _ in range(p.num_crops)]
 
-    @property
-    def test_transform(self) -> transforms.Compose:
-        """The un-augmented image."""
-        return unaugmented(self.dataset, self.size, self.mean, self.std)
+    def __len__(self) -> int:
+        return len(self.reader)
 
-    def train_dataloader(self) -> EpochLoader:
-        """Randomly cropped training images, in full batches."""
-        transform = probe_training(self.dataset, self.size, self.mean, self.std)
-        dataset = Augmented(self.opened, transform, self.seed, self.tolerance)
-        return self.epochs(dataset)
-
-    def in_order(self, source: Source, *, shard: bool) -> Any:
-        return self.plain(source, self.test_transform, shard=shard)
+    def __getitem__(self, key: Key) -> Any:
+        epoch, asked = key
+        index, image = self.reader.pick(asked, epoch)
+        views = []
+        with keep_global_rng():
+            for number, transform in enumerate(self.transforms):
+                reseed(self.reader.seed, epoch, index, number)
+                views.append(transform(image))
+        label = self.reader.source.label(index)
+        return (views[0], label) if self.labelled else (index, views, label)
 
 
-def _first_view(augmentations: Any) -> dict[str, Any]:
-    if isinstance(augmentations, list) and augmentations and isinstance(augmentations[0], dict):
-        return augmentations[0]
-    return {}
+class Plain(Dataset[Any]):
+    """The un-augmented image and the label: ``(x, label)``; None for one that is left out.
+
+    Args:
+        reader: of the images.
+        transform: a PIL image to a tensor, without randomness.
+    """
+
+    def __init__(self, reader: Reader, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.reader = reader
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
+        image = self.reader.read(index)
+        return None if image is None else (self.transform(image), self.reader.source.label(index))
+
+
+class Pil:
+    """``data.format`` is a storage, see :class:`mixmask_solo.data.module.Decoder`."""
+
+    def training(self, data: ImageData, batches: EpochBatches) -> WorkerLoader:
+        """Views of single images, sent to the device one step ahead."""
+        dataset = Augmented(data.reader(data.opened), data.task)
+        loader = WorkerLoader(dataset, batches, data.workers(data.opened))
+        return loader.ahead(data.device, channels_last=data.channels_last)
+
+    def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> WorkerLoader:
+        """Un-augmented images."""
+        dataset = Plain(data.reader(source), data.task.still.transform)
+        return WorkerLoader(dataset, batches, data.workers(source))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 __all__ = ["prefetched"]
@@ -39,9 +40,14 @@ def prefetched(
 
 
 def _send(batch: Any, device: torch.device, stream: torch.cuda.Stream, channels_last: bool) -> Any:
+    def copied(x: Tensor) -> Tensor:
+        x = x.to(device, non_blocking=True)
+        images = channels_last and x.ndim == 4
+        return x.contiguous(memory_format=torch.channels_last) if images else x
+
     with torch.cuda.stream(stream):
         event = torch.cuda.Event()
-        copy = _each(batch, lambda x: _sent(x, device, channels_last))
+        copy = apply_to_collection(batch, Tensor, copied)
         event.record(stream)
     return copy, event
 
@@ -51,21 +57,5 @@ def _received(sent: Any, device: torch.device) -> Any:
     training = torch.cuda.current_stream(device)
     training.wait_event(event)
     # its memory must not be given to a later copy before training is done with it
-    _each(batch, lambda x: x.record_stream(training))
-    return batch
-
-
-def _sent(x: Tensor, device: torch.device, channels_last: bool) -> Tensor:
-    x = x.to(device, non_blocking=True)
-    return x.contiguous(memory_format=torch.channels_last) if channels_last and x.ndim == 4 else x
-
-
-def _each(batch: Any, change: Any) -> Any:
-    """The batch with every tensor in it changed."""
-    if isinstance(batch, Tensor):
-        return change(batch)
-    if isinstance(batch, dict):
-        return {key: _each(value, change) for key, value in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return [_each(value, change) for value in batch]
+    apply_to_collection(batch, Tensor, lambda x: x.record_stream(training))
     return batch

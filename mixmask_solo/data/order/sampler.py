@@ -4,22 +4,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.sources import Source
 
-__all__ = ["EpochBatches", "Last", "Shard"]
+__all__ = ["EpochBatches", "Key", "Last", "Shard", "position"]
 
-Position = Callable[[], tuple[int, int]]
+Key = tuple[int, int]
+"""Epoch and number of an image: what a place of a training batch is asked for by."""
+
 Last = Literal["drop", "pad", "keep"]
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
+class EpochBatches(Sampler[list[Key]]):
     """Batches of ``(epoch, index)`` pairs, equally many and as large in each process.
 
     One shuffled order per epoch; batch b of all processes together is its b-th piece of
@@ -48,7 +51,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         rank: int = 0,
         world: int = 1,
         last: Last = "drop",
-        position: Position | None = None,
+        position: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         self.source = source
         self.batch_size = batch_size
@@ -80,19 +83,19 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         """Epoch and first batch of an iteration that starts now."""
         return self._next if self.position is None else self.position()
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         return self.since(*self.begin())
 
-    def since(self, epoch: int, start: int) -> Iterator[list[tuple[int, int]]]:
+    def since(self, epoch: int, start: int) -> Iterator[list[Key]]:
         """The batches of an epoch from one of them on."""
         order = self.order(epoch)
-        unit = self.world if self.last == "keep" else self.world * self.batch_size
+        of_all = self.world * self.batch_size
         if self.last != "drop":
+            unit = self.world if self.last == "keep" else of_all
             order = torch.cat([order, order[: -len(order) % unit]])
-        for batch in range(start, len(self)):
-            of_all = order[batch * self.world * self.batch_size :][: self.world * self.batch_size]
-            share = len(of_all) // self.world
-            own = of_all[self.rank * share : (self.rank + 1) * share]
+        for piece in order.split(of_all)[start : len(self)]:
+            share = len(piece) // self.world
+            own = piece[self.rank * share : (self.rank + 1) * share]
             yield [(epoch, index) for index in own.tolist()]
 
 
@@ -118,3 +121,23 @@ class Shard(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indexes)
+
+
+def position(trainer: Trainer) -> tuple[int, int]:
+    """Epoch, and number of its batches that were trained on already, where a trainer stands now.
+
+    Asked when the first batch is due. By then the counters are restored, but not in all cases put
+    in order, so all states a checkpoint can leave them in have to be read here:
+
+    * between epochs (saved at the end of one): the batch counter still belongs to the old epoch;
+    * within an epoch: ``processed`` counts the batches whose optimiser step is done;
+    * after the last batch of an epoch but before its end: Lightning goes on with the next epoch.
+    """
+    loop: Any = trainer.fit_loop
+    epoch = loop.epoch_progress.current
+    if epoch.ready == epoch.processed:
+        return epoch.processed, 0
+    done = loop.epoch_loop.batch_progress.current.processed
+    if 0 < loop.max_batches <= done:
+        return epoch.processed + 1, 0
+    return epoch.processed, done

@@ -70,9 +70,6 @@ def leave_signals(worker: int) -> None:
 
     SIGTERM is also how a process ends its children (``Process.terminate``). Who sent it is only
     told to those who wait for it, on Linux; elsewhere torch's handler stays, which ends a worker.
-
-    Args:
-        worker: its number, which a ``worker_init_fn`` is given.
     """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)

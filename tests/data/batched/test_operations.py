@@ -14,11 +14,14 @@ from torchvision.transforms import functional as F
 
 from mixmask_solo.data.batched import colour
 from mixmask_solo.data.batched.blur import blur, blur_matrix
-from mixmask_solo.data.batched.colour import blend, grey, shift_hue
-from mixmask_solo.data.batched.crop import box_weights, resample
-from mixmask_solo.data.batched.exact import resize, whole_image
-from mixmask_solo.data.batched.rotate import rotate
-from mixmask_solo.data.batched.tone import equalize, solarize
+from mixmask_solo.data.batched.colour import blend, equalize, grey, shift_hue, solarize
+from mixmask_solo.data.batched.geometry import (
+    box_weights,
+    resample,
+    resize,
+    rotate,
+    whole_weights,
+)
 
 MODES = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
 
@@ -78,7 +81,7 @@ def test_whole_images_are_pillows_bit_for_bit(size, edges) -> None:
     images = arrays(4, *edges)
     pixels = torch.from_numpy(images.transpose(3, 0, 1, 2).copy())
     for kernel, shorter in (("bicubic", None), ("bilinear", size + 4)):
-        rows, columns = whole_image(*edges, size, kernel, shorter)
+        rows, columns = whole_weights(*edges, size, kernel, shorter or size)
         found = resize(pixels, rows, columns).permute(1, 2, 3, 0).numpy()
         theirs = each(
             images,

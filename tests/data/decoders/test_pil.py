@@ -182,13 +182,13 @@ def test_a_probe_trains_on_crops_and_reads_features_of_all_images(views_cfg):
 
 def test_a_probe_takes_its_own_size_before_that_of_pretraining(views_cfg):
     cfg = views_cfg(DIGITS, mean=[0.1, 0.2, 0.3], std=[1.0, 1.0, 1.0])
-    assert build_classification(cfg).size == 8
-    assert build_classification(cfg).mean == (0.1, 0.2, 0.3)
+    assert build_classification(cfg).task.still.crop_size == 8
+    assert build_classification(cfg).task.still.mean == (0.1, 0.2, 0.3)
     own = cfg | {"data": cfg["data"] | {"augmentations": {"crop_size": 16, "mean": None}}}
-    assert build_classification(own).size == 16
+    assert build_classification(own).task.still.crop_size == 16
     del cfg["augmentations"]
-    assert build_classification(cfg).size == 32
-    assert build_classification(cfg).std == DATASETS["digits"].std
+    assert build_classification(cfg).task.still.crop_size == 32
+    assert build_classification(cfg).task.still.std == DATASETS["digits"].std
 
 
 def test_features_serve_both_kinds(views_cfg):

@@ -14,10 +14,11 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.data import ImageError, num_classes, source
 from mixmask_solo.data.augmentations.standard import unaugmented
-from mixmask_solo.data.decoders.samples import Plain
+from mixmask_solo.data.decoders.pil import Plain
 from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.parquet import read_parquet
 from mixmask_solo.data.sources.request import Request
+from mixmask_solo.data.tolerance import Reader
 
 
 def cfg(path, dataset="parquet", **data):
@@ -132,7 +133,7 @@ def test_workers_read_what_the_main_process_reads(two_shards):
     images = source(cfg(two_shards), "train")
     images.image(0)
     facts = info("parquet")
-    dataset = Plain(images, unaugmented(facts, 8, facts.mean, facts.std))
+    dataset = Plain(Reader(images), unaugmented(facts, 8, facts.mean, facts.std))
     main = [dataset[i][0] for i in range(len(dataset))]
     loader = DataLoader(dataset, batch_size=3, num_workers=2)
     assert torch.equal(torch.cat([x for x, _ in loader]), torch.stack(main))

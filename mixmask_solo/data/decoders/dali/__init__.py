@@ -9,6 +9,6 @@ part of each image that any view shows, and torch's 8-bit resize, several times 
 
 from __future__ import annotations
 
-from mixmask_solo.data.decoders.dali.module import DaliClassification, DaliPretrain
+from mixmask_solo.data.decoders.dali.decoder import Dali
 
-__all__ = ["DaliClassification", "DaliPretrain"]
+__all__ = ["Dali"]

@@ -5,22 +5,22 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from mixmask_solo.data.augmentations.draws import Draws
-from mixmask_solo.data.decoders.dali.cut import cut, union
-from mixmask_solo.data.decoders.dali.feeder import Fed, Feeder, Key
-from mixmask_solo.data.decoders.dali.library import library
-from mixmask_solo.data.decoders.dali.views import Area, View
+from mixmask_solo.data.decoders.dali.areas import Area, union
+from mixmask_solo.data.decoders.dali.feeder import EncodedBatch, Feeder
+from mixmask_solo.data.decoders.dali.pipelines import parts
+from mixmask_solo.data.order.loading import WorkerLoader
+from mixmask_solo.data.order.sampler import Key
+from mixmask_solo.data.sources.base import Encoded
 
-__all__ = ["Batches", "Decoder", "guard", "whole"]
+__all__ = ["Decoded", "PartDecoder", "guard"]
 
 _CPU = torch.device("cpu")
 _SILENCE = 600  # seconds without a batch after which a worker counts as lost
@@ -28,7 +28,7 @@ _SILENCE = 600  # seconds without a batch after which a worker counts as lost
 _built_in: set[int] = set()  # processes in which DALI's threads run
 
 
-class Decoder:
+class PartDecoder:
     """Decodes parts of images with DALI, one thread.
 
     The pipeline is built in the process that uses it. DALI's pipelines do not survive an image
@@ -40,13 +40,10 @@ class Decoder:
         self._room = 0
         self._owner = -1
 
-    def __call__(self, fed: Fed, start: NDArray[np.int64], end: NDArray[np.int64]) -> list[Tensor]:
-        """Decodes a batch.
-
-        Args:
-            fed: the batch.
-            start: (n, 2) first row and column of each image that is needed.
-            end: (n, 2) last row and column, exclusive.
+    def __call__(
+        self, files: list[Encoded], start: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> list[Tensor]:
+        """Decodes each image from row and column ``start`` to ``end``, exclusive, (n, 2) each.
 
         Returns:
             (h, w, 3) uint8 each, valid until the next call.
@@ -54,31 +51,30 @@ class Decoder:
         Raises:
             RuntimeError: when one of them cannot be decoded.
         """
-        if self._owner != os.getpid() or self._room < len(fed):
-            self._pipeline, self._room, self._owner = _build(len(fed)), len(fed), os.getpid()
+        count = len(files)
+        if self._owner != os.getpid() or self._room < count:
+            _built_in.add(os.getpid())
+            self._pipeline, self._room, self._owner = parts(count), count, os.getpid()
         pipeline = self._pipeline
         try:
-            pipeline.feed_input("encoded", fed.encoded)
+            pipeline.feed_input("encoded", files)
             pipeline.feed_input("start", start.astype(np.int32))
             pipeline.feed_input("end", end.astype(np.int32))
             (decoded,) = pipeline.run()
         except RuntimeError:
             self._owner = -1
             raise
-        return [torch.from_numpy(np.asarray(decoded.at(row))) for row in range(len(fed))]
+        return [torch.from_numpy(np.asarray(decoded.at(row))) for row in range(count)]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_pipeline": None, "_room": 0, "_owner": -1}
 
 
-def guard(loader: DataLoader[Any]) -> Any:
+def guard(loader: WorkerLoader) -> WorkerLoader:
     """Sees to it that a loader's workers cannot hang.
 
     A fork takes along locks that DALI's threads hold, but not the threads. Where DALI ran in this
     process already, workers are forked off a clean server instead, which starts some seconds late.
-
-    Returns:
-        The loader itself.
     """
     if loader.num_workers:
         loader.timeout = _SILENCE
@@ -89,102 +85,46 @@ def guard(loader: DataLoader[Any]) -> Any:
     return loader
 
 
-def _build(batch_size: int) -> Any:
-    _built_in.add(os.getpid())
-    dali = library()
-    pipeline = dali.pipeline.Pipeline(
-        batch_size=batch_size,
-        num_threads=1,
-        device_id=None,
-        prefetch_queue_depth=1,
-        exec_pipelined=False,
-        exec_async=False,
-    )
-    with pipeline:
-        encoded = dali.fn.external_source(name="encoded", dtype=dali.types.UINT8, ndim=1)
-        start = dali.fn.external_source(name="start", dtype=dali.types.INT32, ndim=1)
-        end = dali.fn.external_source(name="end", dtype=dali.types.INT32, ndim=1)
-        decoded = dali.fn.decoders.image_slice(
-            encoded,
-            start=start,
-            end=end,
-            axis_names="HW",
-            device="cpu",
-            output_type=dali.types.RGB,
-            adjust_orientation=False,  # Pillow ignores EXIF too
-            jpeg_fancy_upsampling=True,  # libjpeg's default, and so Pillow's
-        )
-        pipeline.set_outputs(decoded)
-    pipeline.build()
-    return pipeline
+class Decoded(Dataset[Any]):
+    """Batches by the numbers of their images: the dataset of a loader without a collation."""
 
-
-class Batches(Dataset[Any]):
-    """Batches by the numbers of their images: the dataset of a loader without a collation.
-
-    Args:
-        feeder: reads the stored images.
-        views: what is made of each of them.
-        seed: with (epoch, index, number of the view) it decides each view.
-        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
-    """
-
-    def __init__(self, feeder: Feeder, views: Sequence[View], seed: int, *, labelled: bool) -> None:
+    def __init__(self, feeder: Feeder) -> None:
         self.feeder = feeder
-        self.views = list(views)
-        self.seed = seed
-        self.labelled = labelled
-        self.decoder = Decoder()
+        self.decoder = PartDecoder()
 
     def __len__(self) -> int:
-        return len(self.feeder.source)
+        return len(self.feeder.reader)
 
     def __getitem__(self, key: Key | int) -> Any:
         return self.__getitems__([key])
 
-    def __getitems__(self, keys: Sequence[Key | int]) -> list[Any] | None:
+    def __getitems__(self, keys: Any) -> Any:
         """A whole batch; None where every image of it is left out."""
-        pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
-        fed = self.feeder.read(pairs)
+        read = self.feeder.read(keys)
         try:
-            views = self._views(fed)
+            views = self._views(read)
         except RuntimeError:
-            fed = self.feeder.repaired(pairs)
-            views = self._views(fed)
-        return whole(fed, views, self.feeder, labelled=self.labelled)
+            read = self.feeder.read(keys, by_pillow=True)
+            views = self._views(read)
+        return self.feeder.batch(read, views, _CPU)
 
-    def _views(self, fed: Fed) -> list[Tensor]:
-        if len(fed) == 0:
+    def _views(self, read: EncodedBatch) -> list[Tensor]:
+        if not read.files:
             return []
-        drawn = [v.draw(fed.sizes, self.seed, fed.epoch, fed.indexes) for v in self.views]
-        areas = [v.area(d, fed.sizes) for v, d in zip(self.views, drawn, strict=True)]
-        start, end = union(areas)
-        decoded = self.decoder(fed, start, end)
-        return [
-            _view(view, draws, area, decoded, start)
-            for view, draws, area in zip(self.views, drawn, areas, strict=True)
-        ]
+        start, end = union(read.areas)
+        decoded = self.decoder(read.files, start, end)
+        return [_view(one, decoded, start) for one in read.areas]
 
 
-def _view(
-    view: View, draws: Draws, area: Area, decoded: Sequence[Tensor], origin: NDArray[np.int64]
-) -> Tensor:
-    def take(rows: NDArray[np.int64]) -> Tensor:
-        squares = torch.empty((3, len(rows), view.size, view.size), dtype=torch.uint8)
+def _view(area: Area, decoded: list[Tensor], origin: NDArray[np.int64]) -> Tensor:
+    def pixels(rows: NDArray[np.int64]) -> Tensor:
+        size = area.view.size
+        squares = torch.empty((3, len(rows), size, size), dtype=torch.uint8)
         for place, row in enumerate(rows.tolist()):
-            part = area.part(row)
-            cut(decoded[row], part, origin[row], view.size, view.kernel, squares[:, place])
-        flipped = np.flatnonzero(draws.flip[rows]).tolist()
+            area.cut(row, decoded[row], origin[row], squares[:, place])
+        flipped = np.flatnonzero(area.draws.flip[rows]).tolist()
         if flipped:
             squares[:, flipped] = squares[:, flipped].flip(3)
         return squares
 
-    return view(take, np.arange(len(decoded)), draws, _CPU)
-
-
-def whole(fed: Fed, views: list[Tensor], feeder: Feeder, *, labelled: bool) -> list[Any] | None:
-    """A batch as training takes it."""
-    if len(fed) == 0:
-        return None
-    targets = torch.from_numpy(feeder.source.labels[fed.indexes])
-    return [views[0], targets] if labelled else [torch.from_numpy(fed.indexes), views, targets]
+    return area.view.make(pixels, area.draws, _CPU, cropped=True)

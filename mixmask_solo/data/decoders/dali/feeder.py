@@ -9,120 +9,128 @@ decoders agree on what is an image, and formats unknown to DALI need no other wa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from mixmask_solo.data.decoders.dali.header import jpeg_size
-from mixmask_solo.data.decoders.dali.verified import Verified
-from mixmask_solo.data.sources import ImageError, Source
+from mixmask_solo.data.batched.views import View
+from mixmask_solo.data.decoders.dali.areas import Area, area
+from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
+from mixmask_solo.data.order.sampler import Key
+from mixmask_solo.data.sources import ImageError
 from mixmask_solo.data.sources.base import Encoded
-from mixmask_solo.data.tolerance import Tolerance
+from mixmask_solo.data.tolerance import DAMAGED, WHOLE, Reader
 
-__all__ = ["Fed", "Feeder", "Key"]
+__all__ = ["EncodedBatch", "Feeder", "Keys"]
 
-Key = tuple[int, int]
+Keys = Sequence[Key] | Sequence[int]
 
 
-class Fed(NamedTuple):
+class EncodedBatch(NamedTuple):
     """A batch before decoding.
 
     Attributes:
-        epoch: the batch's.
+        keys: what was asked for.
         indexes: (n,) int64, of the images that are really there.
-        encoded: their files' bytes.
-        sizes: (n, 2) int64 height and width.
+        files: (n) bytes of each.
+        areas: what each view shows of them.
     """
 
-    epoch: int
+    keys: Keys
     indexes: NDArray[np.int64]
-    encoded: list[Encoded]
-    sizes: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.encoded)
+    files: list[Encoded]
+    areas: list[Area]
 
 
 class Feeder:
-    """Reads batches.
+    """Reads batches, and gives them the form that training takes.
 
     Args:
-        source: the images.
-        seed: decides which image takes a damaged one's place.
-        tolerance: what is done about damaged images.
+        reader: of the images.
+        views: what is made of each image.
         training: whether places stay filled; else damaged images are left out under ``skip``.
-        verified: looks once at the compressed data of each image; None trusts its markers.
+        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
+        verify: whether Pillow looks once at the compressed data of each image.
     """
 
     def __init__(
         self,
-        source: Source,
-        seed: int,
-        tolerance: Tolerance,
+        reader: Reader,
+        views: Sequence[View],
         *,
         training: bool,
-        verified: Verified | None = None,
+        labelled: bool,
+        verify: bool = True,
     ) -> None:
-        self.source = source
-        self.seed = seed
-        self.tolerance = tolerance
+        self.reader = reader
+        self.views = views
         self.training = training
-        self.verified = verified
+        self.labelled = labelled
+        self.verify = verify
 
-    def read(self, keys: Sequence[Key]) -> Fed:
-        """A batch of ``(epoch, index)``.
+    def read(self, keys: Keys, *, by_pillow: bool = False) -> EncodedBatch:
+        """A batch of ``(epoch, index)``, or of indexes.
+
+        Args:
+            keys: of its places.
+            by_pillow: whether Pillow decodes every image, after DALI refused one of them.
 
         Raises:
-            ImageError: for a damaged image, as the tolerance has it.
+            ImageError: for a damaged image, as the run has it.
         """
-        return self._fed(keys, [self._plain(index) for _, index in keys])
+        pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
+        found: list[tuple[int, Encoded, int, int]] = []
+        for epoch, index in pairs:
+            plain = None if by_pillow else self._jpeg(index)
+            one = plain or self._decoded(epoch, index)
+            if one is not None:
+                found.append(one)
+        indexes = np.array([one[0] for one in found], dtype=np.int64)
+        sizes = np.array([one[2:] for one in found], dtype=np.int64).reshape(-1, 2)
+        seed, epoch = self.reader.seed, pairs[0][0]
+        areas = [area(v, v.draw(sizes, seed, epoch, indexes), sizes) for v in self.views]
+        return EncodedBatch(keys, indexes, [one[1] for one in found], areas)
 
-    def repaired(self, keys: Sequence[Key]) -> Fed:
-        """The same batch after DALI refused it: every image decoded by Pillow."""
-        return self._fed(keys, [None] * len(keys))
+    def batch(self, read: EncodedBatch, views: list[Tensor], device: torch.device) -> Any:
+        """A batch as training takes it; None without any image."""
+        if not read.files:
+            return None
+        targets = torch.from_numpy(self.reader.source.labels[read.indexes]).to(device)
+        if self.labelled:
+            return [views[0], targets]
+        return [torch.from_numpy(read.indexes).to(device), views, targets]
 
-    def _fed(self, keys: Sequence[Key], plain: Sequence[tuple[Encoded, int, int] | None]) -> Fed:
-        indexes: list[int] = []
-        encoded: list[Encoded] = []
-        sizes: list[tuple[int, int]] = []
-        for (epoch, index), found in zip(keys, plain, strict=True):
-            if found is not None:
-                data, height, width = found
-            else:
-                decoded = self._decoded(epoch, index)
-                if decoded is None:
-                    continue
-                index, image = decoded
-                data, height, width = _ppm(image), image.height, image.width
-            indexes.append(index)
-            encoded.append(data)
-            sizes.append((height, width))
-        epoch = keys[0][0] if keys else 0
-        table = np.array(sizes, dtype=np.int64).reshape(-1, 2)
-        return Fed(epoch, np.array(indexes, dtype=np.int64), encoded, table)
-
-    def _plain(self, index: int) -> tuple[Encoded, int, int] | None:
-        """Bytes and size of what DALI decodes itself."""
+    def _jpeg(self, index: int) -> tuple[int, Encoded, int, int] | None:
+        """What DALI decodes itself."""
+        known = int(self.reader.states[index])
+        if known == DAMAGED:
+            return None
         try:
-            encoded = self.source.encoded(index)
+            encoded = self.reader.source.encoded(index)
         except ImageError:
             return None  # what to do about it is decided where Pillow fails as well
         size = None if encoded is None else jpeg_size(encoded)
         if encoded is None or size is None:
             return None
-        if self.verified is not None and not self.verified(index, encoded):
-            return None
-        return encoded, *size
+        if self.verify and known != WHOLE:
+            if not is_whole(encoded):
+                return None
+            self.reader.states[index] = WHOLE
+        return index, encoded, *size
 
-    def _decoded(self, epoch: int, index: int) -> tuple[int, Image.Image] | None:
+    def _decoded(self, epoch: int, index: int) -> tuple[int, Encoded, int, int] | None:
+        """An image that Pillow decodes, as PPM; None for one that is left out."""
+        image: Image.Image | None
         if self.training:
-            return self.tolerance.pick(self.source, index, seed=self.seed, epoch=epoch)
-        image = self.tolerance.read(self.source, index)
-        return None if image is None else (index, image)
-
-
-def _ppm(image: Image.Image) -> Encoded:
-    head = b"P6 %d %d 255\n" % image.size
-    return np.frombuffer(head + image.tobytes(), dtype=np.uint8)
+            index, image = self.reader.pick(index, epoch)
+        else:
+            image = self.reader.read(index)
+        if image is None:
+            return None
+        head = b"P6 %d %d 255\n" % image.size
+        ppm = np.frombuffer(head + image.tobytes(), dtype=np.uint8)
+        return index, ppm, image.height, image.width

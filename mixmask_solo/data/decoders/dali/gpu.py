@@ -1,150 +1,136 @@
 # SPDX-License-Identifier: MIT
-"""Loaders of batches that DALI decodes on a GPU, several ahead of training."""
+"""DALI on a GPU: decoding and cropping there, several batches ahead of training."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mixmask_solo.data.decoders.dali.cpu import whole
-from mixmask_solo.data.decoders.dali.decoding import Decoding, Gpu, Order
-from mixmask_solo.data.decoders.dali.feeder import Feeder, Key
-from mixmask_solo.data.decoders.dali.views import View
-from mixmask_solo.data.order.loading import Resumable
-from mixmask_solo.data.order.sampler import EpochBatches, Shard
+from mixmask_solo.data.decoders.dali.feeder import EncodedBatch, Feeder, Keys
+from mixmask_solo.data.decoders.dali.pipelines import crops
 
-__all__ = ["GpuEpochLoader", "GpuPlainLoader"]
+__all__ = ["Gpu", "stream"]
 
 
-class _Stream:
-    """Batches in the order in which they are asked for, some of them on their way.
+class Gpu(NamedTuple):
+    """Where and how much.
+
+    Attributes:
+        device: the GPU; the CPU works as well, slower than ``cpu.Decoded``, and serves the tests.
+        threads: DALI's, of all pipelines together.
+        prefetch: batches decoded ahead.
+        batch_size: the largest batch.
+    """
+
+    device: torch.device
+    threads: int
+    prefetch: int
+    batch_size: int
+
+
+class _Pipelines:
+    """DALI pipelines with one batch inside each.
+
+    As many as there are batches to decode ahead, and not one with a queue: that would take its
+    whole queue at once, also where an epoch ends sooner, and DALI's pipelines do not survive an
+    image that cannot be decoded. So the batch in question is decoded by Pillow, its pipeline built
+    again, and the others go on.
+    """
+
+    def __init__(self, feeder: Feeder, gpu: Gpu) -> None:
+        self.feeder = feeder
+        self.gpu = gpu
+        self.idle: deque[Any] = deque([None] * gpu.prefetch)
+        self.inside: deque[tuple[EncodedBatch, Any]] = deque()
+
+    def put(self, read: EncodedBatch) -> None:
+        """Starts decoding a batch."""
+        self.inside.append((read, self._start(read, self.idle.popleft())))
+
+    def get(self) -> tuple[EncodedBatch, list[Tensor]]:
+        """The oldest batch, and for each view (n, S, S, 3) uint8 on the device."""
+        read, pipeline = self.inside.popleft()
+        try:
+            squares = self._squares(read, pipeline)
+        except RuntimeError:
+            read = self.feeder.read(read.keys, by_pillow=True)
+            pipeline = self._start(read, None)
+            squares = self._squares(read, pipeline)
+        self.idle.append(pipeline)
+        return read, squares
+
+    def finish(self, read: EncodedBatch, squares: list[Tensor]) -> Any:
+        """A batch as training takes it; None where all of its images are left out."""
+        device = self.gpu.device
+        views = [
+            area.view.make(_rows_of(square), area.draws, device, cropped=True)
+            for area, square in zip(read.areas, squares, strict=False)  # no squares, no views
+        ]
+        return self.feeder.batch(read, views, device)
+
+    def _start(self, read: EncodedBatch, pipeline: Any) -> Any:
+        """The pipeline that decodes a batch: the given one, if any."""
+        if not read.files:
+            return pipeline
+        if pipeline is None:
+            gpu = self.gpu
+            threads = max(1, gpu.threads // gpu.prefetch)
+            pipeline = crops(self.feeder.views, gpu.batch_size, threads, gpu.device)
+        pipeline.feed_input("encoded", read.files)
+        for number, area in enumerate(read.areas):
+            start, end = area.window()
+            pipeline.feed_input(f"start{number}", start)
+            pipeline.feed_input(f"end{number}", end)
+        pipeline.schedule_run()
+        return pipeline
+
+    def _squares(self, read: EncodedBatch, pipeline: Any) -> list[Tensor]:
+        if not read.files:
+            return []
+        device = self.gpu.device
+        # bound to torch's stream: neither waits for the other, nor reuses memory too early
+        stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        outputs = pipeline.share_outputs(cuda_stream=stream)
+        # not copied: DALI's dynamic executor leaves the memory to whoever still refers to it
+        views = [torch.from_dlpack(output.as_tensor()) for output in outputs]
+        pipeline.release_outputs()
+        return views
+
+
+def stream(feeder: Feeder, gpu: Gpu, batches: Iterable[Keys]) -> Iterator[Any]:
+    """Batches as training takes them, in the order in which they are asked for, some on their way.
 
     One thread reads files while the GPU decodes what was read before. It ends with the iteration,
-    whoever ends it.
+    whoever ends it. None where all images of a batch are left out.
     """
+    coming = iter(batches)
+    pipelines = _Pipelines(feeder, gpu)
+    waiting: deque[Future[EncodedBatch]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="mixmask-read") as reader:
 
-    def __init__(self, decoding: Decoding, *, labelled: bool) -> None:
-        self.decoding = decoding
-        self.labelled = labelled
+        def fill() -> None:
+            """Sets both to work; waits for files where nothing else is left to do."""
+            while len(waiting) <= gpu.prefetch and (keys := next(coming, None)) is not None:
+                waiting.append(reader.submit(feeder.read, keys))
+            while waiting and pipelines.idle and (waiting[0].done() or not pipelines.inside):
+                pipelines.put(waiting.popleft().result())
 
-    def __call__(self, batches: Iterable[list[Key]]) -> Iterator[Any]:
-        coming = iter(batches)
-        read: deque[Future[Order]] = deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="mixmask-read") as reader:
-            try:
-                self._fill(reader, read, coming)
-                while (decoded := self.decoding.get()) is not None:
-                    self._fill(reader, read, coming)
-                    batch = self._batch(*decoded)
-                    if batch is not None:
-                        yield batch
-            finally:
-                for future in read:
-                    future.cancel()
-
-    def _fill(
-        self,
-        reader: ThreadPoolExecutor,
-        read: deque[Future[Order]],
-        coming: Iterator[list[Key]],
-    ) -> None:
-        """Sets reading and decoding to work; waits for files where nothing else is left to do."""
-        decoding = self.decoding
-        while len(read) <= decoding.gpu.prefetch and (keys := next(coming, None)) is not None:
-            read.append(reader.submit(decoding.order, keys))
-        while read and decoding.free and (read[0].done() or decoding.empty):
-            decoding.put(read.popleft().result())
-
-    def _batch(self, order: Order, pixels: list[Tensor]) -> list[Any] | None:
-        device = self.decoding.gpu.device
-        views = [
-            view(_take(squares), np.arange(len(order.fed)), draws, device)
-            for view, squares, draws in zip(self.decoding.views, pixels, order.draws, strict=False)
-        ]
-        batch = whole(order.fed, views, self.decoding.feeder, labelled=self.labelled)
-        if batch is None:
-            return None
-        return [part if isinstance(part, list) else part.to(device) for part in batch]
+        try:
+            fill()
+            while pipelines.inside:
+                decoded = pipelines.get()
+                fill()  # before the views are made
+                yield pipelines.finish(*decoded)
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
-def _take(squares: Tensor) -> Any:
+def _rows_of(squares: Tensor) -> Any:
     planes = squares.permute(3, 0, 1, 2)
-
-    def take(rows: NDArray[np.int64]) -> Tensor:
-        return planes.index_select(1, torch.from_numpy(rows).to(squares.device))
-
-    return take
-
-
-class GpuEpochLoader(Resumable):
-    """Augmented batches of an epoch on the GPU.
-
-    Args:
-        feeder: reads the stored images.
-        views: what is made of each of them.
-        batches: which images form which batch.
-        gpu: where.
-        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
-    """
-
-    def __init__(
-        self,
-        feeder: Feeder,
-        views: Sequence[View],
-        batches: EpochBatches,
-        gpu: Gpu,
-        *,
-        labelled: bool,
-    ) -> None:
-        self.batches = batches
-        self.feeder = feeder
-        self.views = views
-        self.gpu = gpu
-        self.labelled = labelled
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Any]:
-        """The batches from where training stands when the first of them is asked for."""
-        decoding = Decoding(
-            self.feeder, self.views, self.batches.seed, self.batches.batch_size, self.gpu
-        )
-        yield from _Stream(decoding, labelled=self.labelled)(self.batches)
-
-
-class GpuPlainLoader:
-    """Un-augmented batches in order on the GPU, the incomplete last one included.
-
-    Args:
-        feeder: reads the stored images.
-        view: what is made of each of them.
-        indexes: of the images.
-        batch_size: images of a batch.
-        gpu: where.
-    """
-
-    def __init__(
-        self, feeder: Feeder, view: View, indexes: Shard, batch_size: int, gpu: Gpu
-    ) -> None:
-        self.feeder = feeder
-        self.view = view
-        self.dataset = list(indexes)  # a DataLoader's name for what has as many items as images
-        self.batch_size = batch_size
-        self.gpu = gpu
-
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Any]:
-        decoding = Decoding(self.feeder, [self.view], 0, self.batch_size, self.gpu)
-        starts = range(0, len(self.dataset), self.batch_size)
-        keys = ([(0, i) for i in self.dataset[s : s + self.batch_size]] for s in starts)
-        yield from _Stream(decoding, labelled=True)(keys)
+    return lambda rows: planes.index_select(1, torch.from_numpy(rows).to(squares.device))

@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from mixmask_solo.data.decoders.resident.module import ResidentClassification, ResidentPretrain
+from mixmask_solo.data.decoders.resident.decoder import Resident
 
-__all__ = ["ResidentClassification", "ResidentPretrain"]
+__all__ = ["Resident"]

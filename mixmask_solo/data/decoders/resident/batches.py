@@ -3,128 +3,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from mixmask_solo.data.augmentations import Pipeline
-from mixmask_solo.data.augmentations.draws import DRAWS, Draws
-from mixmask_solo.data.augmentations.randomness import keys
-from mixmask_solo.data.batched import Maker
-from mixmask_solo.data.batched.exact import Unaugmented
+from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.batched.plan import to_device
+from mixmask_solo.data.batched.views import View
 from mixmask_solo.data.decoders.resident.stack import Stack
-from mixmask_solo.data.tolerance import substitutes
+from mixmask_solo.data.order.sampler import EpochBatches, Key
 
-__all__ = ["Batches", "InOrder", "Recipe", "recipes"]
+__all__ = ["Augmented", "in_order"]
+
+# A GPU works on small views faster than the CPU can tell it to, some hundred operations a go.
+_VIEWS_AT_ONCE = 2048
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """All views of one pipeline, made together.
+class Augmented:
+    """Training batches.
 
     Args:
-        maker: makes them.
-        name: of the pipeline's draws.
-        options: the pipeline's keys.
-        numbers: of the views among all of an image.
+        stack: the images.
+        views: what is made of each of them; those that differ by their draws alone are made
+            together.
+        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
     """
 
-    maker: Maker
-    name: str
-    options: Any
-    numbers: range
-
-    def views(
-        self, stack: Stack, seed: int, epoch: int, indexes: NDArray[np.int64]
-    ) -> Sequence[Tensor]:
-        """Each view of a batch, (N, 3, size, size)."""
-        sizes = np.tile(np.array([stack.size]), (len(indexes), 1))
-        drawn = [
-            DRAWS[self.name](self.options, sizes, keys(seed, epoch, indexes, number))
-            for number in self.numbers
-        ]
-        everyone = np.tile(indexes, len(drawn))
-        made = self.maker(stack.take, everyone, Draws.join(drawn), stack.device)
-        return made.split(len(indexes))
-
-
-class Batches(Dataset[Any]):
-    """Makes training batches, from lists of ``(epoch, index)``."""
-
-    def __init__(
-        self, stack: Stack, recipes: Sequence[Recipe], seed: int, *, labelled: bool
-    ) -> None:
+    def __init__(self, stack: Stack, views: Sequence[View], *, labelled: bool) -> None:
         self.stack = stack
-        self.recipes = recipes
-        self.seed = seed
+        self.groups = [list(g) for _, g in groupby(views, key=lambda view: replace(view, number=0))]
+        self.views = len(views)
         self.labelled = labelled
-        self.views = sum(len(recipe.numbers) for recipe in recipes)
 
     def __len__(self) -> int:
         return len(self.stack)
 
-    def __getitems__(self, pairs: list[tuple[int, int]]) -> list[Any]:
-        epoch = pairs[0][0]  # a loader asks for images of one epoch at a time
-        indexes = np.array([self._present(index, epoch) for _, index in pairs], dtype=np.int64)
-        views = [
-            view
-            for recipe in self.recipes
-            for view in recipe.views(self.stack, self.seed, epoch, indexes)
-        ]
+    def __getitems__(self, keys: Sequence[Key]) -> list[Any]:
+        """A batch of one epoch."""
+        epoch = keys[0][0]
+        indexes = np.array([self._present(index, epoch) for _, index in keys], dtype=np.int64)
+        views = [view for group in self.groups for view in self._made(group, epoch, indexes)]
         targets = to_device(self.stack.labels[indexes], self.stack.device)
         if self.labelled:
             return [views[0], targets]
         return [to_device(indexes, self.stack.device), views, targets]
 
+    def at_once(self, batch_size: int) -> int:
+        """Batches that are made in one go."""
+        if self.stack.device.type == "cpu":
+            return 1
+        return max(1, _VIEWS_AT_ONCE // (batch_size * self.views))
+
+    def epoch(self, batches: EpochBatches) -> Iterator[list[Any]]:
+        """The batches from where training stands.
+
+        Which ones are made together depends on their numbers alone, not on where an iteration
+        starts: the last bit of a product may depend on how many are computed together.
+        """
+        epoch, start = batches.begin()
+        at_once = self.at_once(batches.batch_size)
+        surplus = start % at_once
+        rest = batches.since(epoch, start - surplus)
+        while group := list(islice(rest, at_once)):
+            made = self.__getitems__([key for batch in group for key in batch])
+            parts = _parts(made, [len(batch) for batch in group])
+            yield from islice((list(batch) for batch in zip(*parts, strict=True)), surplus, None)
+            surplus = 0
+
+    def _made(self, group: list[View], epoch: int, indexes: NDArray[np.int64]) -> Sequence[Tensor]:
+        """Each view of a group, (N, 3, size, size)."""
+        stack = self.stack
+        sizes = np.tile(np.array([stack.size]), (len(indexes), 1))
+        draws = [view.draw(sizes, stack.reader.seed, epoch, indexes) for view in group]
+        of_row = np.tile(indexes, len(group))
+        made = group[0].make(lambda rows: stack.take(of_row[rows]), Draws.join(draws), stack.device)
+        return made.split(len(indexes))
+
     def _present(self, index: int, epoch: int) -> int:
         """The image, or the one that takes its place."""
-        if self.stack.present[index]:
-            return index
-        others = substitutes(len(self), index, seed=self.seed, epoch=epoch)
-        return next(other for other in others if self.stack.present[other])
+        candidates = self.stack.reader.candidates(index, epoch)
+        return next(one for one in candidates if self.stack.present[one])
 
 
-class InOrder(Dataset[Any]):
-    """Makes un-augmented batches ``[x, targets]``; None where all images of one are damaged."""
-
-    def __init__(self, stack: Stack, view: Unaugmented) -> None:
-        self.stack = stack
-        self.view = view
-
-    def __len__(self) -> int:
-        return len(self.stack)
-
-    def __getitems__(self, indexes: list[int]) -> list[Tensor] | None:
+def in_order(stack: Stack, view: View, batches: Iterable[list[int]]) -> Iterator[Any]:
+    """Un-augmented batches ``[x, targets]``; None where all images of one are damaged."""
+    for indexes in batches:
         chosen = np.array(indexes, dtype=np.int64)
-        chosen = chosen[self.stack.present[chosen]]
-        if len(chosen) == 0:
-            return None
-        targets = to_device(self.stack.labels[chosen], self.stack.device)
-        return [self.view(self.stack.take(chosen)), targets]
+        chosen = chosen[stack.present[chosen]]
+        targets = to_device(stack.labels[chosen], stack.device)
+        yield [view.unaugmented(stack.take(chosen)), targets] if len(chosen) else None
 
 
-def recipes(pipelines: Sequence[Pipeline], *, channels_last: bool) -> list[Recipe]:
-    """One recipe a pipeline, numbered as the PIL decoder numbers its views."""
-    made: list[Recipe] = []
-    first = 0
-    for pipeline in pipelines:
-        options: Any = pipeline.options
-        maker = Maker(
-            pipeline.crop_size,
-            pipeline.mean,
-            pipeline.std,
-            crop=options.rrc.enabled,
-            kernel=options.rrc.interpolation,
-            colour_first=pipeline.colour_first,
-            channels_last=channels_last,
-        )
-        numbers = range(first, first + pipeline.num_crops)
-        made.append(Recipe(maker, pipeline.name, options, numbers))
-        first = numbers.stop
-    return made
+def _parts(made: Any, sizes: list[int]) -> list[list[Any]]:
+    """Each member of several batches made together, as a list over the batches."""
+    parts: list[list[Any]] = []
+    for member in made:
+        if isinstance(member, Tensor):
+            parts.append(list(member.split(sizes)))
+        else:
+            parts.append([list(views) for views in zip(*_parts(member, sizes), strict=True)])
+    return parts

@@ -12,6 +12,12 @@ from mixmask_solo.config import ConfigError
 __all__ = ["choose_home", "free_memory", "in_words"]
 
 _SHARE = 0.5  # of what is free: networks, queues and other processes want some too
+_AVAILABLE = "MemAvailable:"
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_GROUPS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("sys/fs/cgroup/memory", *_V1),
+)
 
 
 def choose_home(
@@ -46,21 +52,17 @@ def choose_home(
 
 
 def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
-    """Free bytes: of a GPU, or what the machine and its control group leave this process.
+    """Free bytes of a GPU, or what the machine and its control group leave this process.
 
-    Args:
-        device: a CPU or GPU.
-        root: of the file system, where the machine's figures are looked for.
-
-    Returns:
-        None where nothing tells.
+    None where nothing under ``root`` tells.
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type != "cpu":
         return None
-    free = [value for value in (_available(root), _group(root)) if value is not None]
-    return min(free) if free else None
+    free = [left for group in _GROUPS if (left := _left(root, *group)) is not None]
+    free += [1024 * n for name, n in _figures(root / "proc/meminfo").items() if name == _AVAILABLE]
+    return min(free, default=None)
 
 
 def in_words(size: int) -> str:
@@ -71,32 +73,19 @@ def in_words(size: int) -> str:
     return f"{size / 1024**3:.1f} GiB"
 
 
-def _available(root: Path) -> int | None:
+def _left(root: Path, folder: str, limit: str, used: str, droppable: str) -> int | None:
+    """What a control group leaves; pages of files that it can drop do not count as used."""
     try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-    except OSError:
+        top, taken = (int((root / folder / name).read_text()) for name in (limit, used))
+    except (OSError, ValueError):  # no such file, or "max"
         return None
-    kilobytes = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024 * int(kilobytes[0]) if kilobytes else None
+    return top - taken + _figures(root / folder / "memory.stat").get(droppable, 0)
 
 
-def _group(root: Path) -> int | None:
-    """What the control group leaves; pages of files that it can drop do not count as used."""
-    for folder, limit, used, droppable in (
-        ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-        (
-            "sys/fs/cgroup/memory",
-            "memory.limit_in_bytes",
-            "memory.usage_in_bytes",
-            "total_inactive_file",
-        ),
-    ):
-        try:
-            top = int((root / folder / limit).read_text())
-            taken = int((root / folder / used).read_text())
-            lines = (root / folder / "memory.stat").read_text().split()
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-        counts = dict(zip(lines[::2], lines[1::2], strict=False))
-        return top - taken + int(counts.get(droppable, 0))
-    return None
+def _figures(file: Path) -> dict[str, int]:
+    """The names and numbers that each line of a file begins with."""
+    try:
+        pairs = [line.split()[:2] for line in file.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from mixmask_solo.data.order.workers import Loader
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.arrays import ArraySource
 from mixmask_solo.data.sources.subset import Subset
-from mixmask_solo.data.tolerance import STRICT, Tolerance
+from mixmask_solo.data.tolerance import Reader
 
 __all__ = ["Stack", "decode"]
 
@@ -34,24 +35,18 @@ class Stack:
     """All images of a source.
 
     Args:
+        reader: of the source; knows which images could be read.
         planes: (3, N, H, W) uint8, on a GPU or in the machine's memory; colours apart from each
             other, so that each channel of a batch is one block of memory.
-        labels: (N,) int64.
-        present: (N,) bool: which images could be read.
         device: where batches are made.
     """
 
-    def __init__(
-        self,
-        planes: Tensor,
-        labels: NDArray[np.int64],
-        present: NDArray[np.bool_],
-        device: torch.device,
-    ) -> None:
+    def __init__(self, reader: Reader, planes: Tensor, device: torch.device) -> None:
+        self.reader = reader
         self.planes = planes
-        self.labels = labels
-        self.present = present
         self.device = device
+        self.labels = reader.source.labels
+        self.present = reader.present().numpy()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,17 +58,13 @@ class Stack:
 
     def moved(self, home: torch.device, device: torch.device) -> Stack:
         """The same images, kept and made into batches elsewhere."""
-        return Stack(self.planes.to(home), self.labels, self.present, device)
+        return Stack(self.reader, self.planes.to(home), device)
+
+    def __str__(self) -> str:
+        return _words(len(self), *self.size)
 
     def take(self, indexes: NDArray[np.int64]) -> Tensor:
-        """Some of the images.
-
-        Args:
-            indexes: (n,) int64.
-
-        Returns:
-            (3, n, H, W) uint8 on ``device``; a GPU is not waited for.
-        """
+        """Some of the images, (3, n, H, W) uint8 on ``device``; a GPU is not waited for."""
         chosen = to_device(indexes, self.planes.device)
         if self.planes.device == self.device:
             return self.planes.index_select(1, chosen)
@@ -85,54 +76,51 @@ class Stack:
 
 
 def decode(
-    source: Source,
+    reader: Reader,
     choose: Callable[[int, str], torch.device],
     *,
     device: torch.device,
     workers: int = 0,
-    tolerance: Tolerance = STRICT,
     quiet: bool = False,
 ) -> Stack:
     """Reads every image of a source.
 
     Args:
-        source: images of one size.
+        reader: of images of one size; decides what is done about damaged ones.
         choose: from the bytes needed and the images in words to where they are kept.
         device: where batches are made.
         workers: processes that decode.
-        tolerance: decides what is done about damaged images.
         quiet: whether progress stays unsaid.
 
     Raises:
         ConfigError: for images of different sizes, naming the first odd one, or too many.
-        ImageError: for damaged ones, as far as ``tolerance`` says so.
+        ImageError: for damaged ones, as far as the run does not put up with them.
     """
-    arrays = _arrays(source)
+    count, arrays = len(reader), _arrays(reader.source)
     if arrays is not None:
-        count, height, width, _ = arrays.shape
-        home = choose(arrays.size, f"{count:,} images of {width}x{height}")
-        planes = torch.from_numpy(np.ascontiguousarray(arrays.transpose(3, 0, 1, 2))).to(home)
-        return Stack(planes, source.labels, np.ones(count, dtype=np.bool_), device)
-    chunks = _Chunks(source)
+        home = choose(arrays.size, _words(count, *arrays.shape[1:3]))
+        planes = torch.from_numpy(np.ascontiguousarray(arrays.transpose(3, 0, 1, 2)))
+        return Stack(reader, planes.to(home), device)
+    chunks = _Chunks(reader.source)
     height, width = chunks.size
-    home = choose(3 * len(source) * height * width, f"{len(source):,} images of {width}x{height}")
-    planes = torch.empty((3, len(source), height, width), dtype=torch.uint8, device=home)
-    present = np.ones(len(source), dtype=np.bool_)
-    progress = _Progress(len(source), quiet)
-    for first, (pixels, failures) in _decoded(chunks, workers):
-        done = first + pixels.shape[1]
-        planes[:, first:done] = pixels.to(home)
+    home = choose(3 * count * height * width, _words(count, height, width))
+    planes = torch.empty((3, count, height, width), dtype=torch.uint8, device=home)
+    colour = torch.tensor(reader.tolerance.colour, dtype=torch.uint8, device=home)[:, None, None]
+    progress = _Progress(count, quiet)
+    for number, (pixels, failures) in enumerate(_decoded(chunks, workers)):
+        first = number * _AT_ONCE
+        planes[:, first : first + pixels.shape[1]] = pixels.to(home)
         for index, error in failures:
             if isinstance(error, ConfigError):
                 raise error
-            tolerance.failed(source, index, error)
-            present[index] = tolerance.on_error == "blank"
-            planes[:, index] = _colour(tolerance).to(home)
-        progress.say(done)
-    if not present.any():
-        raise ImageError(f"none of the {len(source)} images can be read")
+            reader.failed(index, error)
+            planes[:, index] = colour
+        progress.say(first + pixels.shape[1])
+    stack = Stack(reader, planes, device)
+    if not stack.present.any():
+        raise ImageError(f"none of the {count} images can be read")
     progress.end(f"{in_words(planes.nbytes)} on {home}")
-    return Stack(planes, source.labels, present, device)
+    return stack
 
 
 class _Progress:
@@ -161,7 +149,12 @@ class _Chunks(Dataset[Any]):
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.size, self.first = self._first_size()
+        for self.first in range(len(source)):
+            with suppress(ImageError):
+                width, height = source.image(self.first).size
+                self.size = (height, width)
+                return
+        raise ImageError(f"none of the {len(source)} images can be read")
 
     def __len__(self) -> int:
         return -(-len(self.source) // _AT_ONCE)
@@ -172,45 +165,33 @@ class _Chunks(Dataset[Any]):
         failures: list[tuple[int, Exception]] = []
         for place, index in enumerate(indexes):
             try:
-                image = np.asarray(self.source.image(index))
-            except ImageError as error:
-                failures.append((index, ImageError(str(error))))
-                continue
-            if image.shape[:2] != self.size:
-                failures.append((index, self._odd(index, image.shape[:2])))
-                continue
-            pixels[:, place] = image.transpose(2, 0, 1)
+                pixels[:, place] = self._planes(index)
+            except (ConfigError, ImageError) as error:
+                failures.append((index, type(error)(str(error))))  # without what caused it
         return torch.from_numpy(pixels), failures
 
-    def _first_size(self) -> tuple[tuple[int, int], int]:
-        for index in range(len(self.source)):
-            try:
-                width, height = self.source.image(index).size
-            except ImageError:
-                continue
-            return (height, width), index
-        raise ImageError(f"none of the {len(self.source)} images can be read")
-
-    def _odd(self, index: int, size: tuple[int, ...]) -> ConfigError:
-        usual = f"{self.size[1]}x{self.size[0]}"
-        return ConfigError(
-            "data.format is resident, which needs images of one size: "
-            f"{self.source.name(index)} is {size[1]}x{size[0]}, "
-            f"{self.source.name(self.first)} {usual}; "
-            "set data.format=dali, or to how they are stored"
-        )
+    def _planes(self, index: int) -> NDArray[np.uint8]:
+        image = np.asarray(self.source.image(index))
+        (height, width), name = image.shape[:2], self.source.name
+        if (height, width) != self.size:
+            raise ConfigError(
+                f"data.format is resident, which needs images of one size: {name(index)} is "
+                f"{width}x{height}, {name(self.first)} {self.size[1]}x{self.size[0]}; "
+                "set data.format=dali, or to how they are stored"
+            )
+        return image.transpose(2, 0, 1)
 
 
-def _decoded(
-    chunks: _Chunks, workers: int
-) -> Iterator[tuple[int, tuple[Tensor, list[tuple[int, Exception]]]]]:
+def _words(count: int, height: int, width: int) -> str:
+    return f"{count:,} images of {width}x{height}"
+
+
+def _decoded(chunks: _Chunks, workers: int) -> Loader:
     workers = min(workers, len(chunks) // 4)  # starting one takes longer than a few chunks
     if workers:
         chunks.source.warm()
     generator = torch.Generator().manual_seed(0)  # not the global one, which a loader draws from
-    loader = Loader(chunks, batch_size=None, num_workers=workers, generator=generator)
-    for number, decoded in enumerate(loader):
-        yield number * _AT_ONCE, decoded
+    return Loader(chunks, batch_size=None, num_workers=workers, generator=generator)
 
 
 def _arrays(source: Source) -> NDArray[np.uint8] | None:
@@ -219,9 +200,3 @@ def _arrays(source: Source) -> NDArray[np.uint8] | None:
         whole = _arrays(source.source)
         return None if whole is None else whole[source.indexes]
     return source.images if isinstance(source, ArraySource) else None
-
-
-def _colour(tolerance: Tolerance) -> Tensor:
-    return torch.tensor([round(255 * value) for value in tolerance.mean], dtype=torch.uint8)[
-        :, None, None
-    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixmask_solo.data.decoders.dali.header import jpeg_size
+from mixmask_solo.data.decoders.dali.jpeg import jpeg_size
 
 
 def size(encoded):

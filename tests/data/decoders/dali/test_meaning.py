@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 
 from mixmask_solo.data import build_pretrain
-from mixmask_solo.data.decoders.dali.cpu import Batches
+from mixmask_solo.data.batched.views import views_of
+from mixmask_solo.data.decoders.dali.cpu import PartDecoder
 from mixmask_solo.data.decoders.dali.feeder import Feeder
-from mixmask_solo.data.decoders.dali.views import augmented
-from mixmask_solo.data.tolerance import STRICT
 
 NEVER = {"prob": 0.0}
 OFF = {
@@ -105,7 +104,7 @@ def test_pixels_of_a_crop_are_pillows(photos, dali_cfg, crop_size, least):
     data = build_pretrain(dali_cfg(photos(8), 8, **options))
     indexes, views, _ = next(iter(data.train_dataloader()))
     source = data.opened
-    for number, view in enumerate(augmented(data.pipelines)):
+    for number, view in enumerate(views_of(data.pipelines)):
         sizes = np.array([source.image(i).size[::-1] for i in indexes.tolist()])
         draws = view.draw(sizes, data.seed, 0, indexes.numpy())
         for row, index in enumerate(indexes.tolist()):
@@ -120,18 +119,18 @@ def test_pixels_of_a_crop_are_pillows(photos, dali_cfg, crop_size, least):
 
 def test_decoding_a_part_gives_the_pixels_of_the_whole(jpeg, photos, dali_cfg):
     data = build_pretrain(dali_cfg(photos(6), 6))
-    batches = Batches(Feeder(data.opened, 0, STRICT, training=True), [], 0, labelled=True)
-    fed = batches.feeder.read([(0, i) for i in range(6)])
+    feeder = Feeder(data.reader(data.opened), [], training=True, labelled=True)
+    files = feeder.read(range(6)).files
     start = np.tile([9, 13], (6, 1))
     end = np.tile([41, 50], (6, 1))
-    for part, encoded in zip(batches.decoder(fed, start, end), fed.encoded, strict=True):
+    for part, encoded in zip(PartDecoder()(files, start, end), files, strict=True):
         whole = np.asarray(Image.open(io.BytesIO(encoded.tobytes())))
         assert psnr(part.numpy() / 255.0, whole[9:41, 13:50] / 255.0) > 45
 
 
 def test_views_take_their_draws_by_image_and_view(photos, dali_cfg):
     data = build_pretrain(dali_cfg(photos(4), 4))
-    first, second = augmented(data.pipelines)
+    first, second = views_of(data.pipelines)
     sizes = np.tile([48, 60], (5, 1))
     a, b = (view.draw(sizes, 7, 2, np.arange(5)) for view in (first, second))
     assert not np.array_equal(a.box, b.box)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from mixmask_solo.data import ImageError, build_pretrain
-from mixmask_solo.data.decoders.dali.header import jpeg_size
-from mixmask_solo.data.decoders.dali.verified import Verified
+from mixmask_solo.data.decoders.dali.feeder import Feeder
+from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
 
 
 @pytest.fixture
@@ -27,12 +27,16 @@ def hollow(jpeg):
     return encoded
 
 
-def test_damaged_data_is_found_and_whole_files_are_remembered(jpeg, hollow, monkeypatch):
-    verified, whole = Verified(2), np.frombuffer(jpeg(1), dtype=np.uint8)
-    assert not verified(0, hollow)
-    assert verified(1, whole)
+def test_damaged_data_is_found_and_whole_files_are_remembered(
+    photos, jpeg, hollow, dali_cfg, monkeypatch
+):
+    assert not is_whole(hollow)
+    assert is_whole(np.frombuffer(jpeg(1), dtype=np.uint8))
+    data = build_pretrain(dali_cfg(photos(2)))
+    feeder = Feeder(data.reader(data.opened), [], training=True, labelled=False)
+    first = feeder.read([0, 1])
     monkeypatch.setattr(Image, "open", None)
-    assert verified(1, whole)
+    assert feeder.read([0, 1]).files[1].tobytes() == first.files[1].tobytes()
 
 
 def test_dali_stops_where_pillow_would(photos, hollow, dali_cfg):

@@ -15,7 +15,8 @@ from PIL import Image
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageError, build_classification, build_pretrain
-from mixmask_solo.data.decoders.resident import loader, memory, module
+from mixmask_solo.data.decoders.resident import Resident, memory
+from mixmask_solo.data.decoders.resident.batches import Augmented
 
 DIGITS = {"dataset": "digits", "format": "resident"}
 FEW = DIGITS | {"fraction": 0.1}
@@ -68,7 +69,7 @@ def test_a_batch_is_indexes_views_targets(views_cfg) -> None:
     cfg = views_cfg(DIGITS, 16)
     cfg["augmentations"].append({"pipeline": "glyphs", "crop_size": 6, "num_crops": 1})
     data = build_pretrain(cfg)
-    assert isinstance(data, module.ResidentPretrain)
+    assert isinstance(data.decoder, Resident)
     indexes, views, targets = next(iter(data.train_dataloader()))
     assert indexes.shape == targets.shape == (16,)
     assert indexes.dtype == targets.dtype == torch.int64
@@ -131,11 +132,11 @@ def test_a_loader_goes_on_with_the_very_next_batch(views_cfg, as_rank) -> None:
     assert all(equal(a, b) for a, b in zip(whole[3:], rest, strict=True))
 
 
-def test_batches_made_together_are_the_same_wherever_one_starts(views_cfg) -> None:
+def test_batches_made_together_are_the_same_wherever_one_starts(views_cfg, monkeypatch) -> None:
     data = build_pretrain(views_cfg(FEW, 10))
     whole = list(data.train_dataloader())
     together = data.train_dataloader()
-    together.at_once = 4
+    monkeypatch.setattr(Augmented, "at_once", lambda self, batch_size: 4)
     for start in (0, 1, 3, 4, 13):
         together.batches.set_epoch(0, start)
         rest = list(together)
@@ -149,9 +150,9 @@ def test_batches_made_together_are_the_same_wherever_one_starts(views_cfg) -> No
 def test_a_gpu_makes_small_batches_together(views_cfg) -> None:
     data = build_pretrain(views_cfg(FEW, 16))
     dataset = data.train_dataloader().dataset
-    cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
-    assert loader.MemoryLoader(dataset, data.batches(), cuda).at_once == 2048 // 32
-    assert loader.MemoryLoader(dataset, data.batches(), cpu).at_once == 1
+    assert dataset.at_once(16) == 1
+    dataset.stack.device = torch.device("cuda", 0)
+    assert dataset.at_once(16) == 2048 // 32
 
 
 def test_loading_leaves_the_global_generators_alone(views_cfg) -> None:
@@ -197,12 +198,12 @@ def test_a_probes_test_images_are_pillows_bit_for_bit(resize, views_cfg) -> None
     for (x, y), (u, v) in zip(ours.val_dataloader(), theirs.val_dataloader(), strict=True):
         assert torch.equal(x, u)
         assert torch.equal(y, v)
-    assert ("CenterCrop" in str(theirs.test_transform)) is (resize is not None)
+    assert ("CenterCrop" in str(theirs.task.still.transform)) is (resize is not None)
 
 
 def test_a_probe_trains_on_the_pil_decoders_crops(views_cfg) -> None:
     data = build_classification(views_cfg(DIGITS, 128))
-    assert isinstance(data, module.ResidentClassification)
+    assert data.task.labelled
     x, y = next(iter(data.train_dataloader()))
     assert (x.shape, y.shape) == ((128, 3, 8, 8), (128,))
     theirs = build_classification(views_cfg(DIGITS | {"format": "image_folder"}, 128))
@@ -228,7 +229,7 @@ def test_stored_images_are_decoded_once(folder, views_cfg, workers, monkeypatch)
     shutil.rmtree(folder)
     again = list(data.train_dataloader())
     assert all(equal(a, b) for a, b in zip(first, again, strict=True))
-    stack = data.stack(data.train_source)
+    stack = data.decoder.stack(data, data.train_source)
     assert stack.planes.shape == (3, 10, 10, 12)
     assert stack.present.all()
 
@@ -383,7 +384,7 @@ def test_grey_images_become_three_channels(tmp_path, picture, views_cfg) -> None
         (tmp_path / "a").mkdir(exist_ok=True)
         picture(i, mode="L").save(tmp_path / "a" / f"{i}.png")
     data = build_pretrain(views_cfg(block(tmp_path)))
-    planes = data.stack(data.opened).planes
+    planes = data.decoder.stack(data, data.opened).planes
     assert torch.equal(planes[0], planes[1])
     stored = np.asarray(Image.open(tmp_path / "a" / "2.png"))
     assert np.array_equal(planes[2, 2].numpy(), stored)

@@ -17,9 +17,8 @@ from mixmask_solo.data import DATASETS
 from mixmask_solo.data.augmentations import build
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
 from mixmask_solo.data.augmentations.randomness import keys
-from mixmask_solo.data.batched import Maker
 from mixmask_solo.data.batched.plan import plan
-from mixmask_solo.data.decoders.resident.batches import recipes
+from mixmask_solo.data.batched.views import View, views_of
 
 CPU = torch.device("cpu")
 EDGE = 24
@@ -71,12 +70,12 @@ def drawn(chosen, indexes) -> Draws:
 
 def made(chosen, images: NDArray[np.uint8], indexes) -> torch.Tensor:
     planes = torch.from_numpy(images.transpose(3, 0, 1, 2).copy())
-    [recipe] = recipes([chosen], channels_last=False)
+    [view] = views_of([chosen])
 
-    def take(which):
-        return planes.index_select(1, torch.from_numpy(which % len(images)))
+    def pixels(rows):
+        return planes.index_select(1, torch.from_numpy(indexes[rows] % len(images)))
 
-    return recipe.maker(take, indexes, drawn(chosen, indexes), CPU)
+    return view.make(pixels, drawn(chosen, indexes), CPU)
 
 
 def with_pillow(image: Image.Image, chosen: Any, draws: Draws, row: int) -> NDArray[np.float64]:
@@ -211,20 +210,19 @@ def test_views_are_normalised() -> None:
 def test_a_plan_brings_images_due_for_hue_together() -> None:
     draws = drawn(pipeline(EVERYTHING), np.arange(200))
     chosen = plan(draws, CPU)
-    assert sorted(chosen.order.tolist()) == list(range(200))
-    assert np.array_equal(chosen.order[chosen.back.numpy()], np.arange(200))
-    assert draws.jitter[chosen.order[: chosen.jittered]].all()
-    assert not draws.jitter[chosen.order[chosen.jittered :]].any()
+    assert sorted(chosen.rows.tolist()) == list(range(200))
+    assert np.array_equal(chosen.rows[chosen.back.numpy()], np.arange(200))
+    assert draws.jitter[chosen.rows[: chosen.jittered]].all()
+    assert not draws.jitter[chosen.rows[chosen.jittered :]].any()
     for k, rows in enumerate(chosen.hues):
-        assert (draws.order[chosen.order[rows], k] == 3).all()
+        assert (draws.order[chosen.rows[rows], k] == 3).all()
     assert sum(rows.stop - rows.start for rows in chosen.hues) == chosen.jittered
 
 
 def test_a_plan_leaves_out_what_no_image_needs() -> None:
     chosen = plan(drawn(pipeline({"horizontal_flip": {"prob": 0.5}}), np.arange(9)), CPU)
-    groups = (chosen.gray, chosen.blurred, chosen.solarized, chosen.equalized, chosen.rotated)
     assert chosen.jittered == 0
-    assert groups == (None,) * 5
+    assert chosen.groups == {}
     bright = plan(drawn(pipeline({"color_jitter": {"prob": 1, "hue": 0.1}}), np.arange(9)), CPU)
     assert bright.blends == (None,) * 4
 
@@ -236,10 +234,9 @@ def test_a_gpu_makes_the_same_views(node) -> None:
     chosen, images, indexes = pipeline(node), pictures(64), np.arange(64)
     device = torch.device("cuda", 0)
     planes = torch.from_numpy(images.transpose(3, 0, 1, 2).copy()).to(device)
-    maker = Maker(16, chosen.mean, chosen.std, channels_last=True)
-    found = maker(
-        lambda which: planes.index_select(1, torch.from_numpy(which).to(device)),
-        indexes,
+    view = View(chosen, channels_last=True)
+    found = view.make(
+        lambda rows: planes.index_select(1, torch.from_numpy(rows).to(device)),
         drawn(chosen, indexes),
         device,
     )

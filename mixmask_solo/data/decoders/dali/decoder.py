@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Loaders of batches that DALI decodes, on the device that ``dali.device`` names."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.data import BatchSampler
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data.batched.views import require_draws, unaugmented_view, views_of
+from mixmask_solo.data.block import get
+from mixmask_solo.data.decoders.dali.cpu import Decoded, guard
+from mixmask_solo.data.decoders.dali.feeder import Feeder
+from mixmask_solo.data.decoders.dali.gpu import Gpu, stream
+from mixmask_solo.data.decoders.dali.pipelines import library
+from mixmask_solo.data.module import ImageData
+from mixmask_solo.data.order.cores import worker_count
+from mixmask_solo.data.order.loading import DirectLoader, WorkerLoader, as_it_is
+from mixmask_solo.data.order.sampler import EpochBatches
+from mixmask_solo.data.sources import Source
+from mixmask_solo.data.tasks import Task
+
+__all__ = ["Dali"]
+
+
+class Dali:
+    """``data.format: dali``, see :class:`mixmask_solo.data.module.Decoder`.
+
+    Args:
+        cfg: the configuration; ``dali`` is read.
+        task: refused with a pipeline for single images only, or one that is not cropped first.
+
+    Raises:
+        ConfigError: for either, and where DALI is not installed.
+    """
+
+    def __init__(self, cfg: Any, task: Task) -> None:
+        library()
+        self.device = get(cfg, "dali.device", "auto")
+        if self.device not in ("auto", "gpu", "cpu"):
+            raise ConfigError(f"dali.device is {self.device!r}: choose auto, gpu or cpu")
+        if self.device == "gpu" and not torch.cuda.is_available():
+            raise ConfigError("dali.device is 'gpu', but there is no CUDA device: choose cpu")
+        self.prefetch = int(get(cfg, "dali.prefetch", 2))
+        self.verify = bool(get(cfg, "dali.verify", True))
+        require_draws(task.pipelines, "data.format dali", "data.format image_folder")
+        for pipeline in task.pipelines:
+            if pipeline.colour_first:
+                raise ConfigError(
+                    f"{pipeline.key}.order is colour_first: data.format dali decodes no more of an "
+                    "image than its crops; choose order crop_first, or data.format resident or "
+                    "image_folder"
+                )
+
+    def on_gpu(self, data: ImageData) -> bool:
+        """Whether images are decoded on a GPU; by itself, there where training runs."""
+        if self.device != "auto":
+            return bool(self.device == "gpu")
+        here = data.trainer is None or data.device.type == "cuda"
+        return here and torch.cuda.is_available()
+
+    def training(self, data: ImageData, batches: EpochBatches) -> DirectLoader | WorkerLoader:
+        """The task's views, from one decoding of each image."""
+        on_gpu = self.on_gpu(data)
+        views = views_of(data.pipelines, channels_last=data.channels_last and on_gpu)
+        reader, labelled = data.reader(data.opened), data.task.labelled
+        feeder = Feeder(reader, views, training=True, labelled=labelled, verify=self.verify)
+        if on_gpu:
+            return self._ahead(data, feeder, batches)
+        workers = data.workers(data.opened)
+        loader = guard(WorkerLoader(Decoded(feeder), batches, workers, as_it_is))
+        return loader.ahead(data.device, channels_last=data.channels_last)
+
+    def in_order(
+        self, data: ImageData, source: Source, batches: BatchSampler
+    ) -> DirectLoader | WorkerLoader:
+        """Un-augmented images."""
+        views, reader = [unaugmented_view(data.task)], data.reader(source)
+        feeder = Feeder(reader, views, training=False, labelled=True, verify=self.verify)
+        if self.on_gpu(data):
+            return self._ahead(data, feeder, batches)
+        return guard(WorkerLoader(Decoded(feeder), batches, data.workers(source), as_it_is))
+
+    def _ahead(
+        self, data: ImageData, feeder: Feeder, batches: EpochBatches | BatchSampler
+    ) -> DirectLoader:
+        """On a GPU, with as many threads as the loader has workers elsewhere."""
+        threads = max(1, worker_count(data.block.get("num_workers"), data.processes))
+        index = data.device.index if data.device.type == "cuda" else None
+        device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
+        gpu = Gpu(device, threads, self.prefetch, data.batch_size)
+        return DirectLoader(feeder.reader, batches, partial(stream, feeder, gpu))

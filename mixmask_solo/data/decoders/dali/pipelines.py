@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""NVIDIA DALI and its pipelines: an optional extra, and large, so imported where it is needed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.data.batched.views import View
+
+__all__ = ["crops", "library", "parts"]
+
+# Pillow ignores EXIF too; fancy upsampling is libjpeg's default, and so Pillow's
+_AS_PILLOW = {"adjust_orientation": False, "jpeg_fancy_upsampling": True}
+
+
+class Library(NamedTuple):
+    """The parts of DALI that are used here."""
+
+    fn: ModuleType
+    types: ModuleType
+    pipeline: ModuleType
+
+
+def library() -> Library:
+    """DALI's modules.
+
+    Raises:
+        ConfigError: where it is not installed, or cannot be loaded.
+    """
+    try:
+        return Library(*(importlib.import_module(f"nvidia.dali.{n}") for n in Library._fields))
+    except (ImportError, OSError) as error:
+        raise ConfigError(
+            f"data.format is 'dali', but NVIDIA DALI cannot be imported ({error}): "
+            "pip install 'mixmask_solo[dali]', or choose another data.format"
+        ) from None
+
+
+def parts(batch_size: int) -> Any:
+    """Decodes on the CPU the part of each image from ``start`` to ``end``, (n, 2) int32 each."""
+    dali = library()
+
+    def outputs(encoded: Any) -> list[Any]:
+        start, end = (_numbers(dali, name, dali.types.INT32) for name in ("start", "end"))
+        corners = {"start": start, "end": end, "axis_names": "HW"}
+        kind = {"device": "cpu", "output_type": dali.types.RGB}
+        return [dali.fn.decoders.image_slice(encoded, **corners, **kind, **_AS_PILLOW)]
+
+    options = {"num_threads": 1, "device_id": None, "exec_pipelined": False, "exec_async": False}
+    return _built(dali, outputs, batch_size=batch_size, **options)
+
+
+def crops(views: Sequence[View], batch_size: int, threads: int, device: torch.device) -> Any:
+    """Decodes images and resizes the window ``start<v>`` to ``end<v>``, (n, 2) float32, of view v.
+
+    Outputs are (n, size, size, 3) uint8 on the device.
+    """
+    dali = library()
+    kinds = {"bicubic": dali.types.INTERP_CUBIC, "bilinear": dali.types.INTERP_LINEAR}
+    on_gpu = device.type == "cuda"
+
+    def outputs(encoded: Any) -> list[Any]:
+        kind = {"device": "mixed" if on_gpu else "cpu", "output_type": dali.types.RGB}
+        images = dali.fn.decoders.image(encoded, **kind, **_AS_PILLOW)
+        return [
+            dali.fn.resize(
+                images,
+                size=(view.size, view.size),
+                roi_start=_numbers(dali, f"start{number}", dali.types.FLOAT),
+                roi_end=_numbers(dali, f"end{number}", dali.types.FLOAT),
+                interp_type=kinds[view.kernel],
+                antialias=True,
+                dtype=dali.types.UINT8,
+            )
+            for number, view in enumerate(views)
+        ]
+
+    options = {"num_threads": threads, "device_id": device.index if on_gpu else None}
+    return _built(dali, outputs, batch_size=batch_size, exec_dynamic=True, **options)
+
+
+def _built(dali: Library, outputs: Callable[[Any], list[Any]], **options: Any) -> Any:
+    """A pipeline that is fed with files as ``encoded``."""
+    pipeline = dali.pipeline.Pipeline(prefetch_queue_depth=1, **options)
+    with pipeline:
+        pipeline.set_outputs(*outputs(_numbers(dali, "encoded", dali.types.UINT8)))
+    pipeline.build()
+    return pipeline
+
+
+def _numbers(dali: Library, name: str, kind: Any) -> Any:
+    return dali.fn.external_source(name=name, dtype=kind, ndim=1)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""What images are for: a task says which views are made of which split; a decoder makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import DatasetInfo, info
+from mixmask_solo.config.schema.augmentations import Crop, SoloOptions
+from mixmask_solo.data.augmentations import Pipeline, build_all
+from mixmask_solo.data.augmentations.standard import (
+    probe_options,
+    probe_training,
+    resizing,
+    unaugmented,
+)
+from mixmask_solo.data.block import data_block, get
+from mixmask_solo.data.sources import Split
+
+__all__ = ["Task", "pretraining", "probe"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Views of training, and what un-augmented images look like.
+
+    Attributes:
+        split: what training reads.
+        dataset: facts of the images; how they are brought to a size.
+        pipelines: in the order of their views.
+        labelled: whether a training batch is ``[x (N, 3, H, W), targets (N,)]`` in place of
+            ``[indexes (N,), [view_1, ..., view_V] each (N, 3, H, W), targets (N,)]``. Images are
+            float32 and normalised. Un-augmented batches are always ``[x, targets]``.
+    """
+
+    split: Split
+    dataset: DatasetInfo
+    pipelines: list[Pipeline]
+    labelled: bool
+
+    @property
+    def still(self) -> Pipeline:
+        """The un-augmented image at the size and with the statistics of the first view."""
+        first = self.pipelines[0]
+        size = first.crop_size
+        _, kernel = resizing(self.dataset, size)
+        return replace(
+            first,
+            transform=unaugmented(self.dataset, size, first.mean, first.std),
+            num_crops=1,
+            name="solo",
+            options=SoloOptions(size, rrc=Crop(enabled=False, interpolation=kernel)),
+        )
+
+
+def pretraining(cfg: Any) -> Task:
+    """The views that ``augmentations`` asks for.
+
+    Raises:
+        ConfigError: for anything wrong there, or an unknown data set.
+    """
+    dataset = info(data_block(cfg)["dataset"])
+    return Task("pretrain", dataset, build_all(get(cfg, "augmentations"), dataset), labelled=False)
+
+
+def probe(cfg: Any) -> Task:
+    """One random crop of each labelled image.
+
+    Size and statistics are those of ``data.augmentations`` (``crop_size``, ``mean``, ``std``),
+    else of the first entry of ``augmentations``, with which the network was pretrained, else of
+    the data set. Its ``resize`` and ``interpolation`` replace the data set's usual ones.
+
+    Raises:
+        ConfigError: for anything wrong there, or an unknown data set.
+    """
+    dataset = info(data_block(cfg)["dataset"])
+    own = get(cfg, "data.augmentations", {})
+    dataset = replace(dataset, **{key: own.get(key) for key in ("resize", "interpolation")})
+    pretrained = get(cfg, "augmentations")
+    listed = isinstance(pretrained, list) and pretrained and isinstance(pretrained[0], dict)
+    view = (pretrained[0] if listed else {}) | own
+    size = int(view.get("crop_size") or dataset.size)
+    if (dataset.resize or size) < size:
+        raise ConfigError(
+            f"data.augmentations.resize is {dataset.resize}: the images' centre of {size} pixels "
+            f"is cut out of it; give at least {size}"
+        )
+    mean, std = (tuple(view.get(key) or getattr(dataset, key)) for key in ("mean", "std"))
+    pipeline = Pipeline(
+        transform=probe_training(dataset, size, mean, std),
+        num_crops=1,
+        crop_size=size,
+        mean=mean,
+        std=std,
+        name="solo",
+        options=probe_options(dataset, size),
+        key="data.augmentations",
+    )
+    return Task("train", dataset, [pipeline], labelled=True)
