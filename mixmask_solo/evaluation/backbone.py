@@ -16,6 +16,7 @@ from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
 from mixmask_solo.evaluation.strict import load_strictly
 from mixmask_solo.host.builtin.backbones import build_backbone
+from mixmask_solo.methods import filter_inputs
 
 __all__ = ["actual_stem", "backbone_block", "load_pretrained", "load_weights", "new_backbone"]
 
@@ -92,7 +93,7 @@ def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> d
 def new_backbone(
     pretrained: Pretrained, block: Mapping[str, Any], dataset: str | None = None
 ) -> nn.Module:
-    """Builds the network of ``block`` with random weights.
+    """Builds the network of ``block`` with random weights; inputs are filtered as in its run.
 
     Args:
         pretrained: the checkpoint.
@@ -107,7 +108,7 @@ def new_backbone(
         {"backbone": dict(block), "data": {"dataset": trained_on or dataset or "imagenet"}}
     )
     try:
-        return build_backbone(cfg)
+        return filter_inputs(build_backbone(cfg), pretrained.config)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"backbone {block['name']} cannot be built: {error}") from error
 

@@ -16,7 +16,7 @@ from mixmask_solo.evaluation.backbone import backbone_block, load_weights, new_b
 from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.evaluation.strict import load_strictly
-from mixmask_solo.methods import get_methods
+from mixmask_solo.methods import filter_inputs, get_methods
 
 __all__ = ["has_projector", "load_network"]
 
@@ -69,12 +69,14 @@ def load_network(
 def _build(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
     cfg = OmegaConf.create({**(pretrained.config or {}), "backbone": dict(block)})
     try:
-        return _methods()[_name(pretrained)](cfg)
+        method = _methods()[_name(pretrained)](cfg)
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"checkpoint '{pretrained.path}' has a configuration that no network can be built "
             f"from: {error}"
         ) from error
+    filter_inputs(method.backbone, pretrained.config)
+    return method
 
 
 def _no_projector(pretrained: Pretrained) -> ConfigError:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from mixmask_solo.host import load
+from torch import nn
 
-__all__ = ["get_method", "get_methods"]
+from mixmask_solo.host import load
+from mixmask_solo.strategies import stored_filter
+
+__all__ = ["filter_inputs", "get_method", "get_methods"]
 
 
 def get_methods(host: str = "auto") -> dict[str, type[Any]]:
@@ -41,3 +45,21 @@ def get_method(name: str, host: str = "auto") -> type[Any]:
         return get_methods("solo")[name]
     except ImportError as error:
         raise ValueError(f"{needs} ({error.__cause__ or error})") from error
+
+
+def filter_inputs(backbone: nn.Module, config: Mapping[str, Any] | None) -> nn.Module:
+    """Has a backbone filter its input as the strategies did that it was pretrained with.
+
+    By a hook, so that its ``state_dict`` keeps its names.
+
+    Args:
+        backbone: changed in place.
+        config: stored with its checkpoint, if known.
+
+    Raises:
+        ConfigError: for a strategy that is not installed here.
+    """
+    found = stored_filter((config or {}).get("method_kwargs") or {})
+    if found is not None:
+        backbone.register_forward_pre_hook(found.before)
+    return backbone

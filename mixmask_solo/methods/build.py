@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.heads import BEHIND, FRONT, check_head
 from mixmask_solo.methods.mixin import BranchesMixin
+from mixmask_solo.methods.mocov2 import mocov2
 from mixmask_solo.methods.online_knn import OnlineKNN
-from mixmask_solo.methods.own import own_methods
 from mixmask_solo.methods.refused import check_options
-from mixmask_solo.strategies import build_strategies
+from mixmask_solo.strategies import blocks, fill_blocks
 
 if TYPE_CHECKING:
     from mixmask_solo.host import Host
@@ -26,7 +26,7 @@ def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
         host: the host whose methods are extended.
         module: importable module that will hold the classes under their names, so that they pickle.
     """
-    concrete = {**host.methods, **own_methods(host)}
+    concrete = {**host.methods, "mocov2": mocov2(host)}
     return {
         name: _build(name, concrete[name], host, module) for name in FAMILIES if name in concrete
     }
@@ -39,10 +39,13 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
     mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, OnlineKNN, *behind, base), {})
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:
-        """The host's defaults and checks, then those of the strategies' blocks."""
+        """The host's defaults and checks, then those of the strategies' blocks, filled in."""
         cfg = concrete.add_and_assert_specific_cfg(cfg)
         check_head(name, cfg)
-        check_options(name, build_strategies(cfg))
+        filled = fill_blocks(cfg)
+        check_options(name, filled)
+        for block in filled.keys() & set(blocks()):
+            cfg.method_kwargs[block] = filled[block]
         return cfg
 
     cls = type(

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mixmask_solo.methods.mocov2.method import MoCoV2
+from mixmask_solo.methods.mocov2.method import MoCoStep, MoCoV2
 from mixmask_solo.methods.mocov2.options import complete_mocov2
-from mixmask_solo.methods.mocov2.step import MoCoStep
 
 if TYPE_CHECKING:
     from mixmask_solo.host import Host
