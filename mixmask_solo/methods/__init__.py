@@ -26,11 +26,7 @@ def get_methods(host: str = "auto") -> dict[str, type[Any]]:
 
 
 def get_method(name: str, host: str = "auto") -> type[Any]:
-    """One method's class.
-
-    Args:
-        name: as in ``method``.
-        host: ``solo``, ``builtin`` or ``auto``.
+    """The class of ``method: name`` on ``solo``, ``builtin`` or ``auto``.
 
     Raises:
         ImportError: for ``solo`` without a usable solo-learn.
@@ -48,16 +44,10 @@ def get_method(name: str, host: str = "auto") -> type[Any]:
 
 
 def filter_inputs(backbone: nn.Module, config: Mapping[str, Any] | None) -> nn.Module:
-    """Has a backbone filter its input as the strategies did that it was pretrained with.
+    """Has a backbone filter its input, in place, as the run that stored ``config`` did.
 
-    By a hook, so that its ``state_dict`` keeps its names.
-
-    Args:
-        backbone: changed in place.
-        config: stored with its checkpoint, if known.
-
-    Raises:
-        ConfigError: for a strategy that is not installed here.
+    By a hook, so that its ``state_dict`` keeps its names. Raises ConfigError for a strategy that is
+    not installed here.
     """
     found = stored_filter((config or {}).get("method_kwargs") or {})
     if found is not None:

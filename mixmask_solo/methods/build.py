@@ -65,10 +65,9 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
 
 def _base(concrete: type[Any], host: Host) -> type[Any]:
     """The class whose ``training_step`` returns ``out``: the mixin stands right above it."""
-    own: type[Any] | None = getattr(concrete, "step_base", None)
-    if own is not None:
-        return own
-    return host.base_momentum if issubclass(concrete, host.base_momentum) else host.base
+    base = host.base_momentum if issubclass(concrete, host.base_momentum) else host.base
+    own: type[Any] = getattr(concrete, "step_base", base)
+    return own
 
 
 def _assert_order(cls: type[Any], concrete: type[Any], base: type[Any]) -> None:
