@@ -20,11 +20,9 @@ __all__ = ["build_methods"]
 
 
 def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
-    """MixMask-capable classes of a host by method name.
+    """Classes with strategies, of a host's methods and ours, by method name.
 
-    Args:
-        host: the host whose methods are extended.
-        module: importable module that will hold the classes under their names, so that they pickle.
+    ``module`` will hold them under their own names, so that they pickle.
     """
     concrete = {**host.methods, "mocov2": mocov2(host)}
     return {

@@ -75,12 +75,8 @@ _OPTIONS: dict[str, dict[tuple[str, Any], str]] = {
 def check_options(method: str, kwargs: Mapping[str, Any]) -> None:
     """Refuses blocks and options that mean nothing for a method.
 
-    Args:
-        method: its name.
-        kwargs: its filled ``method_kwargs``.
-
     Raises:
-        ConfigError: naming the option and the reason.
+        ConfigError: naming the option of the filled ``method_kwargs``, and the reason.
     """
     for name, block in kwargs.items():
         if name not in blocks() or not isinstance(block, Mapping):
@@ -123,12 +119,9 @@ def check_method(method: Any) -> None:
 
 
 def refusing(cls: type[Any], name: str, module: str = "mixmask_solo.methods.solo") -> type[Any]:
-    """A host's method that runs as it is, and stops at a strategy's block.
+    """A host's method of ``REFUSED`` that runs as it is, and stops at a strategy's block.
 
-    Args:
-        cls: the host's class.
-        name: the method's name, one of ``REFUSED``.
-        module: importable module that will hold the class under its name, so that it pickles.
+    ``module`` will hold the class under its name, so that it pickles.
     """
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:

@@ -121,7 +121,6 @@ def _settle_both(choice: str | None, mixmask: Any, unmix: Any) -> Literal["same"
 
 
 def share_partners(strategies: Sequence[Strategy]) -> None:
-    """Lets all that mix draw the very same permutation, as ``permutations: same`` says."""
-    mixing = [s for s in strategies if isinstance(s, Mixing)]
-    for strategy in mixing:
-        strategy.stream = next(s.stream for s in mixing if s.name == "mixmask")
+    """Lets MixMask and Un-Mix draw the very same permutation, as ``permutations: same`` says."""
+    mixing = {s.name: s for s in strategies if isinstance(s, Mixing)}
+    mixing["unmix"].stream = mixing["mixmask"].stream

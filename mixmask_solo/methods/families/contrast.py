@@ -27,6 +27,7 @@ itself: its loss is what they add to the host's, so that the sum is InfoNCE with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +51,12 @@ class _Queued(Family):
     Leaves ``out["queue_lse"]``, log Σ exp over the queue of each view's queries, for the host.
     """
 
+    def __init__(self, method: Any, out: Out, branches: Sequence[Forwarded]) -> None:
+        super().__init__(method, out, branches)
+        self.forwarded = [b for b in branches if b.branch.images is not None]
+        self.lse: dict[Forwarded, dict[int, Tensor]] = {b: {} for b in self.forwarded}
+        self.clean = out["queue_lse"] = self.read_queue()
+
     def predict(self, b: Forwarded, v: int) -> Tensor:
         query, t, branch = b.out["z"], self.method.temperature, b.branch
         lse = self.clean[branch.view] if branch.images is None else self.lse[b][v]
@@ -64,12 +71,6 @@ class _Queued(Family):
         return weigh(
             lambda k, q, lse: info_nce_from_lse(q, k, lse, t), target, views, b.branch.sources
         )
-
-    def __init__(self, method: object, out: Out, branches: Sequence[Forwarded]) -> None:
-        super().__init__(method, out, branches)
-        self.forwarded = [b for b in branches if b.branch.images is not None]
-        self.lse: dict[Forwarded, dict[int, Tensor]] = {b: {} for b in self.forwarded}
-        self.clean = out["queue_lse"] = self.read_queue()
 
     def read_queue(self) -> Sequence[Tensor]:
         """Fills ``lse`` of each branch, by the view it is compared with; returns that of views."""
