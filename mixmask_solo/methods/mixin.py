@@ -104,9 +104,10 @@ class BranchesMixin(_Host):
     def _branch_loss(self, out: dict[str, Any], branches: list[Branch]) -> Tensor:
         forwarded = [self._forward(b, out) for b in branches]
         losses = self.family.losses(self, out, forwarded)
-        metrics: dict[str, Tensor] = {}
+        metrics: dict[str, Any] = {}
         for branch, loss in zip(branches, losses, strict=True):
-            metrics[f"train_{branch.name}_loss"] = loss.detach()
+            name = f"train_{branch.name}_loss"  # of all branches of a strategy
+            metrics[name] = metrics.get(name, 0.0) + loss.detach()
             if branch.mixture is not None:
                 metrics[f"train_{branch.name}_lam"] = branch.mixture.lam.mean()
         weights = [branch.weight for branch in branches]

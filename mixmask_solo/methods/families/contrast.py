@@ -19,9 +19,9 @@ predictions of all processes: re-ordering mixtures changes no denominator. Both 
 (extension). With htdt's or Google's head each pair passes the head together: an un-mixed view's
 projections differ between the host's loss and each mixture's, as in three full passes there.
 
-**Hard negatives** (MoCo v2, MoCo v2+, SimCLR) belong to the queries of their branch, whatever its
-sources, and enter neither queue nor mirror. A branch without images hardens the queries of a view
-itself: its loss is what they add to the host's, so that the sum is InfoNCE with K + 2 logits.
+**Hard negatives** (MoCo v2, MoCo v2+, SimCLR) are of their branch's queries, whatever the sources;
+they pass a network in training mode and enter neither queue nor mirror. A branch without images
+hardens a view's own queries: what they add to the host's loss makes it InfoNCE with K + 2 logits.
 """
 
 from __future__ import annotations

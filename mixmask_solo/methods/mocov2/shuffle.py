@@ -18,11 +18,7 @@ Encode = Callable[[Tensor], dict[str, Tensor]]
 
 
 class Permutations:
-    """One permutation after the other for the key batches of a step, the same on all ranks.
-
-    Args:
-        step: whose seed, epoch and batch index they depend on, and not its rank.
-    """
+    """One permutation after the other for the key batches of a step, the same on all ranks."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
