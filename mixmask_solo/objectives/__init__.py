@@ -15,6 +15,7 @@ from mixmask_solo.objectives.precision import full_precision, upcast
 from mixmask_solo.objectives.prediction import (
     byol,
     cross_entropy,
+    log_probabilities,
     relation_from_lse,
     relation_target,
     sharpened,
@@ -35,6 +36,7 @@ __all__ = [
     "info_nce",
     "info_nce_from_lse",
     "invariance",
+    "log_probabilities",
     "queue_lse",
     "relation_from_lse",
     "relation_target",

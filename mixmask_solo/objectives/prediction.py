@@ -16,7 +16,15 @@ from torch import Tensor
 
 from mixmask_solo.objectives.precision import full_precision
 
-__all__ = ["byol", "cross_entropy", "relation_from_lse", "relation_target", "sharpened", "simsiam"]
+__all__ = [
+    "byol",
+    "cross_entropy",
+    "log_probabilities",
+    "relation_from_lse",
+    "relation_target",
+    "sharpened",
+    "simsiam",
+]
 
 
 @full_precision
@@ -32,15 +40,15 @@ def simsiam(p: Tensor, z: Tensor) -> Tensor:
 
 
 @full_precision
-def cross_entropy(logits: Tensor, target: Tensor, temperature: float) -> Tensor:
-    """``-sum_k target_k · log softmax(logits / temperature)_k``.
+def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """``(N, K)`` log-softmax of ``logits (N, K)`` over ``temperature``."""
+    return torch.log_softmax(logits / temperature, dim=1)
 
-    Args:
-        logits: ``(N, K)``.
-        target: ``(N, K)``, rows that sum to 1.
-        temperature: T of the prediction.
-    """
-    return -(target.detach() * torch.log_softmax(logits / temperature, dim=1)).sum(1)
+
+@full_precision
+def cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
+    """``-sum_k target_k · log_p_k`` of ``(N, K)`` each; rows of the target sum to 1."""
+    return -(target.detach() * log_p).sum(1)
 
 
 @full_precision

@@ -45,6 +45,7 @@ from mixmask_solo.methods.families.base import Family, Forwarded
 from mixmask_solo.objectives import (
     byol,
     cross_entropy,
+    log_probabilities,
     queue_lse,
     relation_from_lse,
     relation_target,
@@ -70,11 +71,19 @@ class _Predicting(Family):
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def prediction(self, x: Tensor) -> Tensor:
+        """What ``pair_loss`` takes, from the online output."""
+        return x
+
+    def loss(self, b: Forwarded) -> Tensor:
+        self.own = self.prediction(b.out[self.predictor])  # once for all views and sources
+        return super().loss(b)
+
     def predict(self, b: Forwarded, v: int) -> Tensor:
-        return weigh(self.pair_loss, b.out[self.predictor], self.targets[v], b.branch.sources)
+        return weigh(self.pair_loss, self.own, self.targets[v], b.branch.sources)
 
     def mirror(self, b: Forwarded, v: int, target: Tensor) -> Tensor:
-        loss, predictions = self.pair_loss, self.out[self.predictor][v]
+        loss, predictions = self.pair_loss, self.prediction(self.out[self.predictor][v])
         return weigh(lambda t, p: loss(p, t), target, predictions, b.branch.sources)
 
 
@@ -112,8 +121,11 @@ class SwAVFamily(_Predicting):
 
     pairing = "pair"
 
+    def prediction(self, x: Tensor) -> Tensor:
+        return log_probabilities(x, float(self.method.temperature))
+
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(prediction, target, float(self.method.temperature))
+        return cross_entropy(prediction, target)
 
     def view_targets(self) -> Sequence[Tensor]:
         return self._codes(self.out["p"][: self.method.num_large_crops])
@@ -132,8 +144,11 @@ class DINOFamily(_Predicting):
 
     predictor = "z"
 
+    def prediction(self, x: Tensor) -> Tensor:
+        return log_probabilities(x, float(self.method.dino_loss_func.student_temp))
+
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(prediction, target, float(self.method.dino_loss_func.student_temp))
+        return cross_entropy(prediction, target)
 
     def view_targets(self) -> Sequence[Tensor]:
         return [self._teacher(z) for z in self.out["momentum_z"]]

@@ -53,7 +53,8 @@ class VICRegFamily(_Statistics):
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
         method, z, u = self.method, b.out["z"], self.targets[v]
+        similar = weigh(invariance, z, u, b.branch.sources)
         spread = method.var_loss_weight * (variance(u) + variance(z))
         spread = spread + method.cov_loss_weight * (covariance(u) + covariance(z))
         whole = torch.stack([weight for _, weight in b.branch.sources]).sum(0).mean()
-        return method.sim_loss_weight * weigh(invariance, z, u, b.branch.sources) + whole * spread
+        return method.sim_loss_weight * similar + whole * spread
