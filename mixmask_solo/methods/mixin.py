@@ -53,15 +53,7 @@ class BranchesMixin(_Host):
         return [*super().learnable_params, *own]
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Forwards views and branches.
-
-        Args:
-            batch: ``[indexes (N,), [view_1, ..., view_V] each (N, C, H, W), targets (N,)]``.
-            batch_idx: index of the batch within the epoch.
-
-        Returns:
-            The host's ``out`` with the branches' losses added to ``out["loss"]``.
-        """
+        """The host's ``out``, the branches' losses added to ``out["loss"]``."""
         if not self.strategies:
             return super().training_step(batch, batch_idx)
         indexes, loaded, targets = batch

@@ -43,16 +43,9 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> T
 
 @full_precision
 def info_nce_from_lse(query: Tensor, key: Tensor, lse: Tensor, temperature: float) -> Tensor:
-    """:func:`info_nce` with the queue's part already known.
+    """:func:`info_nce` with the queue's part known: ``lse (N,)`` is :func:`queue_lse`'s result.
 
-    Args:
-        query: ``(N, D)``.
-        key: ``(N, D)``; receives no gradient.
-        lse: ``(N,)`` from :func:`queue_lse` of the same queries.
-        temperature: the T that ``lse`` was computed with.
-
-    Returns:
-        ``(N,)``.
+    Of the same queries and the same temperature.
     """
     positive = (query * key.detach()).sum(1) / temperature
     return -F.logsigmoid(positive - lse)  # softplus(lse - positive) without softplus' cut-off

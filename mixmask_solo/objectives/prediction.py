@@ -61,12 +61,9 @@ def sharpened(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
 @full_precision
 @torch.no_grad()
 def relation_target(key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """``(N, D)``, the queue's mean under the key's relation.
+    """``(N, D)``, the queue's mean under the relation of ``key (N, D)`` to ``queue (K, D)``.
 
-    Args:
-        key: ``(N, D)``, unit rows.
-        queue: ``(K, D)``, unit rows; may be overwritten at once.
-        temperature: T of the key.
+    Both of unit rows; the queue may be overwritten at once.
     """
     queue = queue.to(key.dtype)
     return torch.softmax(key @ queue.T / temperature, dim=1) @ queue
@@ -74,12 +71,9 @@ def relation_target(key: Tensor, queue: Tensor, temperature: float) -> Tensor:
 
 @full_precision
 def relation_from_lse(query: Tensor, target: Tensor, lse: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of the query's relation and the key's.
+    """Cross entropy of the relation of ``query (N, D)``, unit rows, and the key's.
 
-    Args:
-        query: ``(N, D)``, unit rows.
-        target: ``(N, D)`` from :func:`relation_target`.
-        lse: ``(N,)`` from ``queue_lse`` of the same queries, queue and temperature.
-        temperature: T of the query.
+    ``target`` is of :func:`relation_target`, ``lse (N,)`` of ``queue_lse`` for the same queries,
+    queue and temperature.
     """
     return lse - (query * target.detach()).sum(1) / temperature

@@ -69,7 +69,8 @@ class _Predicting(Family):
     predictor: ClassVar[str] = "p"  # the online output that predicts
 
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Of distributions, unless a method has vectors."""
+        return cross_entropy(prediction, target)
 
     def prediction(self, x: Tensor) -> Tensor:
         """What ``pair_loss`` takes, from the online output."""
@@ -124,9 +125,6 @@ class SwAVFamily(_Predicting):
     def prediction(self, x: Tensor) -> Tensor:
         return log_probabilities(x, float(self.method.temperature))
 
-    def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(prediction, target)
-
     def view_targets(self) -> Sequence[Tensor]:
         return self._codes(self.out["p"][: self.method.num_large_crops])
 
@@ -146,9 +144,6 @@ class DINOFamily(_Predicting):
 
     def prediction(self, x: Tensor) -> Tensor:
         return log_probabilities(x, float(self.method.dino_loss_func.student_temp))
-
-    def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(prediction, target)
 
     def view_targets(self) -> Sequence[Tensor]:
         return [self._teacher(z) for z in self.out["momentum_z"]]
