@@ -16,7 +16,7 @@ from mixmask_solo.evaluation.backbone import backbone_block, load_strictly, load
 from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.host.builtin.backbones import build_backbone
-from mixmask_solo.methods import get_methods
+from mixmask_solo.methods import filter_inputs, get_methods
 
 __all__ = ["has_projector", "load_network"]
 
@@ -82,20 +82,23 @@ def _backbone(pretrained: Pretrained, block: Mapping[str, Any], dataset: str | N
     trained_on = (pretrained.config.get("data") or {}).get("dataset")
     data = {"dataset": trained_on or dataset or "imagenet"}
     try:
-        return build_backbone(OmegaConf.create({"backbone": dict(block), "data": data}))
+        network = build_backbone(OmegaConf.create({"backbone": dict(block), "data": data}))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"backbone {block['name']} cannot be built: {error}") from error
+    return filter_inputs(network, pretrained.config)
 
 
 def _method(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
     cfg = OmegaConf.create({**pretrained.config, "backbone": dict(block)})
     try:
-        return get_methods("builtin")[pretrained.method](cfg)
+        method = get_methods("builtin")[pretrained.method](cfg)
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"checkpoint '{pretrained.path}' has a configuration that no network can be built "
             f"from: {error}"
         ) from error
+    filter_inputs(method.backbone, pretrained.config)
+    return method
 
 
 def _no_projector(pretrained: Pretrained) -> ConfigError:

@@ -68,16 +68,20 @@ def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
     for batch in range(_STEPS):
         step = Step(seed, 0, batch, 0, torch.device("cpu"))
         for strategy in strategies:
-            for at, probe in enumerate(strategy.branches([small], step)):
-                key = (probe.name, own_pixels(probe.mixture) is None)
+            for at, probe in enumerate(_mixtures(strategy, small, step)):
+                key = (strategy.name, own_pixels(probe) is None)
                 if key not in found:
-                    mask = own_pixels(strategy.branches([full], step)[at].mixture)
-                    found[key] = Panel(strategy.branches([x], step)[at].mixture, mask)
+                    mask = own_pixels(_mixtures(strategy, full, step)[at])
+                    found[key] = Panel(_mixtures(strategy, x, step)[at], mask)
     names = [name for name, _ in found]
     return [
         panel._replace(title=_title(name, blended, names.count(name)) if len(found) > 1 else None)
         for (name, blended), panel in sorted(found.items(), key=lambda f: names.index(f[0][0]))
     ]
+
+
+def _mixtures(strategy: Strategy, x: Tensor, step: Step) -> list[Mixture]:
+    return [b.mixture for b in strategy.branches([x], step) if b.mixture is not None]
 
 
 def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:

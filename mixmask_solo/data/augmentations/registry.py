@@ -25,10 +25,12 @@ from PIL import Image
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema.augmentations import ViewOptions
 
 __all__ = ["Operation", "known", "lookup", "register"]
 
+GROUP = "mixmask_solo.pipelines"  # entry points: which module of a package registers a name
 Operation = Callable[[Image.Image], Image.Image]
 Options = TypeVar("Options", bound=ViewOptions)
 Operations = Callable[[Options], list[Operation]]
@@ -61,16 +63,18 @@ def register(
 
 
 def known() -> list[str]:
-    """Names of all pipelines, sorted."""
-    return sorted(_PIPELINES)
+    """Names of all pipelines, sorted; those of installed packages too."""
+    return sorted({*_PIPELINES, *outside(GROUP)})
 
 
 def lookup(name: Any, prefix: str) -> tuple[type[ViewOptions], Operations[Any]]:
     """Options and function of a pipeline.
 
     Raises:
-        ConfigError: naming the known ones and the nearest.
+        ConfigError: naming the known ones and the nearest, or a package that cannot be loaded.
     """
+    if name not in _PIPELINES and name in outside(GROUP):
+        load_outside(GROUP, name, f"{prefix}.pipeline {name}", _PIPELINES)
     if name not in _PIPELINES:
         near = did_you_mean(str(name), known())
         raise ConfigError(f"{prefix}.pipeline is {name!r}: choose {listing(known())}{near}")
