@@ -43,18 +43,15 @@ class Source(ABC):
     A source is picklable, opens its files in the process that reads them, and holds no random
     state.
 
-    Attributes:
+    Args:
+        labels: (N,) integers, -1 where an image has none; kept as int64.
         classes: names in the order of the labels; empty without labels.
-        labels: (N,) int64, -1 where an image has none.
-        columns: names of the table's columns that the images stand in, for messages.
     """
 
-    classes: list[str]
-    labels: Labels
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # of the table that the images stand in, for messages
 
     def __init__(self, labels: Any, classes: Sequence[str]) -> None:
-        self.labels = np.asarray(labels, dtype=np.int64)
+        self.labels: Labels = np.asarray(labels, dtype=np.int64)
         self.classes = list(classes)
 
     @abstractmethod
@@ -66,13 +63,10 @@ class Source(ABC):
         """Where the image comes from, for messages."""
 
     def encoded(self, index: int) -> Encoded | None:
-        """The stored file's bytes, without a copy where the storage allows it.
-
-        Returns:
-            (bytes,) uint8, perhaps read-only; None where images are stored as arrays.
+        """(bytes,) uint8 of the stored file, perhaps read-only; None where arrays are stored.
 
         Raises:
-            ImageError: when they cannot be read.
+            ImageError: when it cannot be read.
         """
         return None
 
@@ -106,7 +100,7 @@ class Source(ABC):
         return torch.randperm(len(self), generator=generator)
 
     def blocks(self) -> Blocks | None:
-        """Which images are read together, where they should not be read in any order."""
+        """Which images are read together; None where any order will do."""
         return None
 
     def warm(self) -> None:  # noqa: B027 - most sources have nothing to do
@@ -117,8 +111,7 @@ class EncodedSource(Source):
     """Images that lie as bytes within larger files."""
 
     @abstractmethod
-    def encoded(self, index: int) -> Encoded:
-        """(bytes,) uint8 of the stored image, perhaps read-only."""
+    def encoded(self, index: int) -> Encoded: ...
 
     def load(self, index: int) -> Image.Image:
         return Image.open(io.BytesIO(self.encoded(index).data))

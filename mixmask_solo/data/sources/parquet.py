@@ -36,33 +36,26 @@ CACHE_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class _Shard:
-    """One file: its columns, what they say, rows and bytes of its row groups."""
+    """One file."""
 
     file: Path
-    names: list[str]
+    names: list[str]  # of all columns
     columns: Columns
-    leaf: str
-    kind: str
-    texts: list[str]
-    groups: list[tuple[int, int]]
+    leaf: str  # path of the images' column
+    kind: str  # of the labels
+    texts: list[str]  # what they say
+    groups: list[tuple[int, int]]  # rows and bytes of each row group
 
 
 class ParquetSource(EncodedSource):
-    """Encoded images and labels of one or many Parquet files.
-
-    Parquet hands out whole row groups; the last ones used stay in memory up to a bound.
-
-    Args:
-        shards: the files in order.
-        labels: (N,) integers.
-        classes: names in the order of the labels; empty without labels.
-        cache_bytes: the bound.
+    """Encoded images of Parquet files; the row groups used last stay in memory up to a bound.
 
     Attributes:
         column: path of the images' column, ``image.bytes`` or ``image``.
         places: of each row group, its file's number and its own in the file.
         weights: bytes of the column in each row group, unpacked.
         starts: (row groups + 1,) first row of each, and the number of rows.
+        cache_bytes: the bound.
     """
 
     def __init__(

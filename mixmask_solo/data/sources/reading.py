@@ -39,12 +39,12 @@ _AS_THEY_ARE = (
 def read(
     data: dict[str, Any], split: Split, *, classes: Sequence[str] | None = None
 ) -> Source | None:
-    """Opens one split of a ``data`` block.
+    """Opens one split of a ``data`` block, or ``data.fraction`` of it.
 
     Args:
         data: the block as a plain dict.
-        split: of which ``data.fraction`` is the share that is taken, but of ``val``.
-        classes: the training split's classes, which number the labels of ``val``.
+        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``.
+        classes: the training split's, which number the labels of ``val``.
 
     Returns:
         The source; None for ``val`` without ``val_path`` (but the digits bring their own) or
@@ -69,26 +69,12 @@ def read(
     top = int(found.labels.max())
     if known is not None and top >= known:
         raise request.wrong(f"label {top} in it, but {request.dataset} has {known} classes")
-    fraction = data.get("fraction")
-    if request.training and fraction is not None:
-        return take_fraction(found, float(fraction))
-    return found
+    fraction = data.get("fraction") if request.training else None
+    return found if fraction is None else take_fraction(found, float(fraction))
 
 
 def source(cfg: Any, split: Split) -> Source | None:
-    """Opens one split of a configuration's ``data`` block.
-
-    Args:
-        cfg: a configuration with a ``data`` block.
-        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``, whose labels are
-            numbered by the training images' classes.
-
-    Returns:
-        The source; None where the configuration has no ``val`` split.
-
-    Raises:
-        ConfigError: one line on what is missing, and where.
-    """
+    """Opens one split of a configuration as :func:`read` does, ``val`` with its classes found."""
     block = data_block(cfg)
     if split != "val" or block.get("val_path") is None or block.get("no_labels"):
         return read(block, split)
@@ -97,10 +83,7 @@ def source(cfg: Any, split: Split) -> Source | None:
 
 
 def num_classes(cfg: Any) -> int:
-    """The number of classes: the table's, or what the training images hold; 1 without labels.
-
-    Args:
-        cfg: a configuration with a ``data`` block.
+    """The number of classes of a configuration's data set; 1 without labels.
 
     Raises:
         ConfigError: where the images decide and are not there.

@@ -18,12 +18,7 @@ __all__ = ["Subset", "take_fraction"]
 
 
 class Subset(Source):
-    """Some images of another source, numbered anew; the classes stay.
-
-    Args:
-        source: the whole.
-        indexes: (n,) integers, distinct.
-    """
+    """Images of another source at ``indexes``, (n,) distinct integers; the classes stay."""
 
     def __init__(self, source: Source, indexes: Any) -> None:
         self.source = source
@@ -57,8 +52,7 @@ class Subset(Source):
 def take_fraction(source: Source, fraction: float) -> Source:
     """The share of a source that solo-learn takes for the same number; -1 and 1 take everything.
 
-    It is stratified by label where there are labels, with scikit-learn's split and random state
-    42. Unlabelled images are drawn among themselves.
+    It is scikit-learn's, stratified by label where there are labels, with random state 42.
     """
     if fraction in (-1, 1):
         return source

@@ -16,13 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mixmask_solo.data.sources.base import (
-    Encoded,
-    EncodedSource,
-    ImageError,
-    Labels,
-    printable,
-)
+from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels, printable
 from mixmask_solo.data.sources.class_folders import listed_names
 from mixmask_solo.data.sources.files import Handles
 from mixmask_solo.data.sources.label_values import numbered
@@ -34,14 +28,7 @@ __all__ = ["TarSource", "read_webdataset"]
 
 
 class TarSource(EncodedSource):
-    """Encoded images within tar shards.
-
-    Args:
-        shards: the files in order.
-        images: (N,) number of the shard, and place in it, of each.
-        labels: (N,) integers.
-        classes: names in the order of the labels; empty without labels.
-    """
+    """Encoded images within tar shards; of each, its shard's number and its place there."""
 
     def __init__(
         self,

@@ -20,13 +20,8 @@ __all__ = ["Names", "tar_name", "untar_name"]
 _LONGEST, _LONGEST_PART = 1000, 230  # a part of a path has at most 255 bytes, numbers included
 _QUOTED = {ord(c): f"%{ord(c):02X}" for c in "%.\n\r\t\v\f"}
 _MAGIC = {
-    b"\xff\xd8\xff": ".jpg",
-    b"\x89PNG": ".png",
-    b"GIF8": ".gif",
-    b"BM": ".bmp",
-    b"RIFF": ".webp",
-    b"II*\0": ".tif",
-    b"MM\0*": ".tif",
+    **{b"\x89PNG": ".png", b"GIF8": ".gif", b"BM": ".bmp", b"RIFF": ".webp"},
+    **{b"II*\0": ".tif", b"MM\0*": ".tif"},
 }
 
 
@@ -34,9 +29,6 @@ class Names:
     """The path of each image of a source: ``class/file``, or ``file`` without labels.
 
     Storages keep the path an image was found at; where they do not, its number serves.
-
-    Args:
-        source: the images.
     """
 
     def __init__(self, source: Source) -> None:
@@ -47,10 +39,9 @@ class Names:
         self._parents = set(self.folders)
 
     def path(self, index: int) -> str:
-        """A relative path, made of slashes, that no other image of the source has.
+        """A relative path of slashes that is this image's alone, and leads to no hidden place.
 
-        It leads neither upwards nor to a hidden place, and no file stands where another image
-        wants a folder.
+        No file stands where another image wants a folder.
         """
         top, below = self._parts(index)
         *folders, file = below
@@ -120,10 +111,7 @@ class Names:
 
 
 def tar_name(path: str) -> str:
-    """A path as the name of a shard's member.
-
-    All up to a name's first dot is a sample's key there, so further dots are written ``%2E``.
-    """
+    """A path as the name of a shard's member, in which a sample's key ends at the first dot."""
     head, slash, file = path.rpartition("/")
     stem, suffix = os.path.splitext(file)
     return f"{head}{slash}{stem.translate(_QUOTED)}{suffix}"

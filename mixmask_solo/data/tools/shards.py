@@ -48,8 +48,16 @@ def stored_sizes(source: Source) -> Indexes:
         ImageError: for an image that cannot be read.
         ConfigError: for a source that holds no encoded images.
     """
-    size = _file_size if isinstance(source, FolderSource) else _stored_size
-    return np.array([size(source, i) for i in range(len(source))], dtype=np.int64)
+
+    def size(index: int) -> int:
+        if not isinstance(source, FolderSource):
+            return len(stored_bytes(source, index))
+        try:
+            return os.path.getsize(source.name(index))
+        except OSError as error:
+            raise ImageError(f"{source.name(index)} cannot be read: {error}") from error
+
+    return np.array([size(index) for index in range(len(source))], dtype=np.int64)
 
 
 def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]:
@@ -62,7 +70,7 @@ def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]
     """
     order = np.arange(len(sizes))
     if seed is not None:
-        order = np.random.default_rng(seed).permutation(len(sizes))
+        np.random.default_rng(seed).shuffle(order)
     starts, total = [0], 0
     for place, size in enumerate(sizes[order].tolist()):
         if place > starts[-1] and total + size > limit:
@@ -120,11 +128,9 @@ def write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> Non
 
 
 class Record:
-    """What a conversion has finished, kept in its destination so that it can go on.
+    """What a conversion has finished, kept in its destination ``folder`` so that it can go on.
 
-    Args:
-        folder: the destination.
-        facts: what makes it the same conversion: source, target, order, sizes.
+    ``facts`` make it the same conversion.
 
     Raises:
         ConfigError: when the folder holds something else.
@@ -181,18 +187,6 @@ class Record:
 
     def _save(self) -> None:
         write_whole(self.place, json.dumps({"facts": self.facts, "done": self.done}, indent=1))
-
-
-def _stored_size(source: Source, index: int) -> int:
-    return len(stored_bytes(source, index))
-
-
-def _file_size(source: Source, index: int) -> int:
-    name = source.name(index)
-    try:
-        return os.path.getsize(name)
-    except OSError as error:
-        raise ImageError(f"{name} cannot be read: {error}") from error
 
 
 def _text(name: str) -> str:
