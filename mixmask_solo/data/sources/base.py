@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mixmask_solo.data.sources.blocks import Blocks
 
-__all__ = ["Encoded", "EncodedSource", "ImageError", "Labels", "Source", "printable", "reason"]
+__all__ = ["Encoded", "ImageError", "Labels", "Source", "Subset", "printable", "reason"]
 
 Encoded = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -55,10 +55,6 @@ class Source(ABC):
         self.classes = list(classes)
 
     @abstractmethod
-    def load(self, index: int) -> Image.Image:
-        """The image as stored, in any mode; may raise what its decoder raises."""
-
-    @abstractmethod
     def name(self, index: int) -> str:
         """Where the image comes from, for messages."""
 
@@ -69,6 +65,12 @@ class Source(ABC):
             ImageError: when it cannot be read.
         """
         return None
+
+    def load(self, index: int) -> Image.Image:
+        """The image as stored, in any mode; may raise what its decoder raises."""
+        stored = self.encoded(index)
+        assert stored is not None, "a source of arrays has its own way to load them"
+        return Image.open(io.BytesIO(stored.data))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,11 +109,33 @@ class Source(ABC):
         """Loads what worker processes should share instead of loading it once each."""
 
 
-class EncodedSource(Source):
-    """Images that lie as bytes within larger files."""
+class Subset(Source):
+    """Images of another source at ``indexes``, (n,) distinct integers; the classes stay."""
 
-    @abstractmethod
-    def encoded(self, index: int) -> Encoded: ...
+    def __init__(self, source: Source, indexes: Any) -> None:
+        self.source = source
+        self.indexes = np.asarray(indexes, dtype=np.int64)
+        super().__init__(source.labels[self.indexes], source.classes)
+        self.columns = source.columns
 
     def load(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.encoded(index).data))
+        return self.source.load(int(self.indexes[index]))
+
+    def encoded(self, index: int) -> Encoded | None:
+        return self.source.encoded(int(self.indexes[index]))
+
+    def name(self, index: int) -> str:
+        return self.source.name(int(self.indexes[index]))
+
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        place = torch.full((len(self.source),), -1, dtype=torch.int64)
+        place[torch.from_numpy(self.indexes)] = torch.arange(len(self))
+        order = place[self.source.shuffled(generator)]
+        return order[order >= 0]
+
+    def blocks(self) -> Blocks | None:
+        whole = self.source.blocks()
+        return None if whole is None else whole._replace(of=whole.of[self.indexes])
+
+    def warm(self) -> None:
+        self.source.warm()

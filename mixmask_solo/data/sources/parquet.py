@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
+from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Source
 from mixmask_solo.data.sources.blocks import Blocks
 from mixmask_solo.data.sources.columns import Columns, find_columns, opened_table, row_ids
 from mixmask_solo.data.sources.files import Handles
@@ -47,7 +47,7 @@ class _Shard:
     groups: list[tuple[int, int]]  # rows and bytes of each row group
 
 
-class ParquetSource(EncodedSource):
+class ParquetSource(Source):
     """Encoded images of Parquet files; the row groups used last stay in memory up to a bound.
 
     Attributes:

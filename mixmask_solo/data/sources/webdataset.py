@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels, printable
+from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Source, printable
 from mixmask_solo.data.sources.class_folders import listed_names
 from mixmask_solo.data.sources.files import Handles
 from mixmask_solo.data.sources.label_values import numbered
@@ -27,7 +27,7 @@ from mixmask_solo.data.sources.tar_index import TarImage, index_of
 __all__ = ["TarSource", "read_webdataset"]
 
 
-class TarSource(EncodedSource):
+class TarSource(Source):
     """Encoded images within tar shards; of each, its shard's number and its place there."""
 
     def __init__(

@@ -20,8 +20,12 @@ __all__ = ["Names", "tar_name", "untar_name"]
 _LONGEST, _LONGEST_PART = 1000, 230  # a part of a path has at most 255 bytes, numbers included
 _QUOTED = {ord(c): f"%{ord(c):02X}" for c in "%.\n\r\t\v\f"}
 _MAGIC = {
-    **{b"\x89PNG": ".png", b"GIF8": ".gif", b"BM": ".bmp", b"RIFF": ".webp"},
-    **{b"II*\0": ".tif", b"MM\0*": ".tif"},
+    b"\x89PNG": ".png",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"RIFF": ".webp",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
 }
 
 
