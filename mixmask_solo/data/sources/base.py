@@ -16,10 +16,13 @@ from torch import Tensor
 
 from mixmask_solo.data.sources.blocks import Blocks
 
-__all__ = ["Encoded", "ImageError", "Labels", "Source", "Subset", "printable", "reason"]
+__all__ = [
+    *("UNLABELLED", "Encoded", "ImageError", "Labels", "Source", "Subset", "printable", "reason"),
+]
 
 Encoded = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+UNLABELLED = -1
 
 
 class ImageError(ValueError):

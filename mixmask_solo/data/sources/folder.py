@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from mixmask_solo.config.errors import listing
-from mixmask_solo.data.sources.base import Encoded, ImageError, Source, printable
+from mixmask_solo.data.sources.base import UNLABELLED, Encoded, ImageError, Source, printable
 from mixmask_solo.data.sources.class_folders import (
     ANNOTATIONS,
     IMAGES,
@@ -35,7 +35,6 @@ __all__ = ["FolderSource", "count_classes", "read_folder"]
 
 _log = logging.getLogger(__name__)
 
-UNLABELLED = -1
 _OUTSIDE = "images outside the class folders"
 
 Named = tuple[dict[str, str], list[str]]  # the class of each image by its path, all classes

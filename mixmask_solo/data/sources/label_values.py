@@ -18,12 +18,11 @@ import numpy as np
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.config.errors import did_you_mean
-from mixmask_solo.data.sources.base import Labels, printable
+from mixmask_solo.data.sources.base import UNLABELLED, Labels, printable
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["UNLABELLED", "Where", "label_texts", "numbered"]
+__all__ = ["Where", "label_texts", "numbered"]
 
-UNLABELLED = -1
 Where = Callable[[int], str]  # from a row to the file and the row in it, for messages
 Refuse = Callable[[str, str, str], ConfigError]  # a text, how it is shown, what is wrong with it
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,20 +48,13 @@ def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:
 
     Links back to a folder ``above``, of which these are the real paths, are passed over.
     """
-    found = Contents([], [], Counter())
+    found: dict[str, list[str]] = defaultdict(list)
     chain = (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
         for entry in entries:
-            kind = _kind(entry, chain)
-            if kind == "folder":
-                found.folders.append(entry.name)
-            elif kind == "image":
-                found.images.append(entry.name)
-            else:
-                found.passed_over[kind] += 1
-    found.folders.sort()
-    found.images.sort()
-    return found
+            found[_kind(entry, chain)].append(entry.name)
+    folders, images = (sorted(found.pop(kind, [])) for kind in ("folder", "image"))
+    return Contents(folders, images, Counter({kind: len(names) for kind, names in found.items()}))
 
 
 def walk(folder: str | Path, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Contents]]:
