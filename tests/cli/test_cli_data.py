@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -58,6 +59,26 @@ def test_check_of_a_configuration(command):
     )
     assert status == 0
     assert "train: 1,442 images of 10 classes" in out
+
+
+def test_libraries_load_where_ctrl_c_ends_the_process_at_once(tmp_path):
+    code = """
+import sys
+from contextlib import contextmanager
+from mixmask_solo.cli import data
+
+@contextmanager
+def loading(command):
+    before = "torch" in sys.modules
+    yield
+    print(command, before, "torch" in sys.modules)
+
+data.loading = loading
+data.main()
+"""
+    arguments = ("convert", tmp_path / "absent", tmp_path / "out", "--to", "parquet")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stdout == "mixmask-data convert False True\n"
 
 
 def test_convert_and_check_again(command, folder, tmp_path):

@@ -61,6 +61,10 @@ class Source(ABC):
     def name(self, index: int) -> str:
         """Where the image comes from, for messages."""
 
+    def path(self, index: int) -> str | None:
+        """The path that the image was found at, where the storage keeps it."""
+        return None
+
     def encoded(self, index: int) -> Encoded | None:
         """(bytes,) uint8 of the stored file, perhaps read-only; None where arrays are stored.
 
@@ -129,6 +133,9 @@ class Subset(Source):
 
     def name(self, index: int) -> str:
         return self.source.name(int(self.indexes[index]))
+
+    def path(self, index: int) -> str | None:
+        return self.source.path(int(self.indexes[index]))
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
         place = torch.full((len(self.source),), -1, dtype=torch.int64)

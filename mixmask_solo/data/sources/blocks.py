@@ -8,7 +8,6 @@ as its share of the memory holds at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -64,7 +63,7 @@ class Blocks(NamedTuple):
             own[:] = lane[: own.numel()].view(own.shape)
         return torch.cat([dealt.flatten(), shuffled[-1][own.numel() :]])
 
-    def _windows(self, rows: Tensor, lanes: int) -> Iterator[Tensor]:
+    def _windows(self, rows: Tensor, lanes: int) -> tuple[Tensor, ...]:
         """Cuts a lane where its share of the room is full: two windows overlap there."""
         blocks, counts = torch.unique_consecutive(self.of[rows], return_counts=True)
         lengths = [0]
@@ -76,4 +75,4 @@ class Blocks(NamedTuple):
                 room = self.room // lanes
             lengths[-1] += count
             room -= weight
-        return iter(rows.split(lengths))
+        return rows.split(lengths)

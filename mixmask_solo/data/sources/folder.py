@@ -61,8 +61,11 @@ class FolderSource(Source):
         # soon as the worker touches its reference counts
         self.paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
+    def path(self, index: int) -> str:
+        return os.fsdecode(bytes(self.paths[index]))
+
     def name(self, index: int) -> str:
-        return os.path.join(self.root, os.fsdecode(bytes(self.paths[index])))
+        return os.path.join(self.root, self.path(index))
 
     def encoded(self, index: int) -> Encoded:
         try:

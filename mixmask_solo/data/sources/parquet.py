@@ -73,6 +73,7 @@ class ParquetSource(Source):
         self._handles = Handles(self.files, _opened)
         self._kept: OrderedDict[int, Any] = OrderedDict()
         self._kept_bytes = 0
+        self._paths: tuple[int, list[str | None]] = (-1, [])  # of one row group
 
     def locate(self, index: int) -> tuple[int, int]:
         """The row group an image lies in, and its row there."""
@@ -83,6 +84,18 @@ class ParquetSource(Source):
         group, row = self.locate(index)
         file, number = self.places[group]
         return f"{self.files[file]} row {row} of row group {number}"
+
+    def path(self, index: int) -> str | None:
+        if not self.column.endswith(".bytes"):
+            return None
+        group, place = self.locate(index)
+        if self._paths[0] != group:
+            name = self.column.removesuffix(".bytes")
+            file, number = self.places[group]
+            rows = self._handles[file].read_row_group(number, columns=[f"{name}.path"])
+            values = rows[name].to_pylist() if name in rows.column_names else []
+            self._paths = (group, [(row or {}).get("path") for row in values])
+        return self._paths[1][place] if self._paths[1] else None
 
     def encoded(self, index: int) -> Encoded:
         group, row = self.locate(index)

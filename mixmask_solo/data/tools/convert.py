@@ -16,20 +16,11 @@ from mixmask_solo.data.sources.class_folders import CLASSES_FILE
 from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.sources.storage import require_known
 from mixmask_solo.data.tools.naming import Names
-from mixmask_solo.data.tools.shards import (
-    Indexes,
-    Record,
-    cut,
-    stored_bytes,
-    stored_sizes,
-    write_parquet,
-    write_tar,
-)
+from mixmask_solo.data.tools.shards import WRITERS, Indexes, Record, cut, stored_bytes, stored_sizes
 
 __all__ = ["TARGETS", "Converted", "convert"]
 
-_WRITERS = {"parquet": (".parquet", write_parquet), "webdataset": (".tar", write_tar)}
-TARGETS = (*_WRITERS, "image_folder")
+TARGETS = (*WRITERS, "image_folder")
 _MEGABYTE = 1_000_000
 _LONGEST = 255  # bytes of a folder's name
 
@@ -102,7 +93,7 @@ def _to_shards(
     advance: Advance,
 ) -> Converted:
     folder, names = record.place.parent, Names(source)
-    suffix, write = _WRITERS[target]
+    suffix, write = WRITERS[target]
     kept = files = 0
     for number, indexes in enumerate(shards):
         file = folder / f"{split}-{number:05d}-of-{len(shards):05d}{suffix}"

@@ -20,11 +20,10 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.sources.folder import FolderSource
-from mixmask_solo.data.tools.naming import Names, tar_name
+from mixmask_solo.data.sources.webdataset import tar_name
+from mixmask_solo.data.tools.naming import Names
 
-__all__ = [
-    *("Indexes", "Record", "cut", "stored_bytes", "stored_sizes", "write_parquet", "write_tar"),
-]
+__all__ = ["WRITERS", "Indexes", "Record", "cut", "stored_bytes", "stored_sizes"]
 
 # A shuffled epoch reads whole row groups; below this a disk's seeks begin to count.
 ROW_GROUP_BYTES = 8 << 20
@@ -80,7 +79,7 @@ def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]
     return np.split(order, starts[1:]) if len(order) else []
 
 
-def write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
+def _write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
     """Rows ``image{bytes, path}`` and ``label``, as the Hugging Face hub has them.
 
     Nothing is compressed: images are already, and so a reader can map them into memory.
@@ -109,7 +108,7 @@ def write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) ->
                 rows, size = [], 0
 
 
-def write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
+def _write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
     """Members ``key.jpg`` (or what it is) and ``key.cls``, the label, for each image."""
     used: set[str] = set()
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -125,6 +124,9 @@ def write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> Non
                 member = tarfile.TarInfo(f"{key}.{extension}")
                 member.size = len(content)  # owner and time stay zero: same images, same shard
                 archive.addfile(member, io.BytesIO(content))
+
+
+WRITERS = {"parquet": (".parquet", _write_parquet), "webdataset": (".tar", _write_tar)}
 
 
 class Record:
