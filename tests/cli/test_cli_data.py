@@ -129,6 +129,7 @@ def test_bench_says_whether_the_network_waits(command, tmp_path):
     [
         (("check",), "check: give either PATH or --config-path"),
         (("check", "/nowhere"), "check: the path is '/nowhere': no such folder"),
+        (("check", "/nowhere", "--storage", "tar"), "check: --storage is 'tar': choose auto"),
         (("convert", "/nowhere", "x", "--to", "tar"), "convert: the path is '/nowhere'"),
         (("convert", "x"), "convert: the following arguments are required"),
         (("convert", "x", "y", "--to", "tar", "--max-shard-mb", "0"), "'0' is no whole number"),

@@ -15,10 +15,13 @@ __all__ = ["open_config", "open_path"]
 
 _AS_OPTIONS = {
     "data.train_path is": "the path is",
+    "data.val_path is": "the path is",
+    "data.storage is": "--storage is",
     "Set data.storage": "Set --storage (data.storage of a run)",
     "data.image_column": "--image-column",
     "data.label_column": "--label-column",
     "data.no_labels=true": "--no-labels",
+    ", or say with data.num_classes how many there are": "",
 }
 
 
