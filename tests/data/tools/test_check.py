@@ -112,10 +112,10 @@ def test_no_key_of_a_configuration_is_asked_for(tmp_path, picture):
     for name in ("train/a", "val/b"):
         (tmp_path / name).mkdir(parents=True)
         picture(0).save(tmp_path / name / "0.png")
-    with pytest.raises(ConfigError, match="^the path is .*: class b is not among the 1 classes"):
+    with pytest.raises(ConfigError, match=r"^the path is .*: class b is not among the 1 classes"):
         open_path(tmp_path)
     (tmp_path / "list.txt").write_text("train/a/0.png 999\n")
-    with pytest.raises(ConfigError, match="only 1 images: number the classes from 0$"):
+    with pytest.raises(ConfigError, match=r"only 1 images: number the classes from 0$"):
         open_path(tmp_path / "list.txt")
 
 
