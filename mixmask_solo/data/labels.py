@@ -10,8 +10,7 @@ import numpy as np
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
-from mixmask_solo.data.sources.base import Source
-from mixmask_solo.data.sources.subset import Subset
+from mixmask_solo.data.sources import Source, Subset
 
 __all__ = ["labelled", "refusal", "share", "uncounted"]
 

@@ -19,9 +19,8 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.batched.plan import to_device
 from mixmask_solo.data.decoders.resident.memory import in_words
 from mixmask_solo.data.order.workers import Loader
-from mixmask_solo.data.sources import ImageError, Source
+from mixmask_solo.data.sources import ImageError, Source, Subset
 from mixmask_solo.data.sources.arrays import ArraySource
-from mixmask_solo.data.sources.subset import Subset
 from mixmask_solo.data.tolerance import Reader
 
 __all__ = ["Stack", "decode"]
