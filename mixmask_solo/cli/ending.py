@@ -47,7 +47,6 @@ class Parser(argparse.ArgumentParser):
     """One that complains in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse for wrong arguments."""
         fail(self.prog, f"{message} (see --help)")
 
 

@@ -16,7 +16,6 @@ EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
 
 
 def main() -> None:
-    """Entry point."""
     parser = Parser(prog=COMMAND, description=__doc__, epilog=EPILOG)
     add_config_arguments(parser)
     parser.add_argument("--out", default="gallery.png", type=Path, help="PNG to write")
@@ -44,7 +43,7 @@ def main() -> None:
         else:
             for name, why in compare(cfg, args.out, names, n=args.n).items():
                 print(f"left out {name}: {why}")
-    print(f"wrote {args.out}")
+        print(f"wrote {args.out}")
 
 
 def _is_override(word: str) -> bool:

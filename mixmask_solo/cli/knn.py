@@ -31,7 +31,6 @@ _HEAD = ("network", "features", "distance", "k", "T", "top-1 %", "top-5 %")
 
 
 def main() -> None:
-    """Entry point."""
     args = _parse(sys.argv[1:])
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
@@ -149,9 +148,8 @@ def _watch(loader: Iterable[Any]) -> Iterable[Any]:
     from rich.progress import track
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        return loader
-    return track(loader, description="features", console=console, transient=True)
+    hidden = not console.is_terminal
+    return track(loader, "features", console=console, transient=True, disable=hidden)
 
 
 def _as_options(message: str) -> str:

@@ -47,7 +47,6 @@ class _Done(NamedTuple):
 
     @property
     def status(self) -> str:
-        """One word for the table."""
         if self.signal:
             return "interrupted"
         if self.code == 0 and self.report.text:  # without a report it did not get to its end

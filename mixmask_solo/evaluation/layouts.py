@@ -50,11 +50,6 @@ class Layout(NamedTuple):
     layer1: int | None
 
     @property
-    def small_stem(self) -> bool:
-        """Whether the row has no place for max pooling, be it left empty."""
-        return self.layer1 in (2, 3)
-
-    @property
     def usual_padding(self) -> int:
         """Of a 3x3 stem, which leaves no trace in weights: solo-learn's 2, everybody else's 1."""
         return 2 if self.prefix in _SOLO and not self.layer1 else 1

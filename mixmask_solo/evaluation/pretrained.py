@@ -48,7 +48,7 @@ class Pretrained(NamedTuple):
     def told(self) -> dict[str, Any]:
         """Keys of a ``backbone`` block that the file itself tells: name, stem, stem_padding."""
         name, layout = {"name": self.arch} if self.arch else {}, self.layout
-        if layout.small_stem:
+        if layout.layer1 in (2, 3):  # a row without a place for max pooling, be it left empty
             return {**name, "stem": "cifar", "stem_padding": 1}
         first = self.state.get(layout.names.get("conv1.weight", ""))
         large = first is not None and first.dim() == 4 and first.shape[-1] == 7

@@ -88,7 +88,6 @@ class Probe(LinearModel):
     """The host's probe, which tells its soft targets which batch they are drawn for."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss; logs it with the accuracies."""
         if isinstance(self.mixup_func, SoftTargets):
             self.mixup_func.place = (self.current_epoch, batch_idx, self.global_rank)
         return super().training_step(batch, batch_idx)
@@ -132,7 +131,6 @@ class BestEpoch(Callback):
         self.best: dict[str, float] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compares this validation with the best."""
         acc1 = trainer.callback_metrics.get("val_acc1")
         if trainer.sanity_checking or acc1 is None:
             return
@@ -144,9 +142,7 @@ class BestEpoch(Callback):
             }
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
         return dict(self.best)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
         self.best = dict(state_dict)

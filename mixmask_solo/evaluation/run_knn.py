@@ -69,7 +69,8 @@ def evaluate_knn(
 
     Returns:
         The content of ``knn.json``. ``trained`` (with baselines also ``untrained`` and ``pixels``)
-        is top-1 in percent under the first protocol's first setting; ``rows`` are all accuracies.
+        is top-1 in percent under the first protocol's first setting; ``rows`` hold every ``acc1``
+        and ``acc5`` with ``network``, ``features``, ``distance``, ``k`` and ``temperature``.
 
     Raises:
         ConfigError: for a checkpoint or data that cannot be used.
