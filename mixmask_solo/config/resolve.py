@@ -42,7 +42,7 @@ def resolve_pretrain(
     tells it. ``cfg`` keeps the values as written.
 
     Args:
-        cfg: DictConfig or dict.
+        cfg: as the user wrote it.
         blocks: names of strategies' blocks, allowed under ``method_kwargs`` and left alone.
         trainer_keys: further arguments of the trainer, allowed at the top and left alone.
         visible: number of accelerator devices of this machine, None if unknown; what ``auto``
