@@ -78,8 +78,7 @@ def cutmix(
 
     Args:
         x: ``(N, C, H, W)`` of any dtype.
-        lam: own share asked for, as for :func:`mixup`; one box for the whole batch, or one per
-            image.
+        lam: own share asked for, as for :func:`mixup`: one box for the batch, or one per image.
         partner: ``(N,)`` int64.
         generator: source of randomness on the device of x; torch's default where None.
 

@@ -28,7 +28,6 @@ class LinearModel(LabelledMeans, LightningModule):
 
     Args:
         backbone: from ``(N, C, H, W)`` to ``(N, F)``.
-        cfg: ``data.num_classes``, ``max_epochs``, ``optimizer``, ``scheduler``, ``finetune``.
         mixup_func: from ``(X, targets)`` to the same, applied to training batches.
     """
 

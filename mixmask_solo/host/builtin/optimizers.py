@@ -72,7 +72,6 @@ def build_optimizer(
     """An optimiser over parameter groups.
 
     Args:
-        name: ``sgd``, ``lars``, ``adam`` or ``adamw``.
         groups: dicts with ``params`` and settings; ``name`` is kept by the optimiser.
         allow_fused: try the fused kernels of SGD, Adam, AdamW; the user's ``fused`` or ``foreach``
             among ``kwargs`` wins.
