@@ -167,7 +167,8 @@ class _Chunks(Dataset[Any]):
             try:
                 pixels[:, place] = self._planes(index)
             except (ConfigError, ImageError) as error:
-                failures.append((index, type(error)(str(error))))  # without what caused it
+                # without the cause: a disk may recover, but nothing is read twice here
+                failures.append((index, type(error)(str(error))))
         return torch.from_numpy(pixels), failures
 
     def _planes(self, index: int) -> NDArray[np.uint8]:
