@@ -16,7 +16,7 @@ from mixmask_solo.config.datasets import DatasetInfo
 from mixmask_solo.config.schema.augmentations import ViewOptions
 from mixmask_solo.data.augmentations.registry import lookup
 
-__all__ = ["Pipeline", "build", "build_all"]
+__all__ = ["Pipeline", "assemble", "build", "build_all"]
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,21 @@ def build(name: str, node: Any, dataset: DatasetInfo, prefix: str = "augmentatio
     Raises:
         ConfigError: for an unknown name, key or value.
     """
-    schema, operations = lookup(name, prefix)
-    options = check(node, schema, prefix)
+    schema, _ = lookup(name, prefix)
+    return assemble(name, check(node, schema, prefix), dataset, prefix)
+
+
+def assemble(name: str, options: ViewOptions, dataset: DatasetInfo, key: str) -> Pipeline:
+    """The pipeline registered as ``name`` with checked keys."""
+    _, operations = lookup(name, key)
     mean, std = tuple(options.mean or dataset.mean), tuple(options.std or dataset.std)
     tensor = [transforms.ToTensor(), transforms.Normalize(mean, std)]
     transform = transforms.Compose([*operations(options), *tensor])
-    return Pipeline(
-        transform, options.num_crops, options.crop_size, mean, std, name, options, prefix
-    )
+    return Pipeline(transform, options.num_crops, options.crop_size, mean, std, name, options, key)
 
 
 def build_all(nodes: Sequence[Any] | None, dataset: DatasetInfo) -> list[Pipeline]:
-    """All pipelines of the key ``augmentations``, in its order.
+    """The pipelines of the key ``augmentations``.
 
     Raises:
         ConfigError: for a missing list, or anything wrong in an entry.

@@ -39,11 +39,7 @@ _PIPELINES: dict[str, tuple[type[ViewOptions], Operations[Any]]] = {}
 def register(
     name: str, options: type[Options]
 ) -> Callable[[Operations[Options]], Operations[Options]]:
-    """Decorator that makes a pipeline known.
-
-    Args:
-        name: what ``augmentations[i].pipeline`` says.
-        options: dataclass with the pipeline's keys.
+    """Decorator that makes a pipeline known by what ``augmentations[i].pipeline`` says.
 
     Raises:
         ValueError: when the name is taken.
@@ -51,9 +47,7 @@ def register(
     if name in _PIPELINES:
         raise ValueError(f"an augmentation pipeline named {name!r} is registered already")
 
-    def keep(
-        pipeline: Callable[[Options], list[Operation]],
-    ) -> Callable[[Options], list[Operation]]:
+    def keep(pipeline: Operations[Options]) -> Operations[Options]:
         _PIPELINES[name] = (options, pipeline)
         return pipeline
 
