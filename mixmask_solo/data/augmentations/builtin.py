@@ -16,7 +16,7 @@ from torchvision.transforms import InterpolationMode
 from mixmask_solo.config.schema.augmentations import ColorJitter, Crop, GlyphOptions, SoloOptions
 from mixmask_solo.data.augmentations.registry import Operation, register
 
-__all__ = ["RandomBlur", "crop", "glyphs", "sometimes", "solo"]
+__all__ = ["RandomBlur", "crop", "glyphs", "solo", "sometimes"]
 
 
 @register("solo", SoloOptions)

@@ -29,12 +29,9 @@ __all__ = ["Dali"]
 class Dali:
     """``data.format: dali``, see :class:`mixmask_solo.data.module.Decoder`.
 
-    Args:
-        cfg: the configuration; ``dali`` is read.
-        task: refused with a pipeline for single images only, or one that is not cropped first.
-
     Raises:
-        ConfigError: for either, and where DALI is not installed.
+        ConfigError: for a pipeline that exists for single images only or does not crop first, for
+            wrong keys of ``dali``, and where DALI is not installed.
     """
 
     def __init__(self, cfg: Any, task: Task) -> None:
@@ -63,7 +60,6 @@ class Dali:
         return here and torch.cuda.is_available()
 
     def training(self, data: ImageData, batches: EpochBatches) -> DirectLoader | WorkerLoader:
-        """The task's views, from one decoding of each image."""
         on_gpu = self.on_gpu(data)
         views = views_of(data.pipelines, channels_last=data.channels_last and on_gpu)
         reader, labelled = data.reader(data.opened), data.task.labelled
@@ -77,7 +73,6 @@ class Dali:
     def in_order(
         self, data: ImageData, source: Source, batches: BatchSampler
     ) -> DirectLoader | WorkerLoader:
-        """Un-augmented images."""
         views, reader = [unaugmented_view(data.task)], data.reader(source)
         feeder = Feeder(reader, views, training=False, labelled=True, verify=self.verify)
         if self.on_gpu(data):

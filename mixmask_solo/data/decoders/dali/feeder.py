@@ -17,33 +17,34 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.batched.views import View
-from mixmask_solo.data.decoders.dali.areas import Area, area
 from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
 from mixmask_solo.data.order.sampler import Key
 from mixmask_solo.data.sources import ImageError
 from mixmask_solo.data.sources.base import Encoded
 from mixmask_solo.data.tolerance import DAMAGED, WHOLE, Reader
 
-__all__ = ["EncodedBatch", "Feeder", "Keys"]
+__all__ = ["Area", "EncodedBatch", "Feeder", "Keys"]
 
 Keys = Sequence[Key] | Sequence[int]
 
 
+class Area(NamedTuple):
+    """What part of each image of a batch a view shows."""
+
+    view: View
+    draws: Draws  # the box is resized
+    fit: NDArray[np.int64]  # (n, 2) height and width of that; a square in its centre is shown
+
+
 class EncodedBatch(NamedTuple):
-    """A batch before decoding.
+    """A batch before decoding."""
 
-    Attributes:
-        keys: what was asked for.
-        indexes: (n,) int64, of the images that are really there.
-        files: (n) bytes of each.
-        areas: what each view shows of them.
-    """
-
-    keys: Keys
-    indexes: NDArray[np.int64]
-    files: list[Encoded]
-    areas: list[Area]
+    keys: Keys  # what was asked for
+    indexes: NDArray[np.int64]  # (n,) of the images that are really there
+    files: list[Encoded]  # n
+    areas: list[Area]  # of each view
 
 
 class Feeder:
@@ -73,11 +74,7 @@ class Feeder:
         self.verify = verify
 
     def read(self, keys: Keys, *, by_pillow: bool = False) -> EncodedBatch:
-        """A batch of ``(epoch, index)``, or of indexes.
-
-        Args:
-            keys: of its places.
-            by_pillow: whether Pillow decodes every image, after DALI refused one of them.
+        """A batch; after DALI refused one of its images, Pillow decodes them all.
 
         Raises:
             ImageError: for a damaged image, as the run has it.
@@ -91,12 +88,14 @@ class Feeder:
                 found.append(one)
         indexes = np.array([one[0] for one in found], dtype=np.int64)
         sizes = np.array([one[2:] for one in found], dtype=np.int64).reshape(-1, 2)
-        seed, epoch = self.reader.seed, pairs[0][0]
-        areas = [area(v, v.draw(sizes, seed, epoch, indexes), sizes) for v in self.views]
+        areas = []
+        for view in self.views:
+            draws = view.draw(sizes, self.reader.seed, pairs[0][0], indexes)
+            areas.append(Area(view, draws, _fit(view, sizes)))
         return EncodedBatch(keys, indexes, [one[1] for one in found], areas)
 
     def batch(self, read: EncodedBatch, views: list[Tensor], device: torch.device) -> Any:
-        """A batch as training takes it; None without any image."""
+        """A batch as training takes it; None where all of its images are left out."""
         if not read.files:
             return None
         targets = torch.from_numpy(self.reader.source.labels[read.indexes]).to(device)
@@ -105,7 +104,7 @@ class Feeder:
         return [torch.from_numpy(read.indexes).to(device), views, targets]
 
     def _jpeg(self, index: int) -> tuple[int, Encoded, int, int] | None:
-        """What DALI decodes itself."""
+        """What DALI decodes itself: index, bytes, height, width."""
         known = int(self.reader.states[index])
         if known == DAMAGED:
             return None
@@ -134,3 +133,12 @@ class Feeder:
         head = b"P6 %d %d 255\n" % image.size
         ppm = np.frombuffer(head + image.tobytes(), dtype=np.uint8)
         return index, ppm, image.height, image.width
+
+
+def _fit(view: View, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    if view.shorter is None:
+        return np.full_like(sizes, view.size)
+    short = sizes.min(axis=1, keepdims=True)
+    # torchvision's rounding: the longer side is cut off, not rounded
+    longer = (view.shorter * sizes / short).astype(np.int64)
+    return np.where(sizes == short, view.shorter, longer)

@@ -27,15 +27,11 @@ _TAIL = 64  # bytes that may follow the end mark
 
 
 def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
-    """Height and width of a plain, complete-looking JPEG file.
+    """Height and width of a plain, complete-looking JPEG file, (bytes,) uint8.
 
-    Args:
-        encoded: (bytes,) uint8.
-
-    Returns:
-        None for anything that is better left to Pillow: other formats, CMYK, colours stored as RGB,
-        which not every decoder notices, 12 bits, arithmetic coding, files whose markers are not
-        those of one frame from beginning to end.
+    None for anything that is better left to Pillow: other formats, CMYK, colours stored as RGB,
+    which not every decoder notices, 12 bits, arithmetic coding, files whose markers are not those
+    of one frame from beginning to end.
     """
     if encoded[:2].tobytes() != b"\xff\xd8" or b"\xff\xd9" not in encoded[-_TAIL:].tobytes():
         return None

@@ -20,7 +20,7 @@ _AS_PILLOW = {"adjust_orientation": False, "jpeg_fancy_upsampling": True}
 
 
 class Library(NamedTuple):
-    """The parts of DALI that are used here."""
+    """The modules of DALI that are used here."""
 
     fn: ModuleType
     types: ModuleType
