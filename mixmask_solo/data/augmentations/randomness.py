@@ -25,10 +25,9 @@ _GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133
 
 
 def mix(*values: int) -> int:
-    """One well-mixed number from 0 to 2^64 - 1 from several integers; their order matters.
+    """One number from 0 to 2^64 - 1 from several integers in this order, perhaps negative.
 
-    The same on every machine: SplitMix64's output function (Steele et al. 2014), chained over the
-    values, which may be negative.
+    SplitMix64's output function (Steele et al. 2014), chained over the values.
     """
     return int(_chain(*values))
 
@@ -50,8 +49,7 @@ def reseed(*key: int) -> None:
 
 
 def keep_global_rng() -> AbstractContextManager[None]:
-    """Gives the global CPU generator its state back, so that loading in the main process is
-    without effect on the training that runs there."""
+    """Loading in the main process leaves the CPU generator as training there needs it."""
     return torch.random.fork_rng(devices=())
 
 
@@ -67,11 +65,10 @@ def numpy_seeded(*key: int) -> Iterator[None]:
 
 
 def _chain(*values: int | NDArray[np.uint64]) -> Any:
-    """A number, or an array as soon as one of the values is one: the same for each of its items."""
+    """A number, or an array as soon as one of the values is one."""
     state: Any = _GOLDEN
     for value in values:
-        word = value if isinstance(value, np.ndarray) else int(value) & _WORD
-        state = _absorb(state, word)
+        state = _absorb(state, value if isinstance(value, np.ndarray) else int(value) & _WORD)
     return state
 
 

@@ -19,11 +19,9 @@ __all__ = ["DirectLoader", "WorkerLoader", "as_it_is"]
 class _Resumable:
     """Loaders that go on in mid-epoch, whoever decodes for them.
 
-    They start where training stands when the *first* batch of an iteration is asked for. Not where
-    it stands at its beginning: a trainer that resumes makes its first iterator while counting the
-    steps of its schedule, before it has restored its counters. Those say where to go on, and a run
-    compares whatever decides the batches before it begins (runs/contradictions.py). Having a state
-    tells Lightning that resuming is safe.
+    They start where training stands when the *first* batch of an iteration is asked for: a trainer
+    that resumes makes its first iterator before it has restored its counters, which say where to
+    go on. Having a state tells Lightning that resuming is safe.
     """
 
     def state_dict(self) -> dict[str, int]:
@@ -41,7 +39,7 @@ class WorkerLoader(_Resumable, Loader):
         dataset: what the workers do with one item of a batch, or with all of them; None for an
             image that is left out.
         batches: which images form which batch.
-        num_workers: worker processes; 0 for this one.
+        num_workers: 0 for this process.
         collate: from the dataset's samples to a batch, None where nothing is left of it.
     """
 
@@ -68,12 +66,11 @@ class WorkerLoader(_Resumable, Loader):
         self.batches = batches
 
     def ahead(self, device: torch.device, *, channels_last: bool) -> WorkerLoader:
-        """This loader, which then sends batches to a GPU one step ahead, in a memory format."""
+        """This loader, with :func:`prefetched` batches."""
         self.device, self.channels_last = device, channels_last
         return self
 
     def __iter__(self) -> Any:
-        """The batches that hold an image."""
         made = super().__iter__()
         present = (batch for batch in made if batch is not None)
         yield from prefetched(present, self.device, channels_last=self.channels_last)
@@ -102,7 +99,6 @@ class DirectLoader(_Resumable):
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches that hold an image."""
         yield from (batch for batch in self.make(self.batches) if batch is not None)
 
 

@@ -32,14 +32,14 @@ class EpochBatches(Sampler[list[Key]]):
 
     Args:
         source: decides number and order of the images.
-        batch_size: images of one batch of one process.
+        batch_size: of one process.
         seed: with the epoch it decides the order.
         rank: number of this process.
         world: number of processes.
         last: whether the last incomplete batch is dropped, filled with the epoch's first images,
             or kept as it is, evenly shared (fewer than ``world`` images are added for that).
-        position: tells (epoch, first batch) whenever an iteration starts; without it those of
-            ``set_epoch`` hold.
+        position: tells (epoch, first batch) whenever an iteration starts, in place of
+            ``set_epoch``.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class EpochBatches(Sampler[list[Key]]):
         self._next = (0, 0)
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, also where an iteration starts later in it."""
+        """Of a whole epoch, also where an iteration starts later in it."""
         images, batch = len(self.source), self.batch_size * self.world
         return -(-images // batch) if self.last != "drop" else images // batch
 
@@ -102,11 +102,7 @@ class EpochBatches(Sampler[list[Key]]):
 class Shard(Sampler[int]):
     """A process' share of the images in order: nothing twice, nothing left out.
 
-    Args:
-        source: the images.
-        rank: number of this process.
-        world: number of processes. Each gets every ``world``-th image, or, where images are read in
-            blocks, as many neighbours.
+    Every ``world``-th image, or, where images are read in blocks, as many neighbours.
     """
 
     def __init__(self, source: Source, rank: int = 0, world: int = 1) -> None:
@@ -126,8 +122,8 @@ class Shard(Sampler[int]):
 def position(trainer: Trainer) -> tuple[int, int]:
     """Epoch, and number of its batches that were trained on already, where a trainer stands now.
 
-    Asked when the first batch is due. By then the counters are restored, but not in all cases put
-    in order, so all states a checkpoint can leave them in have to be read here:
+    Asked when the first batch is due. By then the counters are restored, but perhaps not yet put in
+    order:
 
     * between epochs (saved at the end of one): the batch counter still belongs to the old epoch;
     * within an epoch: ``processed`` counts the batches whose optimiser step is done;

@@ -32,18 +32,16 @@ _LONGEST = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # of a socket's name L
 
 
 class Loader(DataLoader[Any]):
-    """A loader whose workers outlive signals; ``DataLoader`` in all else."""
+    """A loader whose workers outlive signals.
+
+    Raises:
+        ConfigError: where they are started and their batches could not be sent.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.worker_init_fn = leave_signals
+        super().__init__(*args, worker_init_fn=leave_signals, **options)
 
     def __iter__(self) -> Any:
-        """The batches; starts the workers unless there are some already.
-
-        Raises:
-            ConfigError: where their batches could not be sent.
-        """
         if self.num_workers == 0 or self._iterator is not None:
             return super().__iter__()
         _require_short_names()
@@ -97,10 +95,9 @@ def _watch() -> None:
 
 @contextmanager
 def _held_back(*, forked: bool) -> Iterator[None]:
-    """Processes started in here begin with the signals blocked, and so do their threads.
+    """Processes started in here begin with the signals blocked, until they are ready for them.
 
-    Without it a signal could come before a new process is ready for it. This process gets its own
-    afterwards. A server that forks processes stays like this, or it would be lost with the first.
+    A server that forks processes stays like this, or it would be lost with the first signal.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
