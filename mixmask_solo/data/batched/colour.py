@@ -33,8 +33,8 @@ def jitter(
 
     Args:
         planes: the images.
-        blends: per round the coefficients of :func:`blend`, each (n,), neutral for images whose
-            turn it is to change hue; None for a round in which all are neutral.
+        blends: per round the coefficients of :func:`blend`; None where all are neutral, as they
+            are for images whose turn it is to change hue.
         hues: per round the images whose hue changes, possibly none.
         turns: (n,) shift of the hue in turns.
     """

@@ -35,20 +35,19 @@ def box_weights(
     flip: Tensor | None = None,
     part: slice = slice(None),
 ) -> Tensor:
-    """One axis of a batch of boxes, each brought to ``size`` pixels.
+    """One axis of a batch of boxes, each brought from an image's ``edge`` to ``size`` pixels.
 
     Args:
         start: (N,) first pixel of each box, float.
         length: (N,) pixels of each box, float, at least 1.
-        edge: pixels of the stored image along this axis.
-        size: pixels of the result.
+        edge: of the stored image.
+        size: of the result.
         kernel: bicubic with a = -0.5 or bilinear.
         flip: (N,) 1 where the result is mirrored, else 0; None for nowhere.
         part: of the result; all of it may be gigabytes where a stripe is enlarged.
 
     Returns:
-        (N, size, edge) weights, or the rows of the part; each adds up to 1 and is 0 outside of the
-        box.
+        (N, size, edge), or the rows of the part, which add up to 1.
     """
     scale = (length / size)[:, None]
     stretch = scale.clamp(min=1.0)

@@ -39,7 +39,8 @@ class Loader(DataLoader[Any]):
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, worker_init_fn=leave_signals, **options)
+        super().__init__(*args, **options)
+        self.worker_init_fn = leave_signals
 
     def __iter__(self) -> Any:
         if self.num_workers == 0 or self._iterator is not None:

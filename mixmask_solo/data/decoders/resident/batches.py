@@ -25,13 +25,9 @@ _VIEWS_AT_ONCE = 2048
 
 
 class Augmented:
-    """Training batches.
+    """Training batches of a stack, see :class:`mixmask_solo.data.tasks.Task`.
 
-    Args:
-        stack: the images.
-        views: what is made of each of them; those that differ by their draws alone are made
-            together.
-        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
+    Views that differ by their draws alone are made together.
     """
 
     def __init__(self, stack: Stack, views: Sequence[View], *, labelled: bool) -> None:
@@ -54,7 +50,7 @@ class Augmented:
         return [to_device(indexes, self.stack.device), views, targets]
 
     def at_once(self, batch_size: int) -> int:
-        """Batches that are made in one go."""
+        """How many batches are made in one go."""
         if self.stack.device.type == "cpu":
             return 1
         return max(1, _VIEWS_AT_ONCE // (batch_size * self.views))
@@ -76,7 +72,6 @@ class Augmented:
             surplus = 0
 
     def _made(self, group: list[View], epoch: int, indexes: NDArray[np.int64]) -> Sequence[Tensor]:
-        """Each view of a group, (N, 3, size, size)."""
         stack = self.stack
         sizes = np.tile(np.array([stack.size]), (len(indexes), 1))
         draws = [view.draw(sizes, stack.reader.seed, epoch, indexes) for view in group]
