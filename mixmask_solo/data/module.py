@@ -196,8 +196,7 @@ class ImageData(LightningDataModule):
 
 
 def _batch_size(value: Any) -> int:
-    if value is None:
-        raise ConfigError("optimizer.batch_size is missing: give a whole number, at least 1")
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"optimizer.batch_size is {value!r}: give a whole number, at least 1")
-    return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    found = "missing" if value is None else repr(value)
+    raise ConfigError(f"optimizer.batch_size is {found}: give a whole number, at least 1")

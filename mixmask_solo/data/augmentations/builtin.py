@@ -14,7 +14,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from mixmask_solo.config.schema.augmentations import ColorJitter, Crop, GlyphOptions, SoloOptions
-from mixmask_solo.data.augmentations.registry import Operation, register
+from mixmask_solo.data.augmentations.pipeline import Operation, register
 
 __all__ = ["RandomBlur", "crop", "glyphs", "solo", "sometimes"]
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a batch of views is made with: crops, factors, orders, drawn apart from being applied.
 
-Decoders that work on batches (``resident``, ``dali``) get their random numbers from here, so that
-they differ in how they make pixels but not in what they are asked for. The distributions are those
-of the PIL decoder, that is of torchvision's transforms. No library draws so: torchvision's take one
-draw for a whole batch, kornia's follow the order of the batch in one stream.
+Decoders that work on batches (``resident``, ``dali``) differ in how they make pixels, but not in
+what they are asked for. The distributions are those of torchvision's transforms, which draw once
+for a whole batch.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ def box_weights(
 def resample(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Boxes of a batch (3, N, H, W) in [0, 1] as squares (3, N, S, S).
 
-    Weights are (N, S, H) and (N, S, W), or 1 in place of N for all images alike. Columns come first
-    and what a pass overshoots is cut at once, as Pillow's passes of 8 bits do it.
+    Weights are (N, S, H) and (N, S, W), or 1 in place of N for all images alike. Order and cut of
+    the passes are Pillow's.
     """
     count, size = planes.shape[1], rows.shape[1]
     rows, columns = rows.expand(count, -1, -1), columns.expand(count, -1, -1)

@@ -2,13 +2,10 @@
 """Augmented views of whole batches, in plain torch, on whatever device the images are.
 
 The steps are those of the pipelines ``solo`` and ``glyphs`` in their order, every one after the
-crop on the images that need it alone. What differs from the PIL decoder:
-
-* Pillow rounds to 8 bits after any operation, cuts decimals off in each blend of the jitter, and
-  works out hue with 8 bits; here all is float32. For equal draws of the MoCo v2 augmentation on
-  smooth pictures the views differ by 1.2 grey levels on average (0.9 of it brighter, those cut-off
-  decimals), by 6 at the 99 % quantile; the crop alone by 0.3, the blur by 0.2.
-* Random numbers come from ``augmentations.draws``: same distributions, other numbers.
+crop on the images that need it alone. Random numbers come from ``augmentations.draws``: the PIL
+decoder's distributions, other numbers. It rounds to 8 bits after any operation and in each blend of
+the jitter; here all is float32. For equal draws of the MoCo v2 augmentation on smooth pictures
+views differ by 1.2 grey levels on average, by 6 at the 99 % quantile.
 
 No library does it: kornia draws its own numbers on the device, so that nothing could be resumed,
 and torchvision works image by image, at 159 images/s on two cores where this makes 2,559

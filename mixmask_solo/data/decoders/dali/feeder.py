@@ -2,13 +2,13 @@
 """From the numbers of images to what DALI is fed with: bytes that it can decode, and their sizes.
 
 Pillow has the last word on every image that is not a plain, whole JPEG file: it decodes the image
-here, or says that it is damaged, and DALI gets the pixels in the simplest of formats (PPM). So all
-decoders agree on what is an image, and formats unknown to DALI need no other way.
+here, or says that it is damaged, and DALI gets the pixels in the simplest of formats (PPM).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from mixmask_solo.data.tolerance import DAMAGED, WHOLE, Reader
 __all__ = ["Area", "EncodedBatch", "Feeder", "Keys"]
 
 Keys = Sequence[Key] | Sequence[int]
+Found = tuple[int, Encoded, int, int]  # index, bytes, height, width
 
 
 class Area(NamedTuple):
@@ -47,31 +48,16 @@ class EncodedBatch(NamedTuple):
     areas: list[Area]  # of each view
 
 
+@dataclass
 class Feeder:
-    """Reads batches, and gives them the form that training takes.
+    """Reads batches, and gives them the form that training takes."""
 
-    Args:
-        reader: of the images.
-        views: what is made of each image.
-        training: whether places stay filled; else damaged images are left out under ``skip``.
-        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
-        verify: whether Pillow looks once at the compressed data of each image.
-    """
-
-    def __init__(
-        self,
-        reader: Reader,
-        views: Sequence[View],
-        *,
-        training: bool,
-        labelled: bool,
-        verify: bool = True,
-    ) -> None:
-        self.reader = reader
-        self.views = views
-        self.training = training
-        self.labelled = labelled
-        self.verify = verify
+    reader: Reader
+    views: Sequence[View]
+    _: KW_ONLY
+    training: bool  # whether places stay filled; else damaged images are left out under skip
+    labelled: bool  # whether a batch is [x, targets] instead of [indexes, views, targets]
+    verify: bool = True  # whether Pillow looks once at the compressed data of each image
 
     def read(self, keys: Keys, *, by_pillow: bool = False) -> EncodedBatch:
         """A batch; after DALI refused one of its images, Pillow decodes them all.
@@ -80,7 +66,7 @@ class Feeder:
             ImageError: for a damaged image, as the run has it.
         """
         pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
-        found: list[tuple[int, Encoded, int, int]] = []
+        found: list[Found] = []
         for epoch, index in pairs:
             plain = None if by_pillow else self._jpeg(index)
             one = plain or self._decoded(epoch, index)
@@ -103,8 +89,8 @@ class Feeder:
             return [views[0], targets]
         return [torch.from_numpy(read.indexes).to(device), views, targets]
 
-    def _jpeg(self, index: int) -> tuple[int, Encoded, int, int] | None:
-        """What DALI decodes itself: index, bytes, height, width."""
+    def _jpeg(self, index: int) -> Found | None:
+        """What DALI decodes itself."""
         known = int(self.reader.states[index])
         if known == DAMAGED:
             return None
@@ -112,8 +98,7 @@ class Feeder:
             encoded = self.reader.source.encoded(index)
         except ImageError:
             return None  # what to do about it is decided where Pillow fails as well
-        size = None if encoded is None else jpeg_size(encoded)
-        if encoded is None or size is None:
+        if encoded is None or (size := jpeg_size(encoded)) is None:
             return None
         if self.verify and known != WHOLE:
             if not is_whole(encoded):
@@ -121,7 +106,7 @@ class Feeder:
             self.reader.states[index] = WHOLE
         return index, encoded, *size
 
-    def _decoded(self, epoch: int, index: int) -> tuple[int, Encoded, int, int] | None:
+    def _decoded(self, epoch: int, index: int) -> Found | None:
         """An image that Pillow decodes, as PPM; None for one that is left out."""
         image: Image.Image | None
         if self.training:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What is to be known of a JPEG file before DALI decodes it: its size, and that it is whole.
 
-Crops are drawn before anything is decoded, hence the size. All markers are walked through, those
-between and after the scans too, which Pillow's opening of a file does not do: DALI 2.4's decoder
-writes outside of its buffers for some files that are spliced from two, which have a second frame in
-what should be the first one's data. Where the compressed data is damaged but the markers are not,
-it decodes garbage without a word; Pillow refuses such files.
+Crops are drawn before anything is decoded, hence the size. All markers are walked through, unlike
+in Pillow's opening of a file: DALI 2.4's decoder writes outside of its buffers for some files that
+have a second frame in what should be the first one's data. Where the compressed data is damaged but
+the markers are not, it decodes garbage without a word; Pillow refuses such files.
 """
 
 from __future__ import annotations
