@@ -13,7 +13,10 @@ from mixmask_solo.data.order.prefetch import prefetched
 from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.order.workers import Loader
 
-__all__ = ["DirectLoader", "WorkerLoader", "as_it_is"]
+__all__ = ["Batches", "DirectLoader", "WorkerLoader", "as_it_is"]
+
+Batches = EpochBatches | BatchSampler
+"""Which images form which batch."""
 
 
 class _Resumable:
@@ -38,7 +41,7 @@ class WorkerLoader(_Resumable, Loader):
     Args:
         dataset: what the workers do with one item of a batch, or with all of them; None for an
             image that is left out.
-        batches: which images form which batch.
+        batches: asks for them.
         num_workers: 0 for this process.
         collate: from the dataset's samples to a batch, None where nothing is left of it.
     """
@@ -49,7 +52,7 @@ class WorkerLoader(_Resumable, Loader):
     def __init__(
         self,
         dataset: Dataset[Any],
-        batches: EpochBatches | BatchSampler,
+        batches: Batches,
         num_workers: int,
         collate: Callable[[Any], Any] | None = None,
     ) -> None:
@@ -79,16 +82,14 @@ class WorkerLoader(_Resumable, Loader):
 class DirectLoader(_Resumable):
     """Batches that this process makes, perhaps on a GPU.
 
-    Args:
-        dataset: what has as many items as there are images.
-        batches: which images form which batch.
-        make: from those to batches as training takes them; None is passed over.
+    ``make`` turns ``batches`` into what training takes, None where all images are left out;
+    ``dataset`` has as many items as there are images.
     """
 
     def __init__(
         self,
         dataset: Any,
-        batches: EpochBatches | BatchSampler,
+        batches: Batches,
         make: Callable[[Any], Iterable[Any]],
     ) -> None:
         self.dataset = dataset
