@@ -171,10 +171,10 @@ class ImageData(LightningDataModule):
         return self.in_order(self._uncounted, shard=False)
 
     def features_dataloaders(self) -> tuple[Any, Any]:
-        """All training and all validation images, un-augmented, for k-NN.
+        """All training and all validation images, un-augmented.
 
         Raises:
-            ConfigError: without validation images.
+            ConfigError: without the latter.
         """
         train = self.opened
         if self.val_source is None:

@@ -50,11 +50,7 @@ class Tolerance:
     file: short appends are atomic, and each process reads there what all have met. It is temporary
     unless :meth:`keep_in` gives it a place.
 
-    Args:
-        on_error: ``raise``, ``skip`` or ``blank``.
-        max_errors: damaged images that ``skip`` and ``blank`` put up with.
-        mean: colour of a blank image per channel, in [0, 1].
-        size: edge of a blank image in pixels.
+    ``mean`` (per channel, in [0, 1]) is the colour of a blank image, ``size`` its edge in pixels.
     """
 
     def __init__(
@@ -118,10 +114,9 @@ class Tolerance:
 
         if self._log is None or not (dist.is_available() and dist.is_initialized()):
             return
-        own = self.damaged()
         lists: list[list[Damaged]] = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(lists, own)
-        known = {found.name for found in own}
+        dist.all_gather_object(lists, self.damaged())
+        known = {found.name for found in self.damaged()}
         for one in dict.fromkeys(one for found in lists for one in found):
             if one.name not in known:
                 _append(self._log, one)
@@ -130,14 +125,9 @@ class Tolerance:
 class Reader:
     """The images of one source as a run reads them, shared by all decoders and worker processes.
 
-    Args:
-        source: the images.
-        tolerance: what happens at a damaged one; it stops the run unless given.
-        seed: decides which image takes a damaged one's place in training.
-
-    Attributes:
-        states: (N,) uint8 in shared memory: what this run knows of each image, which then is not
-            looked at again: ``UNKNOWN``, ``WHOLE`` (all of its compressed data) or ``DAMAGED``.
+    A damaged one stops the run unless a tolerance is given; ``seed`` decides which image takes its
+    place in training. ``states`` are (N,) uint8 in shared memory, what this run knows of each image
+    and does not look at again: ``UNKNOWN``, ``WHOLE`` (all of its compressed data) or ``DAMAGED``.
     """
 
     def __init__(self, source: Source, tolerance: Tolerance | None = None, seed: int = 0) -> None:
@@ -169,7 +159,7 @@ class Reader:
         """An image for one place of a training batch: its index and its pixels in RGB.
 
         Raises:
-            ImageError: under ``raise``, over the limit, or when no image at all can be read.
+            ImageError: as :meth:`read` does, or when no image at all can be read.
         """
         for candidate in self.candidates(index, epoch):
             image = self.read(candidate)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Resampling: boxes of a batch to squares, two weight matrices an image, and rotation.
 
-Pillow's antialiased resize is separable and linear: each row of the result is a weighted sum of
-rows of the box, the weights those of a kernel that is stretched where the image shrinks. So a
-random resized crop with its flip is ``rows @ image @ columns.T``, two ``bmm`` a channel, which is
-faster than gathering neighbourhoods up to some hundred pixels of edge.
+Pillow's antialiased resize is separable and linear, its weights those of a kernel that is stretched
+where the image shrinks. So a random resized crop with its flip is ``rows @ image @ columns.T``, two
+``bmm`` a channel, faster than gathering neighbourhoods up to some hundred pixels of edge.
 
 Un-augmented images get the very pixels of Pillow's resize. ``F.interpolate`` of 8 bits does not:
 it is the CPU's alone, and up to 2 grey levels off where noise is enlarged.
@@ -111,8 +110,7 @@ def resize(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def rotate(planes: Tensor, degrees: Tensor) -> Tensor:
     """Images (3, n, S, S), each turned counter-clockwise about its centre, bilinear; new memory.
 
-    A pixel whose centre comes from outside is black; one within half a pixel of the border is not
-    mixed with black (so no ``padding_mode="zeros"``), as Pillow has it.
+    As in Pillow, a pixel whose centre comes from outside is black, and none is mixed with black.
     """
     size = planes.shape[-1]
     angle = torch.deg2rad(degrees)

@@ -2,8 +2,7 @@
 """From the draws of a batch to what the operations take: sorted, grouped, on the device.
 
 Everything that depends on single images is decided here, with numpy on the CPU, so that the device
-neither waits nor is waited for: sizes of groups are known before the pixels are, and all numbers go
-over in two copies.
+neither waits nor is waited for.
 """
 
 from __future__ import annotations

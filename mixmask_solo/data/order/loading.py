@@ -38,12 +38,8 @@ class _Resumable:
 class WorkerLoader(_Resumable, Loader):
     """Batches that worker processes make.
 
-    Args:
-        dataset: what the workers do with one item of a batch, or with all of them; None for an
-            image that is left out.
-        batches: asks for them.
-        num_workers: 0 for this process.
-        collate: from the dataset's samples to a batch, None where nothing is left of it.
+    The dataset gives one item of a batch, None for an image that is left out, or a whole batch,
+    which ``collate`` then lets pass; None for a batch without images, which is passed over.
     """
 
     device: torch.device | None = None

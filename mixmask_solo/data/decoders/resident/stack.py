@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -80,14 +80,9 @@ def decode(
     workers: int = 0,
     quiet: bool = False,
 ) -> Stack:
-    """Reads every image of a source.
+    """Reads every image of a source, in this process or in workers.
 
-    Args:
-        reader: decides what is done about damaged ones.
-        choose: from the bytes needed and the images in words to where they are kept.
-        device: where batches are made.
-        workers: processes that decode.
-        quiet: whether progress stays unsaid.
+    ``choose`` says from the bytes needed and the images in words where they are kept.
 
     Raises:
         ConfigError: for images of different sizes, naming the first odd one, or too many.
@@ -103,10 +98,11 @@ def decode(
     home = choose(3 * count * height * width, _words(count, height, width))
     planes = torch.empty((3, count, height, width), dtype=torch.uint8, device=home)
     colour = torch.tensor(reader.tolerance.colour, dtype=torch.uint8, device=home)[:, None, None]
-    decoded = iter(_loader(chunks, workers))
+    decoded: Iterable[Any] = _loader(chunks, workers)
     if not quiet:
         decoded = _told(decoded, count, f"{in_words(planes.nbytes)} on {home}")
-    for first, (pixels, failures) in zip(range(0, count, _AT_ONCE), decoded, strict=True):
+    for number, (pixels, failures) in enumerate(decoded):
+        first = number * _AT_ONCE
         planes[:, first : first + _AT_ONCE] = pixels.to(home)
         for index, error in failures:
             if isinstance(error, ConfigError):
@@ -116,7 +112,7 @@ def decode(
     return Stack(reader, planes, device)
 
 
-def _told(chunks: Iterator[Any], count: int, where: str) -> Iterator[Any]:
+def _told(chunks: Iterable[Any], count: int, where: str) -> Iterator[Any]:
     """A line now and then while it takes long, and one at the end."""
     begun = said = time.monotonic()
     for number, chunk in enumerate(chunks):
