@@ -39,8 +39,8 @@ def tell(source: Source, key: str) -> None:
     if missing == everyone:
         log.warning("%s: none of %d images has a label: no accuracy is measured", key, everyone)
     elif missing:
-        what = "left out of every accuracy"
-        log.warning("%s: %d of %d images have no label: %s", key, missing, everyone, what)
+        told = "%s: %d of %d images have no label: left out of every accuracy"
+        log.warning(told, key, missing, everyone)
 
 
 def refusal(source: Source, key: str, path: Any) -> ConfigError:

@@ -96,7 +96,8 @@ def view(form: str, pipeline: str, steps: dict[str, Any]) -> Callable[[int, Path
         made: Any = data.train_dataloader().dataset
         whole = [i for i in range(len(data.opened)) if "damaged" not in data.opened.name(i)][:24]
         if form == "resident":
-            return made.__getitems__([(0, i) for i in whole])[1]
+            [batch] = made.together([[(0, i) for i in whole]])
+            return batch[1]
         return [made[(0, i)][1] for i in whole]
 
     return drawn
@@ -109,7 +110,10 @@ def probe_view(form: str) -> Callable[[int, Path], Any]:
         cfg = {"seed": seed, "data": of_folder(folder, form), "optimizer": {"batch_size": 8}}
         made: Any = build_classification(cfg).train_dataloader().dataset
         keys = [(0, i) for i in range(1, 9)]
-        return made.__getitems__(keys)[0] if form == "resident" else [made[key][0] for key in keys]
+        if form == "resident":
+            [batch] = made.together([keys])
+            return batch[0]
+        return [made[key][0] for key in keys]
 
     return drawn
 

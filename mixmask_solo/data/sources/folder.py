@@ -81,7 +81,8 @@ class FolderSource(Source):
         with open(self.name(index), "rb", opener=_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ImageError(f"{printable(self.name(index))} is no regular file")
-            return np.fromfile(file, dtype=np.uint8)
+            # not np.fromfile, which takes a disk's error for the file's end
+            return np.frombuffer(file.read(), dtype=np.uint8)
 
 
 def _at_once(path: str, flags: int) -> int:
