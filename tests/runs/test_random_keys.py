@@ -33,7 +33,7 @@ from mixmask_solo.records.checkpoints import LAST, read_checkpoint
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import pretrain
-from mixmask_solo.runs.reseed import Reseed
+from mixmask_solo.runs.trainer import Reseed
 from mixmask_solo.strategies import STRATEGIES, Step, build_strategies
 
 CPU = torch.device("cpu")
