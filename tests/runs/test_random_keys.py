@@ -220,9 +220,7 @@ DRAWS: dict[str, Callable[[int, Path], Any]] = {
     **{f"probe's crop ({form})": probe_view(form) for form in ("image_folder", "resident")},
     "mixmask.mask_type: block": branch("images", mixmask={"mask_type": "block"}),
     "mixmask.mask_type: discrete": branch("images", mixmask={"mask_type": "discrete"}),
-    "mixmask.ratio": branch(
-        "lam", mixmask={"grid_size": 2, "mask_type": "discrete", "ratio": [0.2, 0.8]}
-    ),
+    "mixmask.ratio": branch("lam", mixmask={"grid_size": 2, "ratio": [0.2, 0.8]}),
     "mixmask.per_sample": branch("images", mixmask={"per_sample": True}),
     "mixmask.prob": steps_with(bool, mixmask={"prob": 0.5}),
     "mixmask.partner": branch("partner", mixmask={"partner": "random"}),
@@ -248,7 +246,7 @@ STILL: dict[str, Callable[[int, Path], Any]] = {
     "solo (resident)": view("resident", "solo", {}),
     "glyphs (image_folder)": view("image_folder", "glyphs", {}),
     "glyphs (resident)": view("resident", "glyphs", {}),
-    "mixmask's λ": branch("lam", mixmask={"grid_size": 2, "mask_type": "discrete"}),
+    "mixmask's λ": branch("lam", mixmask={"grid_size": 2, "ratio": 0.25}),
     "mixmask's partner": branch("partner", mixmask={}),
     "mixmask's steps": steps_with(bool, mixmask={}),
     "unmix's kind": steps_with(is_regional, unmix={"prob": 0.0}),
