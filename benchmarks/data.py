@@ -25,7 +25,7 @@ import torch
 from conditions import conditions, save, tell_load
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.bench.decoder_rate import Running
+from mixmask_solo.bench.data_bench import Running
 from mixmask_solo.bench.step_need import make_step, random_batch
 from mixmask_solo.data.tools import convert, open_path
 from mixmask_solo.runs.pretrain import resolve

@@ -4,37 +4,121 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice, repeat
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.bench.decoder_rate import NAMES, Rate, Running, require_known, variants
-from mixmask_solo.bench.step_need import step_rates
+from mixmask_solo.bench.step_need import per_second, step_rates
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.data import build_pretrain
+from mixmask_solo.data.sources.storage import DECODERS, STORAGES, storage
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.runs.trainer import build_trainer
 
-__all__ = ["Bench", "alone", "bench"]
+__all__ = ["NAMES", "Bench", "Rate", "Running", "alone", "bench", "require_known", "variants"]
+
+NAMES = ("pil", "resident", "dali cpu", "dali gpu")
+
+
+@dataclass
+class Rate:
+    """One decoder's images/s."""
+
+    name: str
+    setting: str  # the configuration's key that chooses it
+    rates: list[float] = field(default_factory=list)  # empty where it could not run
+    overlaps: bool = True  # it works while the network does, elsewhere
+    problem: str = ""  # why it could not run
+
+    @property
+    def median(self) -> float:
+        """Images/s; 0 where it could not run."""
+        return statistics.median(self.rates) if self.rates else 0.0
+
+
+def require_known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raises ConfigError for the first unknown name given with ``option``."""
+    for name in names:
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise ConfigError(f"{option} is {name!r}: choose {listing(known)}{near}")
+
+
+def variants(cfg: DictConfig, names: Sequence[str] = NAMES) -> dict[str, DictConfig]:
+    """The configuration with each of the decoders; the storage stays what it is."""
+    stored = storage(OmegaConf.to_container(cfg.data))  # type: ignore[arg-type]
+    stored = stored if stored in STORAGES else "image_folder"
+    found = {}
+    for name in names:
+        decoder, _, where = name.partition(" ")
+        changes: dict[str, Any] = {"data": {"format": stored, "storage": "auto"}}
+        if decoder in DECODERS:
+            changes = {"data": {"format": decoder, "storage": stored}}
+        if decoder == "dali":
+            changes["dali"] = {"device": where or "auto"}
+        found[name] = OmegaConf.merge(cfg, changes)
+    return found  # type: ignore[return-value]
+
+
+class Running(Rate):
+    """A rate that is being measured: the loader is kept going between measurements.
+
+    ``cfg`` is resolved and chooses the decoder, ``trainer`` decides the device.
+    """
+
+    def __init__(self, name: str, cfg: DictConfig, trainer: Trainer) -> None:
+        value = " of the storage" if name == "pil" else f"={name.split()[0]}"
+        on_cpu = trainer.strategy.root_device.type == "cpu"
+        beside = not (on_cpu or name == "resident")
+        super().__init__(name, f"data.format{value}", overlaps=beside)
+        self.classes: int | None = None
+        self._batches: Iterator[Any] = iter(())
+        try:
+            if name == "dali gpu" and not torch.cuda.is_available():
+                raise ConfigError("there is no CUDA device")
+            data = build_pretrain(cfg)
+            data.prepare_data()
+            data.trainer = trainer
+            loader: Any = data.train_dataloader()
+            self._batches = chain.from_iterable(repeat(loader))  # one epoch after the other
+            self._ahead = 2 + 2 * int(getattr(loader, "num_workers", 0))
+            self.classes = data.num_classes
+            self._next(3)
+        except (ConfigError, ImportError) as error:
+            self.problem = str(error)
+
+    def measure(self, seconds: float) -> None:
+        """Counts images for a while, once what was made ahead is used up."""
+        if not self.problem:
+            self._next(self._ahead)
+            self.rates.append(per_second(self._next, seconds))
+
+    def close(self) -> None:
+        """Lets workers go."""
+        self._batches = iter(())
+
+    def _next(self, count: int = 1) -> int:
+        images = sum(len(batch[0]) for batch in islice(self._batches, count))
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return images
 
 
 @dataclass(frozen=True)
 class Bench:
-    """All that was measured.
-
-    Attributes:
-        needs: images/s of the training step, which are ``measured`` on ``device`` with batches of
-            ``step_batch``, or given.
-        chosen: the decoder the configuration asks for.
-    """
+    """All that was measured."""
 
     decoders: Sequence[Rate]
-    needs: list[float]
-    measured: bool
+    needs: list[float]  # images/s of the training step
+    measured: bool  # on ``device`` with batches of ``step_batch``; else given
     device: str
-    chosen: str
+    chosen: str  # the decoder that the configuration asks for
     batch_size: int
     step_batch: int
     workers: Any
@@ -71,16 +155,14 @@ def bench(
     seconds: float = 3.0,
     repeats: int = 5,
 ) -> Bench:
-    """Measures every decoder on a configuration's own images and augmentations.
+    """Measures ``decoders``, all by default, on a configuration's own images and augmentations.
 
     One decoder after the other, over and over, so that a busy machine slows them all alike.
 
     Args:
         cfg: a composed, unresolved pretraining configuration.
-        decoders: some of ``NAMES``; None for all that this machine has.
         need: images/s of the network; None measures a training step on random images.
-        seconds: of each measurement.
-        repeats: measurements of each.
+        seconds: of each of the ``repeats`` measurements.
 
     Raises:
         ConfigError: for anything wrong with the configuration or the data, or when no decoder

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from itertools import count
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import listing
 from mixmask_solo.methods import get_methods
 
 __all__ = ["make_step", "per_second", "random_batch", "step_rates"]
 
 _CPU_BATCH = 32  # a ResNet-50 step of 256 takes minutes there; images/s hardly depend on it
+_HALVES = {"16": torch.float16, "bf16": torch.bfloat16}
 _WARMUP = 3  # on a GPU, which chooses its kernels then
 
 
@@ -26,13 +27,8 @@ def step_rates(
 ) -> tuple[list[float], int]:
     """Images/s of whole training steps on random images that are on the device already.
 
-    Args:
-        cfg: a resolved pretraining configuration.
-        device: where it trains.
-        seconds: at least, of each of ``repeats`` measurements.
-
-    Returns:
-        The measurements, and the batch size they were made with.
+    ``repeats`` measurements of a resolved pretraining configuration, of at least ``seconds`` each,
+    and the batch size they were made with.
 
     Raises:
         ConfigError: when the method cannot be built, or does not fit into the device's memory.
@@ -71,54 +67,46 @@ def per_second(work: Callable[[], int], seconds: float) -> float:
 def random_batch(cfg: DictConfig, size: int, device: torch.device) -> list[Any]:
     """``[indexes, [view_1, ...], targets]`` of the shapes that the configuration's data has."""
     generator = torch.Generator().manual_seed(0)
-    views: list[Tensor] = []
-    for entry in cfg.augmentations:
-        edge = int(entry.crop_size)
-        for _ in range(int(entry.num_crops)):
-            view = torch.randn(size, 3, edge, edge, generator=generator)
-            views.append(view.to(device, memory_format=torch.channels_last))
+    edges = [int(entry.crop_size) for entry in cfg.augmentations for _ in range(entry.num_crops)]
+    drawn = (torch.randn(size, 3, edge, edge, generator=generator) for edge in edges)
+    views = [view.to(device, memory_format=torch.channels_last) for view in drawn]
     targets = torch.arange(size, device=device) % max(1, int(cfg.data.get("num_classes") or 1))
     return [torch.arange(size, device=device), views, targets]
 
 
 def make_step(cfg: DictConfig, device: torch.device) -> Callable[[Any], None]:
-    """One whole training step of a resolved pretraining configuration, as a function of a batch.
+    """A whole training step, forward, backward, optimiser and EMA, as a function of a batch.
 
-    It is without the trainer's loop: forward, backward, optimiser, EMA.
+    ``cfg`` is a resolved pretraining configuration.
     """
     cfg = cfg.copy()
     cfg.data.num_classes = int(cfg.data.get("num_classes") or 1000)
     cfg.knn_eval.enabled = False  # it would keep the features of every step
     cfg.scheduler.name = "none"  # one would ask the trainer for the number of steps
+    methods = get_methods("builtin")
+    if cfg.method not in methods:
+        raise ConfigError(
+            f"method is {cfg.method}: steps of {listing(methods, 'and')} can be timed; give the "
+            "images/s that the network needs as --need"
+        )
     try:
-        model: Any = get_methods("builtin")[cfg.method](cfg)
+        model: Any = methods[cfg.method](cfg)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     model = model.to(device, memory_format=torch.channels_last).train()
-    found = model.configure_optimizers()
-    optimizers = found[0] if isinstance(found, (tuple, list)) else [found]
-    half = _autocast_type(str(cfg.precision))
+    optimizer = model.configure_optimizers()
+    half = _HALVES.get(str(cfg.precision).split("-")[0])
     scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)
-    counter = iter(range(1 << 62))
+    numbers = count()
 
     def step(batch: Any) -> None:
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        context: Any = nullcontext() if half is None else torch.autocast(device.type, half)
-        with context:
-            loss = model.training_step(batch, next(counter))
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, half, enabled=half is not None):
+            loss = model.training_step(batch, next(numbers))
         scaler.scale(loss).backward()
-        for optimizer in optimizers:
-            scaler.step(optimizer)
+        scaler.step(optimizer)
         scaler.update()
-        if hasattr(model, "momentum_updater"):
-            for pair in model.momentum_pairs:
-                model.momentum_updater.update(*pair)
+        for pair in getattr(model, "momentum_pairs", ()):
+            model.momentum_updater.update(*pair)
 
     return step
-
-
-def _autocast_type(precision: str) -> torch.dtype | None:
-    if precision.startswith("bf16"):
-        return torch.bfloat16
-    return torch.float16 if precision.startswith("16") else None

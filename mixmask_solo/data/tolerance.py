@@ -65,6 +65,7 @@ class Tolerance:
         self.max_errors = max_errors
         self.colour = tuple(round(255 * value) for value in mean)
         self.size = size
+        self._met: dict[str, Damaged] = {}  # by this process; they count should the file vanish
         self._log: Path | None = None
         if on_error != "raise":
             handle, log = tempfile.mkstemp(prefix="mixmask-damaged-", suffix=".jsonl")
@@ -92,6 +93,7 @@ class Tolerance:
             raise error
         if damage.name not in {known.name for known in self.damaged()}:
             _append(self._log, damage)
+        self._met[damage.name] = damage
         if len(self.damaged()) > self.max_errors:  # after the append, so that the last one sees all
             raise ImageError(
                 f"more than {self.max_errors} images cannot be read (data.max_errors), the last is "
@@ -100,13 +102,12 @@ class Tolerance:
 
     def damaged(self) -> list[Damaged]:
         """All damaged images that any process has met so far, each once."""
-        if self._log is None or not self._log.exists():
-            return []
         found: dict[str, Damaged] = {}
-        for line in self._log.read_text("ascii").split("\n")[:-1]:  # the rest is being written
+        text = self._log.read_text("ascii") if self._log and self._log.exists() else ""
+        for line in text.split("\n")[:-1]:  # the rest is being written
             one = Damaged(*json.loads(line))
             found.setdefault(one.name, one)
-        return list(found.values())
+        return list((found | self._met).values())
 
     def gather(self) -> None:
         """Shares what each training process has met; all of them have to call this."""

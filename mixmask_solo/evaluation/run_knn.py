@@ -17,8 +17,7 @@ from mixmask_solo.evaluation.images import evaluation_data
 from mixmask_solo.evaluation.network import has_projector, load_network
 from mixmask_solo.evaluation.pretrained import read_pretrained
 from mixmask_solo.host.knn import knn
-from mixmask_solo.records.damage import damage
-from mixmask_solo.records.result import versions
+from mixmask_solo.records.result import damage, versions
 
 __all__ = ["MOCO", "SOLO_LEARN", "Protocol", "evaluate_knn"]
 

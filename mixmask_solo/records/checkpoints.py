@@ -25,10 +25,8 @@ META = "mixmask_solo"
 def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[str, Any]:
     """Loads a checkpoint of either host onto the CPU without running any code in it.
 
-    Args:
-        path: the file.
-        plain_weights: also takes files of other code for their tensors, which come back as
-            ``state_dict`` wherever they lie; classes in such a file are passed over.
+    With ``plain_weights`` it takes files of other code, too, for their tensors alone, which come
+    back as ``state_dict`` wherever they lie.
 
     Raises:
         ConfigError: when there is no such file, its checksums do not fit its content, or it is no
@@ -85,7 +83,7 @@ def stored_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, seals and renames; reads with ``weights_only=True``."""
+    """Writes beside the target, seals and renames; reads without running code."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -104,7 +102,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """See Lightning, whose older releases do not pass ``weights_only``; it is always on."""
+        """See Lightning; ``weights_only`` is always on, whether it is passed or not."""
         return read_checkpoint(path)
 
 

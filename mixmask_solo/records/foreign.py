@@ -68,8 +68,6 @@ def unreadable(path: Path, error: Exception) -> ConfigError:
 def read_foreign(path: Path) -> Any:
     """What a file holds, ``Inert`` in the place of everything that is no tensor or plain value.
 
-    For what ``torch.load(weights_only=True)`` refuses and :func:`refuse_archives` does not.
-
     Raises:
         ConfigError: for a file that is damaged or no checkpoint.
     """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A pickle module for ``torch.load`` that rebuilds tensors and containers and runs nothing else.
 
-A pickle may call whatever it can name. Here it can name the few functions that make tensors, and
-for everything else gets a class whose instances do nothing. Nothing it gets has attributes it could
-set: ``torch.load`` itself trusts some of them.
+A pickle may call whatever it can name. Here it can name the few functions that make tensors; all
+else is a class whose instances do nothing. Nothing it gets has attributes it could set:
+``torch.load`` itself trusts some of them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,10 @@ class Inert(dict[Any, Any]):
     """Stands for an instance of a class that is not loaded.
 
     What a pickle does to it has no effect, but a mapping's items are kept: weights may lie in one.
-
-    Attributes:
-        origin: full name of the class, or function, it stands for.
-        is_module: whether that was a whole ``torch.nn.Module``.
     """
 
-    __slots__ = ("is_module",)
-    origin = ""
+    __slots__ = ("is_module",)  # whether that was a whole ``torch.nn.Module``
+    origin = ""  # full name of the class, or function, it stands for
     dump_patches = False  # else torch.load may write a file, for a class of its old format
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
@@ -39,7 +35,7 @@ class Inert(dict[Any, Any]):
         return new
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Takes whatever the class it stands for would have taken."""
+        pass
 
     def __setstate__(self, state: Any) -> None:
         self.is_module = isinstance(state, dict) and "_parameters" in state
@@ -79,15 +75,15 @@ def _without_hooks(rebuild: Callable[..., Tensor]) -> _Function:
     return _Function(lambda *args: rebuild(*args[:4], False, OrderedDict(), *args[6:]))
 
 
-_PARAMETER = _Function(lambda data, *rest: data)
+_DATA = _Function(lambda data, *rest: data)
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Ordered,
     ("torch", "Size"): _Function(torch.Size),
     ("torch", "device"): _Function(torch.device),
     # a tensor with attributes: its function, class, arguments, attributes
     ("torch._tensor", "_rebuild_from_type_v2"): _Function(lambda make, kind, args, *_: make(*args)),
-    ("torch._utils", "_rebuild_parameter"): _PARAMETER,
-    ("torch._utils", "_rebuild_parameter_with_state"): _PARAMETER,
+    ("torch._utils", "_rebuild_parameter"): _DATA,
+    ("torch._utils", "_rebuild_parameter_with_state"): _DATA,
     ("torch._utils", "_rebuild_tensor"): _Function(torch._utils._rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _without_hooks(torch._utils._rebuild_tensor_v2),
     ("torch._utils", "_rebuild_tensor_v3"): _without_hooks(torch._utils._rebuild_tensor_v3),

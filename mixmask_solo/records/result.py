@@ -1,21 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""``result.json``: what a run was, what it ran on, what came out, and whether it is alive."""
+"""What ``result.json`` tells of the machine, the process and damaged images."""
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import socket
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["RESULT", "now", "this_process", "versions"]
+from mixmask_solo.data import Tolerance
 
+__all__ = ["LIST", "RESULT", "damage", "now", "this_process", "versions"]
+
+log = logging.getLogger(__name__)
+
+LIST = "damaged_images.txt"
 RESULT = "result.json"
 _PACKAGES = ("mixmask_solo", "torch", "torchvision", "lightning", "timm", "torchmetrics")
+_SHOWN = 5
+_DID = {"skip": "left out", "blank": "replaced by blank ones"}
 
 
 def versions() -> dict[str, str]:
@@ -38,3 +47,28 @@ def this_process() -> dict[str, Any]:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def damage(tolerance: Tolerance, directory: Path | None = None) -> dict[str, Any]:
+    """Counts a run's damaged images, warns of them in one line, lists them in its ``directory``.
+
+    Returns:
+        ``data_errors``, the number of distinct damaged images, and where there are any
+        ``damaged_images``, the first of them with what their decoder said.
+    """
+    found = tolerance.damaged()
+    if not found:
+        return {"data_errors": 0}
+    lines = [f"{name}: {reason}" for name, reason in found]
+    names = [name for name, _ in found[:_SHOWN]] + ["..."] * (len(found) > _SHOWN)
+    many, where = " was" if len(found) == 1 else "s were", ""
+    if directory is not None:
+        place = directory / LIST
+        place.write_text("".join(f"{line}\n" for line in lines), "utf-8", "backslashreplace")
+        where = f"; all of them with reasons: {place}"
+    log.warning(
+        "%d damaged image%s %s (data.on_error=%s): %s%s",
+        *(len(found), many, _DID[tolerance.on_error], tolerance.on_error),
+        *(", ".join(names), where),
+    )
+    return {"data_errors": len(found), "damaged_images": lines[:_SHOWN]}

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from mixmask_solo.bench.data_bench import Bench
-from mixmask_solo.bench.decoder_rate import Rate
+from mixmask_solo.bench.data_bench import Bench, Rate
 from mixmask_solo.report.columns import columns
 
 __all__ = ["as_text", "verdict"]

@@ -12,8 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mixmask_solo.bench.data_bench import alone
-from mixmask_solo.bench.decoder_rate import require_known, variants
+from mixmask_solo.bench.data_bench import alone, require_known, variants
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
 from mixmask_solo.data import ImageData, ImageError, build_pretrain

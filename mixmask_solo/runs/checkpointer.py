@@ -21,22 +21,18 @@ __all__ = ["Checkpointer"]
 class Checkpointer(Callback):
     """Saves ``last.ckpt`` after every epoch and a numbered one every ``frequency`` epochs.
 
-    Every checkpoint holds the configuration, and the id of the run that wrote it. Of the numbered
-    files, only those that this run wrote are ever deleted.
+    Of the numbered files, only those that this run wrote are ever deleted.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.frequency = int(run.cfg.checkpoint.frequency)
-        self.keep_prev = bool(run.cfg.checkpoint.keep_prev)
-        self.name = plain_name(str(run.cfg.name))
         self.written: list[str] = []
 
     def state_dict(self) -> dict[str, Any]:
         return {"written": self.written}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint; one of another folder's does not own this folder's files."""
+        """A checkpoint of another folder does not own this folder's files."""
         start = self.run.checkpoint
         own = start is not None and start.resolve().parent == self.run.directory.resolve()
         self.written = list(state_dict.get("written", ())) if own else []
@@ -44,20 +40,19 @@ class Checkpointer(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds what tells the run, as plain values."""
-        told = self.run.told()
-        told["config"] = json.dumps(told["config"], default=str)
-        checkpoint[META] = {**told, "sealed": True}
+        """Adds what tells the run, in plain values."""
+        config = json.dumps(self.run.config, default=str)
+        checkpoint[META] = {**self.run.told(), "config": config, "sealed": True}
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         """Saves; the numbered file is a link to the same data where the file system has links."""
         _log_epoch(trainer)
-        last, epoch = self.run.last, trainer.current_epoch
-        numbered = self.run.directory / f"{self.name}-ep{epoch}.ckpt"
-        due = (epoch + 1) % self.frequency == 0
-        old = [] if self.keep_prev else [n for n in self.written if n != numbered.name]
+        last, epoch, cfg = self.run.last, trainer.current_epoch, self.run.cfg
+        numbered = self.run.directory / f"{plain_name(str(cfg.name))}-ep{epoch}.ckpt"
+        due = (epoch + 1) % int(cfg.checkpoint.frequency) == 0
+        before = self.written
         if due:
-            self.written = [*(self.written if self.keep_prev else ()), numbered.name]
+            self.written = [*(before if cfg.checkpoint.keep_prev else ()), numbered.name]
         trainer.save_checkpoint(last, weights_only=False)
         if not trainer.is_global_zero or not due:
             return
@@ -66,16 +61,13 @@ class Checkpointer(Callback):
                 os.link(last, temporary)  # the next `last` is another file: this one stays
             except OSError:
                 shutil.copyfile(last, temporary)
-        for name in old:
+        for name in set(before).difference(self.written):
             (self.run.directory / name).unlink(missing_ok=True)
 
 
 def _log_epoch(trainer: Trainer) -> None:
-    """Writes the epoch's row before its checkpoint is there.
-
-    Lightning logs it afterwards: a run killed in between would go on with the next epoch and never
-    have this one's row. The logger does not write the same row twice.
-    """
+    """Writes the epoch's row, which Lightning logs once more after the checkpoint: a run killed in
+    between would go on with the next epoch and never have it."""
     row = {k: float(v) for k, v in trainer._logger_connector.metrics["log"].items()}
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV) and row:

@@ -55,11 +55,10 @@ class Difference(NamedTuple):
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
-    """The keys that matter in which two resolved configurations differ.
+    """The keys that matter in which two resolved configurations differ, causes first.
 
-    Null and absent mean the same, and nothing else does: ``switch: false`` is not ``switch: true``
-    left out, which a resolved configuration writes down. ``processes`` may be added to both. Those
-    that cause others come first; learning rates are per 256 images, as the user gives them.
+    Null and absent mean the same, and nothing else does. ``processes`` may be added to both;
+    learning rates are told per 256 images, as the user gives them.
     """
 
     def place(found: Difference) -> tuple[int, str]:
@@ -75,7 +74,7 @@ def _under(name: str, keys: tuple[str, ...]) -> bool:
 
 
 def _walk(old: Any, new: Any, key: str) -> Iterator[Difference]:
-    """Every difference, once: where a whole block is absent from one side, the block."""
+    """Where a whole block is absent from one side, the block is the difference."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted(old.keys() | new.keys()):
             yield from _walk(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
@@ -87,7 +86,7 @@ def _walk(old: Any, new: Any, key: str) -> Iterator[Difference]:
 
 
 def _unscaled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Learning rates as they are written: those of another number of processes differ otherwise."""
+    """Learning rates as they are written, whatever the number of processes."""
     optimizer = dict(config.get("optimizer") or {})
     images = int(optimizer.get("batch_size") or 256) * int(config.get("processes") or 1)
     data = config.get("data") or {}
@@ -103,9 +102,8 @@ def refuse_contradictions(
 ) -> None:
     """Compares a checkpoint with the run that is to go on from it.
 
-    Optimiser, schedule, order of the images and position come from the checkpoint, the rest from
-    the configuration. A key that only the checkpoint decides must therefore agree. Those that take
-    effect as they would on a new run may change; they are told.
+    A key that only the checkpoint decides must agree: optimiser, schedule, order of the images and
+    position come from there. Those that take effect as on a new run may change; they are logged.
 
     Raises:
         ConfigError: naming the first key that contradicts, with both values.

@@ -30,8 +30,7 @@ _BANK = ("train_features", "train_targets")
 class EpochState(Callback):
     """Saves running means and the k-NN's features, and adds them to those of the resumed epoch.
 
-    Every rank gets its own back, so that the sums are made in the same order. Stands before the
-    callbacks that read an epoch's metrics.
+    Every rank gets its own back, so that the sums are made in the same order.
     """
 
     def __init__(self) -> None:
@@ -43,7 +42,7 @@ class EpochState(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds this epoch's figures, one entry a rank, unless the epoch is over."""
+        """Adds one entry a rank, unless the epoch is over."""
         progress: Any = trainer.fit_loop.epoch_progress.current
         if progress.ready == progress.processed:
             return
@@ -59,7 +58,6 @@ class EpochState(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keeps this rank's entry until the epoch goes on."""
         states = checkpoint.get(_KEY) or []
         self._loaded = states[trainer.global_rank] if trainer.global_rank < len(states) else {}
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
@@ -92,10 +90,7 @@ class EpochState(Callback):
         self._loaded = {}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Empties the k-NN, and lets it collect where the epoch will be validated.
-
-        Features of an epoch that was not are another network's.
-        """
+        """Empties the k-NN of another network's features; it collects what will be validated."""
         knn: Any = getattr(pl_module, "knn", None)
         if knn is None:
             return
@@ -104,11 +99,8 @@ class EpochState(Callback):
         setattr(pl_module, _SWITCH, _validates(trainer) and not self._incomplete)
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        """Counts steps as the optimiser does, and forgets what the last step measured.
-
-        Lightning takes one step too many where a run goes on, and logs a value again with every
-        step that does not measure it.
-        """
+        """Mends what Lightning does: where a run goes on it counts a step too many, and it logs a
+        value again with every step that does not measure it."""
         loop: Any = trainer.fit_loop.epoch_loop
         self._restored = False
         if self._loaded is not None:
@@ -120,7 +112,7 @@ class EpochState(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Adds the sums of every metric that has been logged again."""
         results: Any = trainer.fit_loop.epoch_loop._results
-        for key in [key for key in self._sums if key in results]:
+        for key in self._sums.keys() & results.keys():
             metric, saved = results[key], self._sums.pop(key)
             for name, part in (("value", "value"), ("cumulated_batch_size", "count")):
                 now = getattr(metric, name)
@@ -130,9 +122,8 @@ class EpochState(Callback):
         """Logs what only the first part of the epoch had measured; the k-NN is on again."""
         for saved in self._sums.values():
             if saved["count"]:
-                mean = torch.tensor(saved["value"]) / saved["count"]
-                name = f"{saved['name']}_epoch" if saved["forked"] else saved["name"]
-                pl_module.log(name, mean, batch_size=int(saved["count"]), sync_dist=saved["sync"])
+                mean, count = torch.tensor(saved["value"]) / saved["count"], int(saved["count"])
+                pl_module.log(saved["name"], mean, batch_size=count, sync_dist=saved["sync"])
         self._sums = {}
         if self._incomplete:
             setattr(pl_module, _SWITCH, True)
@@ -152,8 +143,7 @@ def _sums(trainer: Trainer) -> dict[str, dict[str, Any]]:
     results: Any = trainer.fit_loop.epoch_loop._results
     return {
         key: {
-            "name": metric.meta.name,
-            "forked": metric.meta.forked,
+            "name": metric.meta.forked_name(on_step=False),
             "sync": bool(metric.meta.sync.should),
             "value": float(metric.value),
             "count": float(metric.cumulated_batch_size),

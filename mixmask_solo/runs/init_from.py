@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def beginning(path: str | None) -> dict[str, Any]:
-    """What tells a run from one that began with other weights; None for those drawn by the seed.
+    """What tells a run from one that began with other weights; ``path`` is None for none.
 
     Raises:
         ConfigError: for a folder without a checkpoint, or no such file.
@@ -40,7 +40,7 @@ def initialise(model: Any, path: str) -> None:
 
     The backbone has to be there, whole, in any layout that a probe reads. Heads are loaded where
     the file has them with the same shapes. A momentum network that the file does not hold starts
-    as a copy of the online one. What was taken, and what is new, is logged in one line.
+    as a copy of the online one.
 
     Raises:
         ConfigError: for a file without a backbone that fits.
@@ -66,10 +66,8 @@ def initialise(model: Any, path: str) -> None:
 def _loaded(child: nn.Module, prefix: str, state: Mapping[str, Tensor]) -> bool:
     """Whether ``state`` has weights that fit, which ``child`` then has."""
     weights = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
-    expected = child.state_dict()
-    fits = weights.keys() == expected.keys() and all(
-        weights[key].shape == expected[key].shape for key in expected
-    )
+    expected = {key: tensor.shape for key, tensor in child.state_dict().items()}
+    fits = {key: tensor.shape for key, tensor in weights.items()} == expected
     if fits:
         child.load_state_dict(weights)
     return fits

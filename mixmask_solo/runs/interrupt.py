@@ -17,9 +17,7 @@ from mixmask_solo.runs.run import Run
 
 __all__ = ["InterruptSaver", "Interrupted"]
 
-_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
-)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @dataclass(eq=False)
@@ -48,7 +46,6 @@ class InterruptSaver(Callback):
         self._group: Any = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Takes the signals over for the time of the fit."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._request)
@@ -74,14 +71,12 @@ class InterruptSaver(Callback):
             self._stop_if_requested(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Stops after the epoch's own checkpoint."""
         self._stop_if_requested(trainer)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
         number = self._agreed()
         progress: Any = trainer.fit_loop.epoch_progress.current
-        over = trainer.max_epochs is not None and progress.processed >= trainer.max_epochs
-        if not number or over:  # after its last epoch a run has only to end
+        if not number or progress.processed >= int(self.run.cfg.max_epochs):  # it has only to end
             return
         if self.run.saves:
             trainer.save_checkpoint(self.run.last, weights_only=False)

@@ -32,10 +32,9 @@ _KEY = "pretrained_feature_extractor"
 
 
 def linear(cfg: DictConfig) -> dict[str, Any]:
-    """Runs ``cfg`` and returns the content of its ``result.json`` plus ``directory``.
+    """Runs a composed, unresolved configuration (solo-learn's schema, and the block ``probe``).
 
-    Args:
-        cfg: a composed, unresolved configuration (solo-learn's schema, and the block ``probe``).
+    Returns the content of its ``result.json`` plus ``directory``.
 
     Raises:
         ConfigError: for anything wrong with the configuration, the checkpoint or the data.
@@ -100,7 +99,7 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     config = pretrained.config
     if (config.get("data") or {}).get("dataset") == resolved.data.dataset:
         view = (values.get("data") or {}).get("augmentations") or {}
-        resolved.data.augmentations = {**first_view(config), **view} or {}
+        resolved.data.augmentations = {**first_view(config), **view}
     return resolved, pretrained
 
 
@@ -120,7 +119,7 @@ def _check_probe(cfg: DictConfig) -> None:
 def _inputs(
     cfg: DictConfig, trainer: Trainer, backbone: nn.Module, images: ImageData
 ) -> tuple[LightningDataModule, nn.Module]:
-    """Images with the backbone, or its features with a placeholder."""
+    """Images with the backbone, or its features with a placeholder for it."""
     if cfg.probe.features == "augmented":
         return images, backbone
     if trainer.world_size > 1:

@@ -25,12 +25,9 @@ class MetricsCSV(Logger):
     """Appends a row whenever something is logged, and has it in the file at once.
 
     Lightning's own logger keeps a hundred steps in memory, which a killed run loses, and begins a
-    new file when a run is resumed. This one goes on in the file: rows of steps that the checkpoint
-    does not know are dropped, since the resumed run writes them again.
-
-    Args:
-        directory: folder of the run.
-        first_step: optimiser steps that are done already.
+    new file when a run is resumed. This one goes on in the file of the run's ``directory``: rows
+    from ``first_step`` on, which the checkpoint does not know, are dropped, since the resumed run
+    writes them again.
     """
 
     name = "csv"
@@ -66,7 +63,7 @@ class MetricsCSV(Logger):
         self._last = row
 
     def _begin(self) -> list[str]:
-        """Drops what a checkpoint does not know of, torn last line included."""
+        """Drops what the checkpoint does not know, and returns the columns of the rest."""
         rows = [r for r in _read(self.path) if _step(r) < self.first_step]
         if not rows:
             self.path.unlink(missing_ok=True)
@@ -86,12 +83,9 @@ def _step(row: Row) -> float:
 
 def _read(path: Path) -> list[Row]:
     """Whole rows; one that was being written when the process was killed is left out."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        text = file.read()
+    text = path.read_text() if path.is_file() else ""
     whole = text[: text.rfind("\n") + 1]
-    rows = list(csv.DictReader(whole.splitlines()))
+    rows = csv.DictReader(whole.splitlines())
     return [row for row in rows if None not in row and None not in row.values()]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from mixmask_solo.data import ImageData, build_pretrain
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
-from mixmask_solo.runs.embedding import EmbeddingStd
 from mixmask_solo.runs.init_from import beginning, initialise
-from mixmask_solo.runs.knn_bank import judge_bank
+from mixmask_solo.runs.progress import EmbeddingStd
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
@@ -26,6 +26,8 @@ from mixmask_solo.strategies import blocks, fill_blocks
 
 __all__ = ["completed", "pretrain", "resolve"]
 
+log = logging.getLogger(__name__)
+_BANK_BOUND = 2 << 30  # bytes of features a process up to which `knn_eval.enabled: auto` means true
 _DERIVED = ("num_large_crops", "num_small_crops")  # keys of `data` that resolving adds
 
 
@@ -46,10 +48,9 @@ def resolve(cfg: DictConfig) -> DictConfig:
 
 
 def pretrain(cfg: DictConfig) -> dict[str, Any]:
-    """Runs ``cfg`` and returns the content of its ``result.json`` plus ``directory``.
+    """Runs a composed, unresolved configuration (solo-learn's schema and ours).
 
-    Args:
-        cfg: a composed, unresolved configuration (solo-learn's schema and ours).
+    Returns the content of its ``result.json`` plus ``directory``.
 
     Raises:
         ConfigError: for anything wrong with the configuration or the data.
@@ -62,7 +63,7 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     def build(run: Run, trainer: Trainer) -> tuple[LightningModule, ImageData]:
         seed_everything(int(cfg.seed), workers=True)
         model = _model(cfg)
-        judge_bank(model, cfg, images, run.processes)
+        _judge_bank(model, cfg, images, run.processes)
         if cfg.get("init_from") and run.checkpoint is None:
             initialise(model, cfg.init_from)
         return model, images
@@ -104,3 +105,38 @@ def _model(cfg: DictConfig) -> LightningModule:
         return _method(cfg)(cfg)
     except (ImportError, ValueError) as error:
         raise ConfigError(str(error)) from error
+
+
+def _judge_bank(model: Any, cfg: DictConfig, data: ImageData, processes: int) -> None:
+    """Decides what ``knn_eval.enabled: auto`` means, and tells what a large bank takes.
+
+    ``auto`` is replaced in ``cfg``; ``model``, built with the k-NN, loses it where it is off.
+    """
+    asked = cfg.knn_eval.enabled
+    if not asked:
+        return
+    validates = data.val_source is not None and cfg.get("limit_val_batches") != 0
+    on = asked is True or validates
+    need, counted = _bank_bytes(model, cfg, data, processes)
+    if validates and need > _BANK_BOUND:
+        what = f"its bank of features takes {need / 2**30:.1f} GiB in each process ({counted})"
+        smaller = "knn_eval.bank_dtype=float16 halves that, knn_eval.bank_device=cpu spares the GPU"
+        if asked is True:
+            log.warning("online k-NN: %s; %s", what, smaller)
+        else:
+            on = False
+            least = f"more than {_BANK_BOUND >> 30} GiB; knn_eval.enabled=true takes them"
+            log.warning("the online k-NN is off: %s, %s; %s", what, least, smaller)
+    cfg.knn_eval.enabled = model.knn_eval = on
+    if not on:
+        del model.knn
+
+
+def _bank_bytes(model: Any, cfg: DictConfig, data: ImageData, processes: int) -> tuple[int, str]:
+    """Bytes for the large crops of a process's labelled images, and in words what those are."""
+    on_z = cfg.knn_eval.get("features") == "projector"
+    width = int(cfg.method_kwargs.proj_output_dim if on_z else model.features_dim)
+    images = -(-int((data.opened.labels >= 0).sum()) // processes)
+    crops, kind = int(cfg.data.num_large_crops), cfg.knn_eval.get("bank_dtype") or "float32"
+    size = torch.finfo(getattr(torch, kind)).bits // 8
+    return images * crops * width * size, f"{images:,} images x {crops} crops x {width} {kind}"

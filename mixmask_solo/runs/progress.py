@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What one sees while a run goes: a live bar in a terminal, a line now and then elsewhere."""
+"""What one watches while a run goes: its speed, a collapse, a bar or a line now and then."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress
+from torch import Tensor, nn
 
 from mixmask_solo.runs.readback import Readback
 
-__all__ = ["ProgressReport", "Throughput"]
+__all__ = ["EmbeddingStd", "ProgressReport", "Throughput"]
 
 _LINE_EVERY = 60.0  # seconds between lines where no terminal shows a bar
 _REDRAW_EVERY = 0.25
@@ -36,7 +38,7 @@ class Throughput(Callback):
 
     @property
     def images_per_second(self) -> float:
-        """Of this process; 0 before the first batch."""
+        """Of this process; 0 before its first batch."""
         return self.images / self.seconds if self.seconds else 0.0
 
     def piece(self) -> dict[str, Any]:
@@ -64,37 +66,74 @@ class Throughput(Callback):
         self._start = now
 
     def state_dict(self) -> dict[str, Any]:
-        """The pieces of the run so far, this one included."""
         return {"pieces": [*self.before, {"status": "saved", **self.piece()}]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.before = list(state_dict["pieces"])
 
 
+class EmbeddingStd(Callback):
+    """Logs ``train_embedding_std``: std over the batch of unit-length projections, mean over D.
+
+    1/√D for projections spread evenly over the sphere, 0 for collapsed ones (SimSiam, §4.1). It
+    listens to the projector, so it needs nothing from the method and works on either host.
+    """
+
+    def __init__(self, every: int = 10) -> None:
+        self.every = every
+        self._z: Tensor | None = None
+        self._handle: Any = None
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Listens to the last layer of ``projector``, every so many batches."""
+        projector = getattr(pl_module, "projector", None)
+        if isinstance(projector, nn.Sequential):
+            projector = projector[-1]  # a head may project all views at once, not when called
+        if isinstance(projector, nn.Module) and batch_idx % self.every == 0:
+            self._handle = projector.register_forward_hook(self._hear)
+
+    def _hear(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        self._z = output.detach()  # the first pass of a step is un-mixed view 1
+        self._stop_listening()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._stop_listening()
+        if self._z is not None:
+            std = F.normalize(self._z.float(), dim=1).std(dim=0).mean()
+            pl_module.log("train_embedding_std", std, on_step=True, on_epoch=True)
+            self._z = None
+
+    def on_exception(self, *_: Any) -> None:
+        """Leaves nothing on the method of a run that failed."""
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+
+
 class ProgressReport(Callback):
-    """Epoch, loss terms, λ, embedding std, last k-NN, images/s and time left."""
+    """Epoch, loss terms, λ, embedding std, last k-NN, images/s and time left.
+
+    A live bar in a terminal, a line now and then elsewhere.
+    """
 
     def __init__(self, readback: Readback, throughput: Throughput) -> None:
         self.readback = readback
         self.throughput = throughput
         self.console = Console(file=sys.stderr, soft_wrap=True)
         self._bar: Progress | None = None
-        self._last = 0.0
-        self._last_epoch = 0.0
-        self._begun = 0.0
+        self._begun = self._last = self._last_epoch = 0.0
         self._first_batch = 0
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         self._begun = self._last = time.perf_counter()
-        self._first_batch = self._done(trainer, 0)
+        self._first_batch = trainer.current_epoch * int(trainer.num_training_batches)
         if trainer.is_global_zero and self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[text]}"),
-                console=self.console,
-                refresh_per_second=4,
-            )
+            columns = ("{task.description}", BarColumn(bar_width=24), "{task.fields[text]}")
+            self._bar = Progress(*columns, console=self.console, refresh_per_second=4)
             self._bar.start()
             self._bar.add_task("", total=trainer.num_training_batches, text="")
 
@@ -120,39 +159,37 @@ class ProgressReport(Callback):
             self._bar.stop()
             self._bar = None
 
-    def _done(self, trainer: Trainer, batches: int) -> int:
-        return trainer.current_epoch * int(trainer.num_training_batches) + batches
-
     def _show(self, trainer: Trainer, batches: int) -> None:
+        total = int(trainer.num_training_batches)
         head = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        text = self._text(trainer, batches)
+        text = self._text(trainer, batches, total)
         if self._bar is not None:
             [task] = self._bar.task_ids
             self._bar.update(task, description=head, completed=batches, text=text)
         else:
-            total = int(trainer.num_training_batches)
             self.console.print(f"{head} {batches}/{total} {text}", highlight=False)
 
-    def _text(self, trainer: Trainer, batches: int) -> str:
+    def _text(self, trainer: Trainer, batches: int, total: int) -> str:
         parts = [f"{_short(k)} {v:.3f}" for k, v in self.readback.latest.items() if _short(k)]
         for name, label in (("val_knn_acc1", "k-NN"), ("val_acc1", "linear")):
             if name in self.readback.epoch:
                 parts.append(f"{label} {self.readback.epoch[name]:.1f}%")
         parts.append(f"{self.throughput.images_per_second:,.0f} img/s")
-        done = self._done(trainer, batches)
+        done = trainer.current_epoch * total + batches
         if done > self._first_batch and trainer.max_epochs:
             rate = (time.perf_counter() - self._begun) / (done - self._first_batch)
-            left = rate * (trainer.max_epochs * int(trainer.num_training_batches) - done)
+            left = rate * (trainer.max_epochs * total - done)
             parts.append(f"ETA {timedelta(seconds=round(left))}")
         return " · ".join(parts)
 
 
 _NAMES = {
     "loss": "loss",
-    "train_class_loss": "class",
-    "train_nce_loss": "nce",
     "train_neg_cos_sim": "cos",
     "train_embedding_std": "std",
+    # totals of other terms
+    "train_loss": "",
+    "train_mixture_loss": "",
 }
 
 
@@ -162,5 +199,5 @@ def _short(name: str) -> str:
         return _NAMES[name]
     if name.endswith("_lam"):
         return "λ"
-    term = name.endswith("_loss") and name not in ("train_loss", "train_mixture_loss")  # totals
-    return name.removeprefix("train_").removesuffix("_loss") if term else ""
+    term = name.removeprefix("train_").removesuffix("_loss")
+    return term if name.endswith("_loss") else ""

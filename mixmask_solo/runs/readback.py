@@ -17,7 +17,7 @@ __all__ = ["NonFiniteLoss", "Readback"]
 
 
 class NonFiniteLoss(Exception):
-    """The loss became NaN or infinite; the message names step, terms and last good checkpoint."""
+    """Names step, terms and last good checkpoint."""
 
 
 class _Pending(NamedTuple):
@@ -31,11 +31,10 @@ class _Pending(NamedTuple):
 class Readback(Callback):
     """Keeps ``latest``, the newest step metrics that have arrived, and ``epoch``, what the last
     finished epoch measured; what it did not (validation may be rarer) is in ``earlier``, each with
-    the number of its epoch, from 0. All but ``latest`` are saved with the checkpoint.
+    the number of its epoch, from 0.
 
     On CUDA each step's metrics are copied to pinned memory behind the step's own work and looked
-    at once the copy is through, a step or two later; nothing waits. A loss that is then seen not to
-    be finite ends the run.
+    at once the copy is through, a step or two later. A loss that is not finite ends the run.
     """
 
     def __init__(self, run: Run) -> None:
@@ -48,14 +47,8 @@ class Readback(Callback):
         self._pending: deque[_Pending] = deque()
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Queues this step's metrics and looks at what has arrived."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         loss = loss * trainer.accumulate_grad_batches  # by which Lightning has divided it
         terms = {
@@ -70,16 +63,14 @@ class Readback(Callback):
             stacked = host.copy_(stacked, non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-        self._pending.append(
-            _Pending(trainer.current_epoch, batch_idx, ["loss", *terms], stacked, event)
-        )
+        names = ["loss", *terms]
+        self._pending.append(_Pending(trainer.current_epoch, batch_idx, names, stacked, event))
         self._drain(wait=False)
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         """Looks at all of the epoch before a checkpoint of it is written.
 
-        Metrics of an epoch are reduced over the ranks when they are first read, so every rank has
-        to read them here; a rank that read them alone would wait for ever.
+        Its metrics are reduced over the ranks when they are first read, so all ranks read them.
         """
         self._drain(wait=True)
         logged = dict(trainer.callback_metrics)

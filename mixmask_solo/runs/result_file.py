@@ -16,9 +16,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from mixmask_solo.data import Tolerance
-from mixmask_solo.records.damage import damage
 from mixmask_solo.records.files import read_json, write_json
-from mixmask_solo.records.result import RESULT, now, this_process, versions
+from mixmask_solo.records.result import RESULT, damage, now, this_process, versions
 from mixmask_solo.runs.metrics_csv import MetricsCSV
 from mixmask_solo.runs.progress import Throughput
 from mixmask_solo.runs.readback import Readback
@@ -35,9 +34,8 @@ class ResultFile(Callback):
     """Writes ``args.json`` and ``result.json``; stands before all callbacks that write.
 
     Until training really begins, with the checkpoint loaded, no earlier record changes. A run that
-    is interrupted and resumed consists of pieces, each with its process, its steps and its time;
-    what is told of the run as a whole is told of all of them. A piece that was killed counts up to
-    its last heartbeat.
+    was resumed consists of pieces, each with its process, steps and time; its totals are theirs. A
+    piece that was killed counts up to its last heartbeat.
     """
 
     run: Run
@@ -63,7 +61,6 @@ class ResultFile(Callback):
         self.tolerance.keep_in(self._damaged(trainer.global_rank))
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
-        """The run has begun: its folder is there, and says so."""
         trainer.loggers = self.loggers
         if not trainer.is_global_zero:
             return
@@ -90,9 +87,7 @@ class ResultFile(Callback):
         if self._piece and time.perf_counter() - self._beaten >= _HEARTBEAT:
             self._write(trainer, "running", {})
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """The same while validating."""
-        self.on_train_batch_end(trainer)
+    on_validation_batch_end = on_train_batch_end  # type: ignore[assignment]
 
     def finish(self, trainer: Trainer, status: str, error: str = "") -> dict[str, Any]:
         """Writes how the run ended: ``completed``, ``interrupted``, or ``failed`` with an error.
@@ -113,14 +108,11 @@ class ResultFile(Callback):
             return {}
 
     def complete(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Says that a run is completed, which was killed after the checkpoint of its end."""
+        """Says that a run is completed that was killed after its last checkpoint."""
         self.tolerance.keep_in(self._damaged(0))
-        content = {
-            **found,
-            **{"status": "completed", "heartbeat": now(), **self.readback.told()},
-            **{"epochs": int(self.run.cfg.max_epochs), "steps": self.run.steps, **self._more()},
-            "pieces": _as_killed(found["pieces"]),
-        }
+        content = {**found, **self.readback.told(), **self._more()}
+        content |= {"status": "completed", "heartbeat": now(), "steps": self.run.steps}
+        content |= {"epochs": int(self.run.cfg.max_epochs), "pieces": _as_killed(found["pieces"])}
         write_json(self.run.directory / RESULT, content)
         return content
 

@@ -21,10 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def locate(run: Run, completed: Completed) -> None:
-    """Sets ``directory``, ``checkpoint`` and what belongs to them for a run that goes on.
-
-    Nothing is written. The folder of a run that goes on is locked; a new run's folder does not
-    exist yet.
+    """Sets where a run goes on from, and locks its folder; a new run's does not exist yet.
 
     Raises:
         ConfigError: for a checkpoint that cannot be used or contradicts the configuration, and
@@ -48,11 +45,8 @@ def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None) -> N
         run.directory, run.id = own, content[META]["id"]
         run.lock(own)
     if run.finished:
-        log.info(
-            "nothing is left to do: '%s' has %d of max_epochs=%d epochs; raise max_epochs, or "
-            "start a new run",
-            *(path, done, int(run.cfg.max_epochs)),
-        )
+        told = f"'{path}' has {done} of max_epochs={run.cfg.max_epochs} epochs"
+        log.info("nothing is left to do: %s; raise max_epochs, or start a new run", told)
 
 
 def _own_folder(path: Path, content: dict[str, Any]) -> Path | None:
@@ -85,10 +79,8 @@ def _join(run: Run) -> None:
         if not _is_same(run, record):
             continue
         if record.get("status") == "completed":
-            log.info(
-                "nothing is left to do: %s is completed; another seed or name is another run",
-                folder,
-            )
+            told = "nothing is left to do: %s is completed; another seed or name is another run"
+            log.info(told, folder)
             run.directory, run.id, run.finished = folder, record["id"], True
             return
         run.lock(folder)
@@ -107,14 +99,12 @@ def _join(run: Run) -> None:
 
 def _newest_first(root: Path, max_hours: float) -> list[Path]:
     """Folders of runs, by when they last wrote something."""
-
-    def written(folder: Path) -> float:
-        files = [folder / RESULT, folder / LAST]
-        return max((f.stat().st_mtime for f in files if f.is_file()), default=0.0)
-
     oldest = time.time() - 3600 * max_hours
-    folders = {p.parent: written(p.parent) for p in root.glob(f"*/{RESULT}")}
-    return sorted((f for f in folders if folders[f] >= oldest), key=lambda f: -folders[f])
+    written: dict[Path, float] = {}
+    for file in (*root.glob(f"*/{RESULT}"), *root.glob(f"*/{LAST}")):
+        written[file.parent] = max(file.stat().st_mtime, written.get(file.parent, oldest))
+    recent = (folder for folder in written if written[folder] > oldest)
+    return sorted(recent, key=written.__getitem__, reverse=True)
 
 
 def _is_same(run: Run, record: dict[str, Any]) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One run, as everything that writes for it sees it, and the folder it has to itself."""
+"""One run, where it lives and what it goes on from, and the folder it has to itself."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ _GRACE = 15.0  # seconds until the workers of a killed process notice, which hol
 
 @dataclass
 class Run:
-    """Where a run lives, what it is, and what it goes on from."""
-
     cfg: DictConfig  # resolved
     data: dict[str, Any]  # what tells its images from others, see data.identity
     host: str  # whose classes run it
@@ -46,12 +44,11 @@ class Run:
 
     @property
     def saves(self) -> bool:
-        """Whether it writes checkpoints at all."""
         return bool(self.cfg.checkpoint.enabled)
 
     @property
     def last(self) -> Path:
-        """Where its newest checkpoint lies once there is one."""
+        """Where it saves, once it does."""
         return self.directory / LAST
 
     @property
@@ -61,7 +58,6 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration as plain values."""
         return OmegaConf.to_container(self.cfg, resolve=True)  # type: ignore[return-value]
 
     def told(self) -> dict[str, Any]:
@@ -97,7 +93,6 @@ class Run:
         write_json(folder / _HOLDER, this_process())
 
     def release(self) -> None:
-        """Lets others at the folder."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None

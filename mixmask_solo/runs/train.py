@@ -49,17 +49,14 @@ def train(
     callbacks: Sequence[Callback],
     more: Callable[[], dict[str, Any]] = dict,
 ) -> dict[str, Any]:
-    """One run from its resolved configuration to its result.
+    """One run from its resolved configuration ``cfg`` to its result.
 
     Args:
-        cfg: the resolved configuration.
-        images: the data module.
         root: where folders of such runs lie.
         build: what is trained, and on what; asked where something is left to do.
         host: whose classes train.
         completed: fills defaults that a stored configuration lacks.
-        extra: further things that tell the run's input from another's.
-        callbacks: of this kind of run; they stand before those that save.
+        extra: what else tells the run's input from another's.
         more: asked at the end for further entries of the result.
 
     Returns:
@@ -101,11 +98,7 @@ def _make_absolute(cfg: DictConfig) -> None:
 
 
 def _earlier_result(run: Run, trainer: Trainer, result_file: ResultFile) -> dict[str, Any]:
-    """What the finished run left behind; a checkpoint that lies in no run's folder, nothing.
-
-    A run that was killed after its last checkpoint, before it could say that it is completed, says
-    so now.
-    """
+    """What the finished run left behind; killed before it could say so, it says so now."""
     found = read_json(run.directory / RESULT)
     if found.get("id") != run.id:
         found = {}
@@ -120,7 +113,6 @@ def _earlier_result(run: Run, trainer: Trainer, result_file: ResultFile) -> dict
 def _fit(
     run: Run, trainer: Trainer, result_file: ResultFile, model: LightningModule, data: Any
 ) -> dict[str, Any]:
-    """Trains, and writes ``result.json`` however that ends."""
     status, error = "failed", ""
     try:
         trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""A Lightning Trainer from a solo-learn configuration."""
+"""A Lightning Trainer from a solo-learn configuration, and how its steps draw."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.records.checkpoints import AtomicCheckpointIO
 from mixmask_solo.runs.metrics_csv import MetricsCSV
-from mixmask_solo.runs.reseed import Reseed
 
-__all__ = ["build_loggers", "build_trainer", "trainer_keys"]
+__all__ = ["Reseed", "build_loggers", "build_trainer", "trainer_keys"]
 
 log = logging.getLogger(__name__)
 _OURS = (
@@ -40,27 +41,25 @@ def trainer_keys() -> list[str]:
 def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
     """The Trainer of a resolved configuration; hooks run in the order of ``callbacks``.
 
-    It has no loggers, and not Lightning's own handling of signals: that one ends a run on SIGTERM
-    before it is saved, and under Slurm saves to, and silently goes on from, files in the current
-    folder.
+    Without loggers, and without Lightning's own handling of signals: that one ends a run on SIGTERM
+    before it is saved, and under Slurm goes on from files in the current folder without a word.
 
     Raises:
         ConfigError: when the accelerator or devices asked for are not there.
     """
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    kwargs = {k: resolved[k] for k in trainer_keys() if k in resolved}
-    if kwargs.get("strategy") in (None, "null"):
-        kwargs["strategy"] = "auto"
-    elif kwargs["strategy"] == "ddp":
-        kwargs["strategy"] = DDPStrategy(find_unused_parameters=False)
-    _adapt_to_cpu(cfg, kwargs)
-    kwargs.setdefault("enable_model_summary", False)
-    kwargs.setdefault("log_every_n_steps", 10)
+    kwargs: dict[str, Any] = {"enable_model_summary": False, "num_sanity_val_steps": 0}
+    kwargs |= {"log_every_n_steps": 10, "accelerator": "auto"}
+    kwargs |= {k: resolved[k] for k in trainer_keys() if k in resolved}
+    accelerator = kwargs["accelerator"]
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    if kwargs.get("sync_batchnorm") and on_cpu:
+        log.warning("sync_batchnorm needs a GPU; switched off on the CPU")
+        cfg.sync_batchnorm = kwargs["sync_batchnorm"] = False  # in what is recorded, too
     kwargs.update(
         enable_progress_bar=False,  # ours is a callback, see progress.py
         enable_checkpointing=False,
         use_distributed_sampler=False,  # the data's own order shards, see data/order
-        num_sanity_val_steps=kwargs.get("num_sanity_val_steps", 0),
         plugins=[AtomicCheckpointIO()],
         callbacks=[*callbacks, Reseed(int(cfg.get("seed", 5)))],
         logger=False,
@@ -80,24 +79,10 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
     return trainer
 
 
-def _adapt_to_cpu(cfg: DictConfig, kwargs: dict[str, Any]) -> None:
-    """Lets a recipe written for GPUs run with ``accelerator=cpu`` alone."""
-    accelerator = kwargs.get("accelerator", "auto")
-    if accelerator != "cpu" and (accelerator != "auto" or torch.cuda.is_available()):
-        return
-    devices = kwargs.get("devices")
-    if isinstance(devices, list):
-        kwargs["devices"] = len(devices)
-    if kwargs.get("sync_batchnorm"):
-        log.warning("sync_batchnorm needs a GPU; switched off on the CPU")
-        cfg.sync_batchnorm = False  # what is recorded
-        kwargs["sync_batchnorm"] = False
-
-
 def build_loggers(cfg: DictConfig, directory: Path, first_step: int = 0) -> list[Logger]:
-    """CSV and TensorBoard under ``directory``; Weights & Biases when ``wandb.enabled``.
+    """CSV, TensorBoard and, when ``wandb.enabled``, Weights & Biases under ``directory``.
 
-    What was logged of steps from ``first_step`` on does not count.
+    What was logged there of steps from ``first_step`` on does not count.
 
     Raises:
         ConfigError: when wandb is asked for and not installed.
@@ -116,3 +101,27 @@ def build_loggers(cfg: DictConfig, directory: Path, first_step: int = 0) -> list
                 "pip install 'mixmask_solo[wandb]', or set wandb.enabled=false"
             ) from error
     return loggers
+
+
+class Reseed(Callback):
+    """Starts all global generators anew for each batch, from (seed, epoch, batch, rank).
+
+    What this package draws comes from generators of its own. Dropout and stochastic depth of a
+    backbone and some of solo-learn's losses draw from the global ones, whose states no checkpoint
+    holds: started like this, an interrupted run goes on with the numbers of one that never was.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Waits for no device."""
+        key = mix(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        random.seed(key)
+        np.random.seed(key & 0xFFFFFFFF)  # noqa: NPY002  (others draw from it)
+        torch.default_generator.manual_seed(key)
+        kind = pl_module.device.type
+        if kind in ("cuda", "mps"):  # not torch.manual_seed: it asks every kind there is
+            getattr(torch, kind).manual_seed(key)

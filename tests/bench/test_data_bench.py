@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
-from mixmask_solo.bench.data_bench import Bench, bench
-from mixmask_solo.bench.decoder_rate import Rate, variants
+from mixmask_solo.bench.data_bench import Bench, Rate, alone, bench, variants
+from mixmask_solo.bench.step_need import make_step
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import ConfigError
 from mixmask_solo.report.data_bench import as_text, verdict
@@ -40,6 +41,13 @@ def test_a_step_and_two_decoders_are_measured():
 def test_a_step_of_every_method_can_be_timed(method):
     found = bench(small(method), decoders=["pil"], seconds=0.01, repeats=1)
     assert found.need > 0
+
+
+def test_a_method_whose_step_cannot_be_timed_is_refused():
+    cfg = alone(small("simclr"))
+    cfg.method = "dino"  # of solo-learn
+    with pytest.raises(ConfigError, match=r"method is dino: steps of byol, .* as --need"):
+        make_step(cfg, torch.device("cpu"))
 
 
 def test_each_decoder_reads_the_storage_of_the_configuration():

@@ -16,8 +16,8 @@ from PIL import Image
 
 from mixmask_solo.data import ImageError, Tolerance
 from mixmask_solo.data import tolerance as tolerance_module
-from mixmask_solo.records.damage import LIST
 from mixmask_solo.records.files import write_json
+from mixmask_solo.records.result import LIST
 from mixmask_solo.runs.pretrain import pretrain
 from support.methods import run_config
 from support.tiny import crash_at
@@ -108,7 +108,7 @@ def test_a_vanished_list_loses_no_run(cfg, monkeypatch, tmp_path):
     def and_remove(self, log):
         original(self, log)
         monkeypatch.setattr(Tolerance, "keep_in", original)
-        self._log = str(tmp_path / "gone" / "list.jsonl")
+        self._log = tmp_path / "gone" / "list.jsonl"
 
     monkeypatch.setattr(Tolerance, "keep_in", and_remove)
     appended = []

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import pretrain
-from mixmask_solo.runs.reseed import Reseed
+from mixmask_solo.runs.trainer import Reseed
 from support.methods import HEADS, run_config
 
 KWARGS: dict[str, dict[str, Any]] = {

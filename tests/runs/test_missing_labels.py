@@ -163,15 +163,13 @@ def test_the_epochs_that_are_validated_fill_the_bank(
 def test_a_bank_that_is_too_large_is_off_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from mixmask_solo.runs import knn_bank
-
     def measured(folder: str, **knn: Any) -> dict[str, Any]:
         block = data(tmp_path, SOME, [0, 1, 2])
         more = {"max_epochs": 1, "optimizer": {"batch_size": 8}, "knn_eval": KNN | knn}
         return pretrain(config(tmp_path / folder, data=block, limit_val_batches=None, **more))
 
     need = 24 * 2 * 512 * 4
-    monkeypatch.setattr(knn_bank, "BOUND", need - 1)
+    monkeypatch.setattr("mixmask_solo.runs.pretrain._BANK_BOUND", need - 1)
     off = measured("off", enabled="auto")
     assert "val_knn_acc1" not in off["metrics"]
     assert off["config"]["knn_eval"]["enabled"] is False
@@ -180,7 +178,7 @@ def test_a_bank_that_is_too_large_is_off_by_itself(
     assert "knn_eval.enabled=true" in caplog.text
     assert "val_knn_acc1" in measured("half", enabled="auto", bank_dtype="float16")["metrics"]
     assert "val_knn_acc1" in measured("forced", enabled=True)["metrics"]
-    monkeypatch.setattr(knn_bank, "BOUND", need)
+    monkeypatch.setattr("mixmask_solo.runs.pretrain._BANK_BOUND", need)
     fits = measured("fits", enabled="auto")
     assert "val_knn_acc1" in fits["metrics"]
     assert fits["config"]["knn_eval"]["enabled"] is True

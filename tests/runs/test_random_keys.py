@@ -33,7 +33,7 @@ from mixmask_solo.records.checkpoints import LAST, read_checkpoint
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import pretrain
-from mixmask_solo.runs.reseed import Reseed
+from mixmask_solo.runs.trainer import Reseed
 from mixmask_solo.strategies import Step, build_strategies, kind_of
 
 CPU = torch.device("cpu")
@@ -250,7 +250,7 @@ STILL: dict[str, Callable[[int, Path], Any]] = {
     "solo (resident)": view("resident", "solo", {}),
     "glyphs (image_folder)": view("image_folder", "glyphs", {}),
     "glyphs (resident)": view("resident", "glyphs", {}),
-    "mixmask's λ": branch("lam", mixmask={"grid_size": 2}),
+    "mixmask's λ": branch("lam", mixmask={"grid_size": 2, "ratio": 0.25}),
     "mixmask's partner": branch("partner", mixmask={}),
     "mixmask's steps": steps_with(bool, mixmask={}),
     "unmix's kind": steps_with(is_regional, unmix={"prob": 0.0}),

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from mixmask_solo.runs.reseed import Reseed
-from mixmask_solo.runs.trainer import build_trainer
+from mixmask_solo.runs.trainer import Reseed, build_trainer
 
 
 def drawn(seed: int, epoch: int, batch: int, rank: int) -> tuple[float, float, float]:
