@@ -14,7 +14,7 @@ from typing import Any
 
 from mixmask_solo.cli.compose import config_folder
 from mixmask_solo.cli.ending import fail, loading, one_line, supervise
-from mixmask_solo.cli.job import Report, reporting
+from mixmask_solo.cli.job import Outcome, reporting
 
 __all__ = ["run_hydra", "show_usage", "told_metrics"]
 
@@ -72,7 +72,7 @@ def run_hydra(
                 text = headline(result)
                 done = "nothing is left to do; " if result.get("already") else ""
                 print(f"{done}{result['status']}: {text} -> {result['directory']}", flush=True)
-                told.append(Report(text, result["directory"]))
+                told.append(Outcome(text, result["directory"]))
 
         try:
             plans = expand(sys.argv[1:])

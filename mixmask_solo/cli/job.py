@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-__all__ = ["Job", "Report", "reporting"]
+__all__ = ["Job", "Outcome", "reporting"]
 
 _VARIABLE = "MIXMASK_SOLO_JOB"  # the descriptor to write the report to
 _LONGEST = 4000  # a pipe takes this much without anybody reading
 
 
-class Report(NamedTuple):
+class Outcome(NamedTuple):
     """What a job tells: its metrics or what went wrong, and the folder of its run."""
 
     text: str = ""
@@ -45,7 +45,7 @@ class Job:
         """Hands a signal on; nothing happens where the job has ended."""
         self._process.send_signal(number)
 
-    def wait(self) -> tuple[int, Report]:
+    def wait(self) -> tuple[int, Outcome]:
         """The exit status as a shell has it, and what the job told."""
         code = self._process.wait()
         os.set_blocking(self._report, False)  # a stray process may hold the other end
@@ -54,23 +54,23 @@ class Job:
         except BlockingIOError:
             told = b""
         os.close(self._report)
-        return (128 - code if code < 0 else code), Report(*json.loads(told or b"[]"))
+        return (128 - code if code < 0 else code), Outcome(*json.loads(told or b"[]"))
 
 
 @contextmanager
-def reporting() -> Iterator[list[Report]]:
+def reporting() -> Iterator[list[Outcome]]:
     """Sends what the body appends to the list, or what ended it, to the sweep, if it is of one."""
-    told: list[Report] = []
+    told: list[Outcome] = []
     descriptor = os.environ.pop(_VARIABLE, None)  # not for the processes that this one starts
     if descriptor is not None:
         os.set_inheritable(int(descriptor), False)
     try:
         yield told
     except SystemExit as stop:
-        told.append(Report(getattr(stop, "line", ""), getattr(stop, "directory", "")))
+        told.append(Outcome(getattr(stop, "line", ""), getattr(stop, "directory", "")))
         raise
     except Exception as error:
-        told.append(Report(f"{type(error).__name__}: {error}"))
+        told.append(Outcome(f"{type(error).__name__}: {error}"))
         raise
     finally:
         if descriptor is not None and told:

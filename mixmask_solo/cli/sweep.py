@@ -17,18 +17,18 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from mixmask_solo.cli.job import Job, Report
+from mixmask_solo.cli.job import Job, Outcome
 from mixmask_solo.config import ConfigError
 from mixmask_solo.report.columns import columns
 
-__all__ = ["Plan", "expand", "sweep"]
+__all__ = ["Planned", "expand", "sweep"]
 
 _BASIC = ["BasicSweeper", "BasicLauncher"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _HEAD = ("job", "overrides", "status", "seconds", "folder", "outcome")
 
 
-class Plan(NamedTuple):
+class Planned(NamedTuple):
     """One job: all its arguments, and those of them that differ between jobs."""
 
     arguments: list[str]
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
 class _Done(NamedTuple):
     code: int
     seconds: float
-    report: Report
+    report: Outcome
 
     @property
     def signal(self) -> int:
@@ -64,7 +64,7 @@ class _Done(NamedTuple):
         return f"{killed}: out of memory?" if killed == "SIGKILL" else killed
 
 
-def expand(arguments: Sequence[str]) -> list[Plan] | None:
+def expand(arguments: Sequence[str]) -> list[Planned] | None:
     """The jobs of a command line, the last key changing fastest.
 
     None where no sweep is asked for, or another sweeper or launcher is chosen. What is the same
@@ -89,7 +89,7 @@ def expand(arguments: Sequence[str]) -> list[Plan] | None:
     choices = _choices(loader, [*overrides, *cfg.hydra.overrides.task])
     swept = [len(values) > 1 for values in choices]
     return [
-        Plan([*common, *job], [o for o, differs in zip(job, swept, strict=True) if differs])
+        Planned([*common, *job], [o for o, differs in zip(job, swept, strict=True) if differs])
         for job in product(*choices)
     ]
 
@@ -131,7 +131,7 @@ def _choices(loader: Any, overrides: Sequence[str]) -> list[list[str]]:
     return list(choices.values())
 
 
-def sweep(command: str, plans: Sequence[Plan]) -> int:
+def sweep(command: str, plans: Sequence[Planned]) -> int:
     """Runs the jobs and prints the table; returns the exit status.
 
     0 where all completed, 2 where each had a wrong configuration, else 1; 128 + signal where a
@@ -179,7 +179,7 @@ class _Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def wait(self, job: Job) -> tuple[int, Report]:
+    def wait(self, job: Job) -> tuple[int, Outcome]:
         self._job = job
         if self.received:  # while it was being started
             job.send(self.received)
@@ -191,7 +191,7 @@ class _Signals:
             self._job.send(number)
 
 
-def _table(plans: Sequence[Plan], done: Sequence[_Done]) -> str:
+def _table(plans: Sequence[Planned], done: Sequence[_Done]) -> str:
     lines = [_HEAD]
     for number, (plan, job) in enumerate(zip_longest(plans, done), start=1):
         rest = ("not started", "-", "-", "-")

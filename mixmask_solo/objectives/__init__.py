@@ -22,10 +22,10 @@ from mixmask_solo.objectives.prediction import (
     simsiam,
 )
 from mixmask_solo.objectives.statistics import barlow_twins, covariance, invariance, variance
-from mixmask_solo.objectives.weigh import Source, weigh
+from mixmask_solo.objectives.weigh import Share, weigh
 
 __all__ = [
-    "Source",
+    "Share",
     "barlow_twins",
     "byol",
     "covariance",

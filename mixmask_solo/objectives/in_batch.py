@@ -18,7 +18,7 @@ from torch import Tensor
 from mixmask_solo.objectives.distributed import gather, gather_keys, rank
 from mixmask_solo.objectives.info_nce import with_hard_negative
 from mixmask_solo.objectives.precision import full_precision, upcast
-from mixmask_solo.objectives.weigh import Source, weigh
+from mixmask_solo.objectives.weigh import Share, weigh
 
 __all__ = ["simclr", "soft_in_batch_nce", "soft_nt_xent"]
 
@@ -27,7 +27,7 @@ __all__ = ["simclr", "soft_in_batch_nce", "soft_nt_xent"]
 def soft_nt_xent(
     u: Tensor,
     v: Tensor,
-    sources: Sequence[Source],
+    sources: Sequence[Share],
     temperature: float,
     *,
     query_only: bool = False,
@@ -71,7 +71,7 @@ def soft_nt_xent(
 def soft_in_batch_nce(
     anchor: Tensor,
     candidate: Tensor,
-    sources: Sequence[Source],
+    sources: Sequence[Share],
     temperature: float,
     *,
     branch: Literal["anchor", "candidate"],

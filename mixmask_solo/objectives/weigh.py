@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Source", "weigh"]
+__all__ = ["Share", "weigh"]
 
 
-class Source(NamedTuple):
+class Share(NamedTuple):
     """What each image of a branch shows, and how much of it.
 
     Attributes:
@@ -28,7 +28,7 @@ def weigh(
     pair_loss: Callable[..., Tensor],
     pred: Tensor,
     target: Tensor | tuple[Tensor, ...],
-    sources: Sequence[Source],
+    sources: Sequence[Share],
 ) -> Tensor:
     r"""``mean_i Σ_s weight_s,i · pair_loss(pred_i, target_index_s(i))``.
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from torch import Tensor, nn
 
 from mixmask_solo.mixtures import Mixture
-from mixmask_solo.objectives import Source
+from mixmask_solo.objectives import Share
 from mixmask_solo.strategies.step import Step
 
 __all__ = ["Branch", "Filter", "Pairing", "Strategy", "Targets", "Views"]
@@ -56,7 +56,7 @@ class Branch:
 
     name: str
     images: Tensor | None
-    sources: Sequence[Source] = ()
+    sources: Sequence[Share] = ()
     view: int = 0
     negatives: Tensor | None = None
     alpha: float = 1.0
@@ -70,7 +70,7 @@ class Branch:
         if shown is None:
             raise ValueError(f"branch {self.name} has neither images nor negatives")
         if not self.sources:
-            whole = Source(None, shown.new_ones(len(shown)))
+            whole = Share(None, shown.new_ones(len(shown)))
             object.__setattr__(self, "sources", (whole,))
 
     @classmethod
@@ -84,7 +84,7 @@ class Branch:
             options: further fields.
         """
         images, lam, partner = mixture
-        sources = [Source(None, lam), Source(partner, 1.0 - lam)]
+        sources = [Share(None, lam), Share(partner, 1.0 - lam)]
         return cls(name, images, sources[: 1 + switch], mixture=mixture, **options)
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from mixmask_solo.cli import job
-from mixmask_solo.cli.sweep import Plan, expand, sweep
+from mixmask_solo.cli.sweep import Planned, expand, sweep
 from mixmask_solo.config import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_a_signal_stops_the_whole_sweep(
 
 
 ENDS = {
-    "well": "told.append(Report('fine', 'folder'))",
+    "well": "told.append(Outcome('fine', 'folder'))",
     "bug": "raise KeyError('a bug')",
     "killed": "os.kill(os.getpid(), signal.SIGKILL)",
     "odd": "os._exit(255)",
@@ -117,7 +117,7 @@ ENDS = {
 if os.fork() == 0:
     time.sleep(20)
     os._exit(0)
-told.append(Report('fine'))
+told.append(Outcome('fine'))
 """,
 }
 
@@ -127,13 +127,13 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Jobs that are small scripts."""
     script = """
 import os, signal, sys, time
-from mixmask_solo.cli.job import Report, reporting
+from mixmask_solo.cli.job import Outcome, reporting
 with reporting() as told:
     assert "MIXMASK_SOLO_JOB" not in os.environ
     exec(sys.argv[1])
 """
     monkeypatch.setattr(job, "_this_command", lambda: [sys.executable, "-c", script])
-    return lambda *names: [Plan([ENDS[name]], [name]) for name in names]
+    return lambda *names: [Planned([ENDS[name]], [name]) for name in names]
 
 
 def test_jobs_that_cannot_say_how_they_ended(plans: Any, capfd: Any) -> None:

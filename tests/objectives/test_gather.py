@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from mixmask_solo.objectives import (
-    Source,
+    Share,
     barlow_twins,
     covariance,
     gather,
@@ -28,7 +28,7 @@ N, WORLD = 4, 2
 
 
 def losses(u, v, lam, partner, indexes):
-    sources = [Source(None, lam), Source(partner, 1 - lam)]
+    sources = [Share(None, lam), Share(partner, 1 - lam)]
     hard = {"negative": u.flip(1), "alpha": 2.0}
     return {
         "soft": soft_nt_xent(u, v, sources, 0.2),

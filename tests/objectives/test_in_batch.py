@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mixmask_solo.objectives import Source, simclr, soft_nt_xent
+from mixmask_solo.objectives import Share, simclr, soft_nt_xent
 
 
 def row_loss(anchor: int, positive: int, rows: Tensor, temperature: float) -> float:
@@ -28,13 +28,13 @@ def draw(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return u, v
 
 
-def mixed(lam: Tensor, partner: Tensor) -> list[Source]:
-    return [Source(None, lam), Source(partner, 1 - lam)]
+def mixed(lam: Tensor, partner: Tensor) -> list[Share]:
+    return [Share(None, lam), Share(partner, 1 - lam)]
 
 
 def nt_xent(u: Tensor, v: Tensor, temperature: float) -> Tensor:
     """Of two views: one source each, of weight 1."""
-    return soft_nt_xent(u, v, [Source(None, torch.ones(len(u)))], temperature)
+    return soft_nt_xent(u, v, [Share(None, torch.ones(len(u)))], temperature)
 
 
 @pytest.mark.parametrize("labels", ["", "_labels"])

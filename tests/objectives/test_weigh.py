@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixmask_solo.objectives import Source, byol, simsiam, weigh
+from mixmask_solo.objectives import Share, byol, simsiam, weigh
 
 
 @pytest.mark.parametrize(("loss", "name"), [(byol, "byol"), (simsiam, "simsiam")])
@@ -44,7 +44,7 @@ def test_permuting_targets_equals_permuting_predictions_by_the_inverse(n, seed, 
     p, z = torch.randn(2, n, 5, generator=generator, dtype=torch.float64)
     partner = torch.randperm(n, generator=generator)
     lam = torch.full((n,), share, dtype=torch.float64)
-    ours = weigh(byol, p, z, [Source(None, lam), Source(partner, 1 - lam)])
+    ours = weigh(byol, p, z, [Share(None, lam), Share(partner, 1 - lam)])
     published = share * byol(p, z).mean() + (1 - share) * byol(p[partner.argsort()], z).mean()
     torch.testing.assert_close(ours, published)
 
@@ -53,7 +53,7 @@ def test_any_number_of_sources_and_targets_that_belong_together():
     pred, target, more = torch.tensor([[1.0, 2.0, 4.0], [10.0, 20.0, 40.0], [0.1, 0.2, 0.3]])
     index = torch.tensor([2, 2, 0])
     weights = torch.tensor([[0.5, 1.0, 0.0], [0.25, 0.0, 0.5], [0.25, 0.0, 0.5]])
-    sources = [Source(None, weights[0]), Source(index, weights[1]), Source(None, weights[2])]
+    sources = [Share(None, weights[0]), Share(index, weights[1]), Share(None, weights[2])]
     expected = 0.0
     for where, weight in sources:
         for i in range(3):
