@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pkgutil import resolve_name
 from typing import Any
 
@@ -41,12 +42,9 @@ def run_hydra(
     Hydra itself is imported only once there is something to compose, so that ``--help`` is quick.
 
     Args:
-        command: name shown before messages.
-        usage: text for ``--help``.
-        folder: of the runs, for the same text.
-        task: ``module:function`` from the composed configuration to a run's result, imported when
-            it is wanted.
-        headline: the result in a few words, for the closing line.
+        folder: of the runs, as ``--help`` calls it.
+        task: ``module:function`` from the composed configuration to a run's result.
+        headline: a result in a few words.
     """
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -60,6 +58,7 @@ def run_hydra(
 
         import hydra
         from hydra.errors import HydraException
+        from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
         from mixmask_solo.cli.sweep import expand, sweep
@@ -67,7 +66,8 @@ def run_hydra(
         def run(cfg: Any) -> None:
             train = resolve_name(task)
             starting.close()
-            result = supervise(command, lambda: train(cfg), folder=_output_folder(cfg))
+            folder = OmegaConf.select(cfg, "checkpoint.dir", throw_on_resolution_failure=False)
+            result = supervise(command, lambda: train(cfg), folder=folder)
             if "status" in result:  # not so in a process that does not write the result
                 text = headline(result)
                 done = "nothing is left to do; " if result.get("already") else ""
@@ -106,28 +106,13 @@ def told_metrics(result: Result, wanted: Sequence[tuple[str, str, str]]) -> list
     return told
 
 
-def _output_folder(cfg: Any) -> str | None:
-    """Where runs are written; None where the configuration does not say so properly."""
-    from omegaconf import OmegaConf
-
-    folder = OmegaConf.select(cfg, "checkpoint.dir", throw_on_resolution_failure=False)
-    return folder if isinstance(folder, str) else None
-
-
 def _with_absolute_folders(arguments: Sequence[str]) -> Iterator[str]:
-    """``--config-path X``, ``--config-path=X``, ``-cp X`` are relative to where the user stands;
-    Hydra would take them relative to this module."""
-    before = ""
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        if before in _FOLDERS:
-            yield _absolute(argument)
-        elif equals and flag in _FOLDERS:
-            yield f"{flag}={_absolute(value)}"
-        else:
-            yield argument
-        before = argument
-
-
-def _absolute(folder: str) -> str:
-    return folder if folder.startswith(("pkg://", "file://")) else str(config_folder(folder))
+    """``--config-path X`` and ``--config-path=X`` are relative to where the user stands; Hydra
+    would take them relative to this module."""
+    for before, argument in pairwise(["", *arguments]):
+        follows = before in _FOLDERS
+        flag, equals, folder = ("", "", argument) if follows else argument.partition("=")
+        named = follows or (equals and flag in _FOLDERS)
+        if named and not folder.startswith(("pkg://", "file://")):
+            folder = str(config_folder(folder))
+        yield f"{flag}{equals}{folder}"

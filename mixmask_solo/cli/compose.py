@@ -29,17 +29,10 @@ def add_config_arguments(
     parser: argparse.ArgumentParser, *, path: str | None = None, name: str | None = None
 ) -> None:
     """The three arguments that name a configuration, as the Hydra commands take them."""
-    parser.add_argument(
-        "--config-path",
-        default=path,
-        required=path is None,
-        metavar="FOLDER",
-        help="relative to the current folder",
-    )
-    parser.add_argument(
-        "--config-name", default=name, required=name is None, metavar="FILE", help="YAML file"
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override a key")
+    add, where = parser.add_argument, "relative to the current folder"
+    add("--config-path", default=path, required=path is None, metavar="FOLDER", help=where)
+    add("--config-name", default=name, required=name is None, metavar="FILE", help="YAML file")
+    add("overrides", nargs="*", metavar="key=value", help="override a key")
 
 
 def config_folder(path: str) -> Path:
@@ -53,8 +46,7 @@ def config_folder(path: str) -> Path:
 def compose(path: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """Composes ``path/name.yaml`` with overrides, without a Hydra application around it.
 
-    Raises:
-        ConfigError: when there is no such file, or Hydra cannot compose it.
+    Raises ConfigError when there is no such file, or Hydra cannot compose it.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -66,7 +58,7 @@ def compose(path: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
         with initialize_config_dir(str(folder), version_base="1.3"):
             return hydra_compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise ConfigError(str(error)) from error
 
 
 def hydra_value(text: str) -> str:
@@ -79,9 +71,6 @@ def hydra_value(text: str) -> str:
 
 
 def resume_command(command: str, arguments: Sequence[str], checkpoint: str) -> str:
-    """A line for the shell that goes on from ``checkpoint``.
-
-    Of what the user gave as arguments overrides about resuming, and ``-m``, are left out.
-    """
+    """A line for the shell that goes on from ``checkpoint`` with the arguments the user gave."""
     kept = [argument for argument in arguments if not _DROPPED.fullmatch(argument)]
     return shlex.join([command, *kept, f"++{_RESUME}={hydra_value(checkpoint)}"])

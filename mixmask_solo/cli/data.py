@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from mixmask_solo.cli.ending import fail, loading, one_line
+from mixmask_solo.cli.compose import add_config_arguments, compose
+from mixmask_solo.cli.ending import Parser, fail, loading, one_line
 
 __all__ = ["main"]
 
@@ -29,36 +30,21 @@ EPILOG = """
 Exit status: 0 fine, 1 damaged images found (check) or failed, 2 wrong input, 130 Ctrl-C.
 """
 
-Advance = Callable[[int], None]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(self.prog, f"{message} (see --help)")
-
 
 def main() -> None:
     """Entry point."""
     args = _parse(sys.argv[1:])
-    name = f"{COMMAND} {args.command}"
-    with one_line(name, getattr(args, "destination", None)):
-        with loading(name):
-            from mixmask_solo.cli.quiet import quiet
-
-            quiet()
-        status: int = args.run(args)
-    raise SystemExit(status)
+    with one_line(f"{COMMAND} {args.command}", getattr(args, "destination", None)):
+        raise SystemExit(args.run(args))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    from mixmask_solo.cli.compose import add_config_arguments
-
     about = "Look through a data set, store it in another way, time its decoders."
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(prog=COMMAND, description=about, epilog=EPILOG, formatter_class=raw)
+    parser = Parser(prog=COMMAND, description=about, epilog=EPILOG, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True, metavar="check|convert|bench")
 
-    stored = _Parser(add_help=False)  # what lies at a path, for check and convert
+    stored = Parser(add_help=False)  # what lies at a path, for check and convert
     stored.add_argument("--storage", default="auto", metavar="NAME", help=_STORAGE)
     stored.add_argument("--image-column", metavar="NAME", help="of a Parquet file or CSV list")
     stored.add_argument("--label-column", metavar="NAME", help="likewise")
@@ -97,17 +83,15 @@ def _how(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from mixmask_solo.data.order.cores import core_share
-    from mixmask_solo.data.tools import check, open_config, open_path
-    from mixmask_solo.report.data_check import as_text
-
+    with loading(f"{COMMAND} check"):
+        from mixmask_solo.data.order.cores import core_share
+        from mixmask_solo.data.tools import check, open_config, open_path
+        from mixmask_solo.report.data_check import as_text
     if bool(args.paths) == bool(args.config_name):
         fail(f"{COMMAND} check", "give either PATH or --config-path and --config-name (see --help)")
     if args.paths:
         sets = {path: open_path(path, **_how(args)) for path in args.paths}
     else:
-        from mixmask_solo.cli.compose import compose
-
         cfg = compose(args.config_path or ".", args.config_name)
         sets = {args.config_name: open_config(cfg)}
     workers = core_share() if args.workers is None else args.workers
@@ -123,28 +107,21 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from mixmask_solo.data.tools import convert, open_path
-
+    with loading(f"{COMMAND} convert"):
+        from mixmask_solo.data.tools import convert, open_path
     splits = open_path(args.source, **_how(args))
     with _bar("writing", sum(len(source) for source in splits.values())) as bar:
-        done = convert(
-            splits,
-            args.destination,
-            args.to,
-            max_shard_mb=args.max_shard_mb,
-            seed=args.shuffle,
-            advance=bar,
-        )
+        size, seed = args.max_shard_mb, args.shuffle
+        done = convert(splits, args.destination, args.to, max_shard_mb=size, seed=seed, advance=bar)
     kept = f", {done.kept:,} images were there already" if done.kept else ""
     print(f"{done.images:,} images -> {args.destination} ({done.files:,} files written{kept})")
     return 0
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from mixmask_solo.bench.data_bench import bench
-    from mixmask_solo.cli.compose import compose
-    from mixmask_solo.report.data_bench import as_text
-
+    with loading(f"{COMMAND} bench"):
+        from mixmask_solo.bench.data_bench import bench
+        from mixmask_solo.report.data_bench import as_text
     cfg = compose(args.config_path, args.config_name, args.overrides)
     result = bench(
         cfg, decoders=args.decoders, need=args.need, seconds=args.seconds, repeats=args.repeats
@@ -156,7 +133,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Advance]:
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on stderr, in a terminal only."""
     from rich.console import Console
     from rich.progress import Progress

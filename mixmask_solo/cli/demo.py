@@ -16,7 +16,6 @@ EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal interrupted
 
 
 def main() -> None:
-    """Entry point of ``python -m mixmask_solo.cli.demo``."""
     parser = Parser(prog=COMMAND, description=__doc__, epilog=EPILOG)
     add_config_arguments(parser, path="scripts/pretrain/digits", name="simclr_mixmask")
     parser.add_argument("--out", default="runs/demo", type=Path, help="folder for everything")

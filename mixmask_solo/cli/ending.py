@@ -47,16 +47,12 @@ class Parser(argparse.ArgumentParser):
     """One that complains in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse for wrong arguments."""
         fail(self.prog, f"{message} (see --help)")
 
 
 @contextmanager
 def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
-    """Ends the process with one line for what a user or the machine can cause.
-
-    ``folder`` is where the command writes.
-    """
+    """Ends a command that writes to ``folder`` with one line for what user or machine caused."""
     try:
         yield
     except Failure:
@@ -108,13 +104,12 @@ def supervise(
     again: str = "",
     folder: str | Path | None = None,
 ) -> dict[str, Any]:
-    """The result of a training; ends the process with one line where it does not come back.
+    """The result of a training that writes to ``folder``.
 
     ``again`` says how to resume; by default a command to paste.
 
-    Raises:
-        Failure: with status 128 + signal where the run was interrupted, 2 for what the user has to
-            change, 1 for what else can happen without a bug.
+    Raises Failure, its line printed, with status 128 + signal where the run was interrupted, 2 for
+    what the user has to change, 1 for what else can happen without a bug.
     """
     from mixmask_solo.runs.interrupt import Interrupted
     from mixmask_solo.runs.readback import NonFiniteLoss

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mixmask_solo.cli.compose import add_config_arguments, compose
 from mixmask_solo.cli.ending import Parser, loading, one_line
+from mixmask_solo.config import ConfigError
 
 __all__ = ["main"]
 
@@ -15,7 +16,6 @@ EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
 
 
 def main() -> None:
-    """Entry point."""
     parser = Parser(prog=COMMAND, description=__doc__, epilog=EPILOG)
     add_config_arguments(parser)
     parser.add_argument("--out", default="gallery.png", type=Path, help="PNG to write")
@@ -32,15 +32,17 @@ def main() -> None:
     names = [word for word in args.decoder or () if not _is_override(word)]
     overrides = [*args.overrides, *(word for word in args.decoder or () if _is_override(word))]
     with one_line(COMMAND, args.out):
+        if args.n < 1:
+            raise ConfigError(f"-n is {args.n}: give at least 1 image")
         with loading(COMMAND):
             from mixmask_solo.report.decoders import compare
             from mixmask_solo.report.picture import picture
         cfg = compose(args.config_path, args.config_name, overrides)
         if args.decoder is None:
-            print(f"wrote {picture(cfg, args.out, n=args.n)}")
-            return
-        for name, why in compare(cfg, args.out, names, n=args.n).items():
-            print(f"left out {name}: {why}")
+            picture(cfg, args.out, n=args.n)
+        else:
+            for name, why in compare(cfg, args.out, names, n=args.n).items():
+                print(f"left out {name}: {why}")
         print(f"wrote {args.out}")
 
 

@@ -31,7 +31,6 @@ _HEAD = ("network", "features", "distance", "k", "T", "top-1 %", "top-5 %")
 
 
 def main() -> None:
-    """Entry point."""
     args = _parse(sys.argv[1:])
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
@@ -74,7 +73,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser() -> Parser:
-    """Options that set a key of the configuration have its name as their ``dest``."""
+    """Options are named (``dest``) by the key of the configuration, or protocol, that they set."""
     parser = Parser(
         prog=COMMAND,
         description="Weighted k-NN on the features of a pretrained network.",
@@ -88,10 +87,10 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--k", type=_count, nargs="+", metavar="K", help="neighbours")
     add("--temperature", type=_positive, nargs="+", metavar="T", help="of votes")
-    add("--feature_type", nargs="+", choices=("backbone", "projector"))
+    add("--feature_type", dest="features", nargs="+", choices=("backbone", "projector"))
     help_ = "whose features: the network that was trained, or the one that follows it"
     add("--evaluate", choices=("online", "momentum"), default="online", help=help_)
-    add("--distance_function", nargs="+", choices=("cosine", "euclidean"))
+    add("--distance_function", dest="distance", nargs="+", choices=("cosine", "euclidean"))
     help_ = "default: that of the pretraining"
     add("--dataset", dest="data.dataset", metavar="DATASET", help=help_)
     add("--train_data_path", dest="data.train_path", metavar="DIR")
@@ -132,20 +131,15 @@ def _positive(text: str) -> float:
 
 
 def _protocols(args: argparse.Namespace) -> list[Any] | None:
-    if not any((args.k, args.temperature, args.feature_type, args.distance_function)):
-        return None
     from mixmask_solo.evaluation.run_knn import SOLO_LEARN, Protocol
 
-    features, distances, k, temperatures = (
-        tuple(dict.fromkeys(values))
-        for values in (
-            args.feature_type or [SOLO_LEARN.features],
-            args.distance_function or [SOLO_LEARN.distance],
-            args.k or SOLO_LEARN.k,
-            args.temperature or SOLO_LEARN.temperature,
-        )
-    )
-    return [Protocol(*pair, k, temperatures) for pair in product(features, distances)]
+    given = {key: getattr(args, key) for key in Protocol._fields}
+    chosen: Any = {key: tuple(dict.fromkeys(values)) for key, values in given.items() if values}
+    if not chosen:
+        return None
+    features = chosen.pop("features", [SOLO_LEARN.features])
+    distances = chosen.pop("distance", [SOLO_LEARN.distance])
+    return [Protocol(*pair, **chosen) for pair in product(features, distances)]
 
 
 def _watch(loader: Iterable[Any]) -> Iterable[Any]:
@@ -154,9 +148,8 @@ def _watch(loader: Iterable[Any]) -> Iterable[Any]:
     from rich.progress import track
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        return loader
-    return track(loader, description="features", console=console, transient=True)
+    hidden = not console.is_terminal
+    return track(loader, "features", console=console, transient=True, disable=hidden)
 
 
 def _as_options(message: str) -> str:

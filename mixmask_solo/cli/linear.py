@@ -45,7 +45,6 @@ def headline(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Entry point."""
     run_hydra(COMMAND, USAGE, "linear", "mixmask_solo.runs.linear:linear", headline)
 
 

@@ -41,7 +41,6 @@ def headline(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Entry point."""
     run_hydra(COMMAND, USAGE, "<method>", "mixmask_solo.runs.pretrain:pretrain", headline)
 
 

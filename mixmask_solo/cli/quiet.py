@@ -36,7 +36,8 @@ class _Stderr(logging.StreamHandler[Any]):
     def filter(self, record: logging.LogRecord) -> Any:
         if rank() > 0 and record.levelno < logging.ERROR:
             return False
-        shown = any(_on_console(handler) for handler in logging.getLogger().handlers)
+        consoles, handlers = (sys.stdout, sys.stderr), logging.getLogger().handlers
+        shown = any(getattr(handler, "stream", None) in consoles for handler in handlers)
         return not shown and super().filter(record)
 
 
@@ -56,7 +57,3 @@ def quiet() -> None:
             logger.disabled = False
     if not any(isinstance(handler, _Stderr) for handler in ours.handlers):
         ours.addHandler(_Stderr())
-
-
-def _on_console(handler: logging.Handler) -> bool:
-    return getattr(handler, "stream", None) in (sys.stdout, sys.stderr)

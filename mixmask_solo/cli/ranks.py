@@ -35,10 +35,9 @@ def orphaned() -> bool:
 def watch(die: Callable[[str], None]) -> None:
     """Sees to it that the processes of a training on several devices end together.
 
-    Lightning kills rank zero, without a word, some seconds after another rank has ended, whatever
-    it is doing then: saving, for example. Here it is given time to end by itself. And where rank
-    zero is killed, nothing tells those that wait for it in a collective of the GPU's. Where a
-    process does not end by itself ``die`` is called in a thread with what happened.
+    Lightning would kill rank zero, without a word, while it is saving after another rank has ended;
+    and nobody tells those that wait in a collective for a rank zero that is gone. Here each has
+    time to end by itself, else ``die`` is called in a thread with what happened.
     """
     from lightning.pytorch.strategies.launchers import subprocess_script
 

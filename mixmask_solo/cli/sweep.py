@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from itertools import product, zip_longest
 from types import FrameType
@@ -46,7 +47,6 @@ class _Done(NamedTuple):
 
     @property
     def status(self) -> str:
-        """One word for the table."""
         if self.signal:
             return "interrupted"
         if self.code == 0 and self.report.text:  # without a report it did not get to its end
@@ -67,14 +67,9 @@ class _Done(NamedTuple):
 def expand(arguments: Sequence[str]) -> list[Plan] | None:
     """The jobs of a command line, the last key changing fastest.
 
-    What is the same for all jobs is composed here, so that a mistake in it stops all of them.
-
-    Returns:
-        None where no sweep is asked for, or another sweeper or launcher is chosen.
-
-    Raises:
-        HydraException: for a configuration that cannot be composed.
-        ConfigError: for an interval, which has no end of values.
+    None where no sweep is asked for, or another sweeper or launcher is chosen. What is the same
+    for all jobs is composed here, so that a mistake in it stops all of them: HydraException, or
+    ConfigError for an interval, which has no end of values.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -137,11 +132,10 @@ def _choices(loader: Any, overrides: Sequence[str]) -> list[list[str]]:
 
 
 def sweep(command: str, plans: Sequence[Plan]) -> int:
-    """Runs the jobs and prints the table.
+    """Runs the jobs and prints the table; returns the exit status.
 
-    Returns:
-        0 where all completed, 2 where each had a wrong configuration, else 1; 128 + signal where
-        a signal stopped a job, and with it those that had not been started.
+    0 where all completed, 2 where each had a wrong configuration, else 1; 128 + signal where a
+    signal stopped a job, and with it those that had not been started.
     """
     done: list[_Done] = []
     stopped = 0
@@ -155,16 +149,16 @@ def sweep(command: str, plans: Sequence[Plan]) -> int:
             stopped = signals.received or done[-1].signal
             if stopped:
                 break
-    statuses = [job.status for job in done]
-    counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
-    counts |= {"not started": len(plans) - len(done)}
+    counts = Counter(job.status for job in done)
+    counts["not started"] = len(plans) - len(done)
     found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     print(_table(plans, done))
     print(f"{len(plans)} job{'s' if len(plans) != 1 else ''}: {found}", flush=True)
     if stopped:
         return 128 + stopped
-    same = statuses[0] if len(set(statuses)) == 1 else ""
-    return {"completed": 0, "refused": 2}.get(same, 1)
+    if counts["completed"] == len(plans):
+        return 0
+    return 2 if counts["refused"] == len(plans) else 1
 
 
 class _Signals:

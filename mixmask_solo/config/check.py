@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
-from mixmask_solo.config.nodes import to_values
+from mixmask_solo.config.nodes import full_key, to_values
 from mixmask_solo.config.option import convert, describe, members
 
 __all__ = ["check", "with_defaults"]
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = ()) -> T:
-    """Reads a configuration node into an instance of ``schema``.
+    """Reads a configuration node into an instance of ``schema``, nested dataclasses included.
 
     A key that is absent, or null where null is not a value, takes the field's default. Where the
     schema has a method ``validate(prefix)`` it is called last, for rules between fields. Where it
@@ -36,9 +36,6 @@ def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = (
         schema: a dataclass; its type hints and field metadata (``option``) are the rules.
         prefix: full key of the node, ``""`` for the root.
         extra: further keys that are allowed and left alone.
-
-    Returns:
-        The instance, with nested dataclasses filled in.
 
     Raises:
         ConfigError: one line with the full key, the value, what is allowed and the nearest key.
@@ -56,12 +53,12 @@ def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = (
     for key in values:
         if key not in own and key not in extra:
             raise ConfigError(
-                f"unknown key {_join(prefix, str(key))}{did_you_mean(str(key), {*own, *extra})}: "
+                f"unknown key {full_key(prefix, key)}{did_you_mean(str(key), {*own, *extra})}: "
                 f"{prefix or 'the configuration'} takes {listing(own, 'and')}"
             )
     given, hints = {}, get_type_hints(schema)
     for name, f in own.items():
-        value, hint, full = values.get(name), hints[name], _join(prefix, name)
+        value, hint, full = values.get(name), hints[name], full_key(prefix, name)
         null = name in values and value is None and _admits_null(hint)
         if value is not None or null or is_dataclass(hint):  # its block may lack a required key
             given[name] = _read(value, hint, full, f.metadata)
@@ -106,7 +103,3 @@ def _read(value: Any, hint: Any, key: str, limits: Mapping[str, Any]) -> Any:
 
 def _admits_null(hint: Any) -> bool:
     return hint is Any or NoneType in members(hint)
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name

@@ -40,14 +40,7 @@ class DatasetInfo:
 # htdt/self-supervised; the digits' measured on the training split.
 DATASETS: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
-        "digits",
-        10,
-        (0.3052, 0.3052, 0.3052),
-        (0.3760, 0.3760, 0.3760),
-        32,
-        center_crop=False,
-        min_scale=0.6,
-        flip=False,
+        "digits", 10, (0.3052,) * 3, (0.3760,) * 3, 32, center_crop=False, min_scale=0.6, flip=False
     ),
     "cifar10": DatasetInfo(
         "cifar", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), 32, center_crop=False

@@ -11,18 +11,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mixmask_solo.config.errors import ConfigError
 
-__all__ = ["literal", "to_values"]
+__all__ = ["full_key", "literal", "to_values"]
 
 
 def to_values(node: Any, prefix: str = "") -> Any:
-    """Copies a node into dicts, lists and scalars; the node itself stays as it is.
-
-    Args:
-        node: DictConfig, ListConfig or plain Python value.
-        prefix: full key of the node, for the error line.
+    """Copies a node, OmegaConf's or plain, into dicts, lists and scalars.
 
     Raises:
-        ConfigError: for an interpolation that leads nowhere, or a value still ``???``.
+        ConfigError: for an interpolation that leads nowhere, or a value still ``???``; names the
+            key, which is below ``prefix``.
     """
     if OmegaConf.is_config(node):
         try:
@@ -31,13 +28,19 @@ def to_values(node: Any, prefix: str = "") -> Any:
             key = error.full_key or prefix or "the configuration"
             raise ConfigError(f"{key} cannot be resolved: {str(error).splitlines()[0]}") from None
     if isinstance(node, dict):
-        return {k: to_values(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in node.items()}
+        return {k: to_values(v, full_key(prefix, k)) for k, v in node.items()}
     if isinstance(node, (list, tuple)):
         return [to_values(v, f"{prefix}[{i}]") for i, v in enumerate(node)]
     if node == "???":
-        key = prefix
-        raise ConfigError(f"{key} is missing (???): give it a value, e.g. {key}=... as an argument")
+        raise ConfigError(
+            f"{prefix} is missing (???): give it a value, e.g. {prefix}=... as an argument"
+        )
     return node
+
+
+def full_key(prefix: str, name: object) -> str:
+    """``prefix.name``, without the dot at the root."""
+    return f"{prefix}.{name}" if prefix else str(name)
 
 
 def literal(value: Any) -> Any:

@@ -39,16 +39,14 @@ def option(
 
     Args:
         default: value when the key is absent; lists and dicts are copied for each instance.
-        low: smallest allowed number; holds for each number of a list too.
-        high: largest allowed number.
-        above: the number must be larger than this.
+        low, high, above: smallest and largest number, and one it must exceed; hold for each number
+            of a list too.
         choices: allowed values.
         length: exact number of items of a list.
         absent: a null value is left out of the resolved configuration instead of written down.
     """
     limits = {"low": low, "high": high, "above": above, "choices": choices, "length": length}
-    metadata: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
-    metadata["absent"] = absent
+    metadata = {"absent": absent, **{k: limit for k, limit in limits.items() if limit is not None}}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -72,13 +70,15 @@ def convert(value: Any, hint: Any, key: str, limits: Mapping[str, Any]) -> Any:
         instead = "write null" if NoneType in members(hint) else describe(hint, limits)
         raise ConfigError(f"{key} is 'None', which is text to YAML: {instead}")
     try:
-        result = _convert(value, hint)
+        value = _convert(value, hint)
+        if value is not None and value not in limits.get("choices", [value]):
+            raise _Mismatch
     except _Mismatch:
         names = _names(hint, limits)
         near = did_you_mean(value, names) if names and isinstance(value, str) else ""
         raise ConfigError(f"{key} is {value!r}: {describe(hint, limits)}{near}") from None
-    _refuse_beyond(limits, result, hint, key)
-    return result
+    _refuse_beyond(limits, value, hint, key)
+    return value
 
 
 def describe(hint: Any, limits: Mapping[str, Any]) -> str:
@@ -98,8 +98,14 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint is Any:
         return value
     if origin in (Union, UnionType):
-        return _union(value, inner)
-    if origin is Literal:
+        # the member that fits as it is, else the first one that fits by conversion
+        fits = []
+        for member in inner:
+            with suppress(_Mismatch):
+                fits.append(_convert(value, member))
+        if fits:
+            return next((fit for fit in fits if type(fit) is type(value)), fits[0])
+    elif origin is Literal:
         # 1 == True == 1.0 in Python, but not in a configuration file
         if any(type(value) is type(name) and value == name for name in inner):
             return value
@@ -117,17 +123,6 @@ def _convert(value: Any, hint: Any) -> Any:
     raise _Mismatch
 
 
-def _union(value: Any, hints: tuple[Any, ...]) -> Any:
-    """The member that fits as it is, else the first one that fits by conversion."""
-    fits = []
-    for hint in hints:
-        with suppress(_Mismatch):
-            fits.append(_convert(value, hint))
-    if not fits:
-        raise _Mismatch
-    return next((fit for fit in fits if type(fit) is type(value)), fits[0])
-
-
 def _refuse_beyond(limits: Mapping[str, Any], value: Any, hint: Any, key: str) -> None:
     if isinstance(value, list):
         length = limits.get("length")
@@ -140,10 +135,6 @@ def _refuse_beyond(limits: Mapping[str, Any], value: Any, hint: Any, key: str) -
         within = low <= value <= high and value > limits.get("above", -math.inf)
         if not within or not math.isfinite(value):
             raise ConfigError(f"{key} is {value}: {describe(hint, limits)}")
-    choices = limits.get("choices")
-    if choices is not None and value is not None and value not in choices:
-        near = did_you_mean(str(value), [str(c) for c in choices])
-        raise ConfigError(f"{key} is {value!r}: choose {listing(choices)}{near}")
 
 
 def _names(hint: Any, limits: Mapping[str, Any]) -> list[str]:

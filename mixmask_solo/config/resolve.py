@@ -42,11 +42,9 @@ def resolve_pretrain(
     tells it. ``cfg`` keeps the values as written.
 
     Args:
-        cfg: DictConfig or dict.
         blocks: names of strategies' blocks, allowed under ``method_kwargs`` and left alone.
         trainer_keys: further arguments of the trainer, allowed at the top and left alone.
-        visible: number of accelerator devices of this machine, None if unknown; what ``auto``
-            and -1 mean.
+        visible: accelerator devices of this machine, what ``auto`` and -1 mean; None if unknown.
 
     Returns:
         A new configuration without struct flag and interpolations.

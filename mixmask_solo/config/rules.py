@@ -67,9 +67,15 @@ def check_schedule(scheduler: Any, max_epochs: int) -> None:
 def check_kwargs(method: str, kwargs: Any, *, batch: int, max_epochs: int, large: int) -> None:
     """Raises ConfigError for a queue that steps of ``batch`` images in all processes do not fill,
     or that ``large`` crops of an image do not suit, and for a schedule beyond the run."""
-    if method in _QUEUES:
-        # official MoCo's one queue takes the keys of both views where the loss is symmetric
-        _check_queue(kwargs.queue_size, batch, twice=getattr(kwargs, "symmetric", False))
+    # official MoCo's one queue takes the keys of both views where the loss is symmetric
+    twice = getattr(kwargs, "symmetric", False)
+    keys = batch * (1 + twice)
+    if method in _QUEUES and kwargs.queue_size % keys:
+        raise ConfigError(
+            f"method_kwargs.queue_size is {kwargs.queue_size}: it must be a multiple of "
+            f"{'twice ' * twice}the global batch {batch} {_GLOBAL_BATCH}, "
+            f"e.g. {max(1, round(kwargs.queue_size / keys)) * keys}"
+        )
     if method == "swav" and 0 < kwargs.queue_size < batch:
         raise ConfigError(
             f"method_kwargs.queue_size is {kwargs.queue_size}: it must hold at least the global "
@@ -88,25 +94,13 @@ def check_kwargs(method: str, kwargs: Any, *, batch: int, max_epochs: int, large
         )
 
 
-def _check_queue(size: int, batch: int, *, twice: bool) -> None:
-    keys = batch * (1 + twice)
-    if size % keys:
-        raise ConfigError(
-            f"method_kwargs.queue_size is {size}: it must be a multiple of {'twice ' * twice}the "
-            f"global batch {batch} {_GLOBAL_BATCH}, e.g. {max(1, round(size / keys)) * keys}"
-        )
-
-
 def check_mocov2(
     kwargs: Any, written: Mapping[str, Any] | None, *, batch_size: int, sync_batchnorm: bool
 ) -> None:
     """Raises ConfigError for split BatchNorm that cannot be, or mixtures of a one-sided loss.
 
-    Args:
-        kwargs: official MoCo's checked ``method_kwargs``.
-        written: the same as the user wrote them, with the blocks of strategies.
-        batch_size: images of one process.
-        sync_batchnorm: whether BatchNorm sees all processes.
+    ``kwargs`` are official MoCo's checked ones, ``written`` those with the blocks of strategies,
+    ``batch_size`` images of one process.
     """
     splits = kwargs.bn_splits
     if batch_size % splits:

@@ -15,14 +15,9 @@ __all__ = ["digest", "identity"]
 
 
 def identity(data: ImageData) -> dict[str, Any]:
-    """Number of images, classes and labels of both splits, as plain values; opens them.
+    """Number of images and classes, digests of labels and names, of each split that there is.
 
     A resumed run compares them: the paths may have moved, the images must not have changed.
-
-    Returns:
-        Per split ``images``, ``classes``, ``labels`` and ``names``: the last two are digests, of
-        the class names and every image's label in order, and of every image's name within its
-        folder. A split that is not there is left out.
 
     Raises:
         ConfigError: where the images cannot be found.

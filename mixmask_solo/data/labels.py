@@ -10,8 +10,7 @@ import numpy as np
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
-from mixmask_solo.data.sources.base import Source
-from mixmask_solo.data.sources.subset import Subset
+from mixmask_solo.data.sources import Source, Subset
 
 __all__ = ["labelled", "refusal", "share", "uncounted"]
 
@@ -40,8 +39,8 @@ def tell(source: Source, key: str) -> None:
     if missing == everyone:
         log.warning("%s: none of %d images has a label: no accuracy is measured", key, everyone)
     elif missing:
-        what = "left out of every accuracy"
-        log.warning("%s: %d of %d images have no label: %s", key, missing, everyone, what)
+        told = "%s: %d of %d images have no label: left out of every accuracy"
+        log.warning(told, key, missing, everyone)
 
 
 def refusal(source: Source, key: str, path: Any) -> ConfigError:

@@ -38,11 +38,6 @@ class ImageData(LightningDataModule):
 
     ``setup`` may be called ahead of a trainer, to fail early on what is missing.
 
-    Args:
-        cfg: the configuration; ``data``, ``optimizer.batch_size`` and ``seed`` are read here.
-        task: which views are made of the images.
-        decoder: makes them.
-
     Raises:
         ConfigError: for a missing or unknown data set or a batch size that cannot be.
     """
@@ -78,26 +73,21 @@ class ImageData(LightningDataModule):
         train = read(self.block, self.task.split)
         assert train is not None, "only a val split may be absent"
         if self.task.labelled:
-            train = self._required(train, "train_path")
+            train = cast(Source, self._labelled(train, "train_path"))
         else:
             tell(train, "data.train_path")
             self.train_labels = share(train)
         if self.train_labels != "none":  # else there is no class to recognise
             val = read(self.block, "val", classes=train.classes or None)
-            if val is not None and self.task.labelled:
-                val = self._required(val, "val_path")
-            elif val is not None:
-                val = labelled(val, "data.val_path")
-            self.val_source = val
+            self.val_source = None if val is None else self._labelled(val, "val_path")
         self.train_source = train
 
-    def _required(self, source: Source, key: str) -> Source:
-        if share(source) == "none":
+    def _labelled(self, source: Source, key: str) -> Source | None:
+        if self.task.labelled and share(source) == "none":
             raise refusal(source, f"data.{key}", self.block.get(key))
-        return cast(Source, labelled(source, f"data.{key}"))
+        return labelled(source, f"data.{key}")
 
     def teardown(self, stage: str) -> None:
-        """Shares among all training processes which images could not be read."""
         self.tolerance.gather()
 
     @property
@@ -161,11 +151,10 @@ class ImageData(LightningDataModule):
         )
 
     def train_dataloader(self) -> Any:
-        """The task's views of each training image, in batches."""
         return self.decoder.training(self, self.batches())
 
     def in_order(self, source: Source, *, shard: bool) -> Any:
-        """A loader of ``[x, targets]``, un-augmented, in order: of this process' share or all."""
+        """A loader of ``[x, targets]``, un-augmented, of this process' share or of all images."""
         indexes = Shard(source, *(self.place if shard else (0, 1)))
         batches = BatchSampler(indexes, self.batch_size, drop_last=False)
         return self.decoder.in_order(self, source, batches)
@@ -182,10 +171,10 @@ class ImageData(LightningDataModule):
         return self.in_order(self._uncounted, shard=False)
 
     def features_dataloaders(self) -> tuple[Any, Any]:
-        """All training and all validation images, un-augmented, for k-NN.
+        """All training and all validation images, un-augmented.
 
         Raises:
-            ConfigError: without validation images.
+            ConfigError: without the latter.
         """
         train = self.opened
         if self.val_source is None:
@@ -193,13 +182,13 @@ class ImageData(LightningDataModule):
         return self.in_order(train, shard=False), self.in_order(self.val_source, shard=False)
 
     def reader(self, source: Source) -> Reader:
-        """What reads the images of one of the splits, and knows which of them are damaged."""
+        """The only reader of one of the splits: all loaders know alike which images are damaged."""
         if id(source) not in self._readers:
             self._readers[id(source)] = Reader(source, self.tolerance, self.seed)
         return self._readers[id(source)]
 
     def workers(self, source: Source) -> int:
-        """Number of workers for a loader of ``source``, which is loaded as far as they share it."""
+        """How many a loader of ``source`` gets; what they share of it is loaded first."""
         count = worker_count(self.block.get("num_workers"), self.processes)
         if count:
             source.warm()
@@ -207,8 +196,7 @@ class ImageData(LightningDataModule):
 
 
 def _batch_size(value: Any) -> int:
-    if value is None:
-        raise ConfigError("optimizer.batch_size is missing: give a whole number, at least 1")
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"optimizer.batch_size is {value!r}: give a whole number, at least 1")
-    return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    found = "missing" if value is None else repr(value)
+    raise ConfigError(f"optimizer.batch_size is {found}: give a whole number, at least 1")

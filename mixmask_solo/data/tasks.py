@@ -9,13 +9,8 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import DatasetInfo, info
 from mixmask_solo.config.schema.augmentations import Crop, SoloOptions
-from mixmask_solo.data.augmentations import Pipeline, build_all
-from mixmask_solo.data.augmentations.standard import (
-    probe_options,
-    probe_training,
-    resizing,
-    unaugmented,
-)
+from mixmask_solo.data.augmentations import Pipeline, assemble, build_all
+from mixmask_solo.data.augmentations.standard import probe_options, resizing, unaugmented
 from mixmask_solo.data.block import data_block, get
 from mixmask_solo.data.sources import Split
 
@@ -28,11 +23,11 @@ class Task:
 
     Attributes:
         split: what training reads.
-        dataset: facts of the images; how they are brought to a size.
+        dataset: facts of the images, which say how they are brought to a size.
         pipelines: in the order of their views.
-        labelled: whether a training batch is ``[x (N, 3, H, W), targets (N,)]`` in place of
-            ``[indexes (N,), [view_1, ..., view_V] each (N, 3, H, W), targets (N,)]``. Images are
-            float32 and normalised. Un-augmented batches are always ``[x, targets]``.
+        labelled: whether a training batch is ``[x (N, 3, H, W), targets (N,)]``, as un-augmented
+            ones always are, in place of ``[indexes (N,), [view_1, ..., view_V] each (N, 3, H, W),
+            targets (N,)]``. Images are float32 and normalised.
     """
 
     split: Split
@@ -75,27 +70,18 @@ def probe(cfg: Any) -> Task:
     Raises:
         ConfigError: for anything wrong there, or an unknown data set.
     """
+    key = "data.augmentations"
     dataset = info(data_block(cfg)["dataset"])
-    own = get(cfg, "data.augmentations", {})
-    dataset = replace(dataset, **{key: own.get(key) for key in ("resize", "interpolation")})
+    own = get(cfg, key, {})
+    dataset = replace(dataset, resize=own.get("resize"), interpolation=own.get("interpolation"))
     pretrained = get(cfg, "augmentations")
     listed = isinstance(pretrained, list) and pretrained and isinstance(pretrained[0], dict)
     view = (pretrained[0] if listed else {}) | own
     size = int(view.get("crop_size") or dataset.size)
     if (dataset.resize or size) < size:
         raise ConfigError(
-            f"data.augmentations.resize is {dataset.resize}: the images' centre of {size} pixels "
-            f"is cut out of it; give at least {size}"
+            f"{key}.resize is {dataset.resize}: the images' centre of {size} pixels is cut out of "
+            f"it; give at least {size}"
         )
-    mean, std = (tuple(view.get(key) or getattr(dataset, key)) for key in ("mean", "std"))
-    pipeline = Pipeline(
-        transform=probe_training(dataset, size, mean, std),
-        num_crops=1,
-        crop_size=size,
-        mean=mean,
-        std=std,
-        name="solo",
-        options=probe_options(dataset, size),
-        key="data.augmentations",
-    )
-    return Task("train", dataset, [pipeline], labelled=True)
+    options = replace(probe_options(dataset, size), mean=view.get("mean"), std=view.get("std"))
+    return Task("train", dataset, [assemble("solo", options, dataset, key)], labelled=True)

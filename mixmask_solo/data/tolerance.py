@@ -46,16 +46,11 @@ class Damaged(NamedTuple):
 class Tolerance:
     """What happens at a damaged image; one object a run, shared by all its processes.
 
-    Workers cannot write into the main process' memory, and what a lock guards is lost with the
-    worker that holds it. So all processes append lines to one file, which needs neither: short
-    appends are atomic, and each process reads there how many damaged images all have met. It is
-    temporary unless :meth:`keep_in` gives it a place.
+    What a lock guards is lost with the worker that holds it. So all processes append lines to one
+    file: short appends are atomic, and each process reads there what all have met. It is temporary
+    unless :meth:`keep_in` gives it a place.
 
-    Args:
-        on_error: ``raise``, ``skip`` or ``blank``.
-        max_errors: damaged images that ``skip`` and ``blank`` put up with.
-        mean: colour of a blank image per channel, in [0, 1].
-        size: edge of a blank image.
+    ``mean`` (per channel, in [0, 1]) is the colour of a blank image, ``size`` its edge in pixels.
     """
 
     def __init__(
@@ -79,10 +74,9 @@ class Tolerance:
             weakref.finalize(self, _remove, self._log, os.getpid())
 
     def keep_in(self, log: Path) -> None:
-        """Names the file that outlasts the process; workers that start later write there.
+        """Names the file that outlasts the process, made when the first damaged image is met.
 
-        What an interrupted run met stands there already and counts. The file is made with its
-        folder when the first damaged image is met.
+        What an interrupted run met stands there already and counts.
         """
         if self._log is not None:
             met, self._log = self.damaged(), log
@@ -97,8 +91,9 @@ class Tolerance:
         """
         if self._log is None:
             raise error
-        self._met[damage.name] = damage
-        _append(self._log, damage)
+        if damage.name not in {known.name for known in self.damaged()}:
+            self._met[damage.name] = damage
+            _append(self._log, damage)
         if len(self.damaged()) > self.max_errors:  # after the append, so that the last one sees all
             raise ImageError(
                 f"more than {self.max_errors} images cannot be read (data.max_errors), the last is "
@@ -120,10 +115,9 @@ class Tolerance:
 
         if self._log is None or not (dist.is_available() and dist.is_initialized()):
             return
-        own = self.damaged()
         lists: list[list[Damaged]] = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(lists, own)
-        known = {found.name for found in own}
+        dist.all_gather_object(lists, self.damaged())
+        known = {found.name for found in self.damaged()}
         for one in dict.fromkeys(one for found in lists for one in found):
             if one.name not in known:
                 _append(self._log, one)
@@ -132,14 +126,9 @@ class Tolerance:
 class Reader:
     """The images of one source as a run reads them, shared by all decoders and worker processes.
 
-    Args:
-        source: the images.
-        tolerance: what happens at a damaged one; it stops the run unless given.
-        seed: decides which image takes a damaged one's place in training.
-
-    Attributes:
-        states: (N,) uint8 in shared memory: what is known of each image, which is looked at once a
-            run: ``UNKNOWN``, ``WHOLE`` (all of its compressed data) or ``DAMAGED``.
+    A damaged one stops the run unless a tolerance is given; ``seed`` decides which image takes its
+    place in training. ``states`` are (N,) uint8 in shared memory, what this run knows of each image
+    and does not look at again: ``UNKNOWN``, ``WHOLE`` (all of its compressed data) or ``DAMAGED``.
     """
 
     def __init__(self, source: Source, tolerance: Tolerance | None = None, seed: int = 0) -> None:
@@ -157,7 +146,7 @@ class Reader:
         Raises:
             ImageError: under ``raise``, or over the limit.
         """
-        if int(self.states[index]) != DAMAGED:
+        if self.states[index] != DAMAGED:
             try:
                 return self.source.image(index)
             except ImageError as error:
@@ -171,7 +160,7 @@ class Reader:
         """An image for one place of a training batch: its index and its pixels in RGB.
 
         Raises:
-            ImageError: under ``raise``, over the limit, or when no image at all can be read.
+            ImageError: as :meth:`read` does, or when no image at all can be read.
         """
         for candidate in self.candidates(index, epoch):
             image = self.read(candidate)
@@ -185,9 +174,14 @@ class Reader:
         yield from substitutes(len(self), index, seed=self.seed, epoch=epoch)
 
     def failed(self, index: int, error: ImageError) -> None:
-        """Takes note of an image that cannot be read; raises as :meth:`Tolerance.note` does."""
+        """Takes note of an image that cannot be read; raises as :meth:`Tolerance.note` does.
+
+        It stays damaged for this run, unless it is the disk that failed, which may recover.
+        """
         self.tolerance.note(damage_of(self.source, index, error), error)
-        self.states[index] = DAMAGED
+        cause = error.__cause__
+        if getattr(cause, "errno", None) is None and not isinstance(cause, MemoryError):
+            self.states[index] = DAMAGED
 
     def present(self) -> Tensor:
         """(N,) bool: which images are not left out, as far as is known."""
@@ -214,10 +208,9 @@ def tolerance(block: dict[str, Any], dataset: DatasetInfo) -> Tolerance:
 
 
 def substitutes(size: int, index: int, *, seed: int, epoch: int) -> Iterator[int]:
-    """Images that may take the place of a damaged one, in the order in which to try them.
+    """Images that may take a damaged one's place: drawn ones, then all others in turn.
 
-    A function of its arguments alone, so that every decoder, worker and resumed run chooses alike:
-    first drawn ones, then, where so many are damaged, all others in turn.
+    A function of its arguments alone: every decoder, worker and resumed run chooses alike.
     """
     for attempt in range(_HASHED):
         yield mix(seed, epoch, index, attempt) % size

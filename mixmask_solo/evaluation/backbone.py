@@ -29,9 +29,8 @@ _HEADS = ("fc.", "head.", "classifier.")  # classification layers of files that 
 def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> dict[str, Any]:
     """The ``backbone`` block of a checkpoint, completed by what the user says about it.
 
-    Where the configuration of the pretraining is known it decides, else what the file tells of
-    itself: a padding, for one, leaves no trace in the weights, so that a wrong one would go
-    unnoticed.
+    The configuration of the pretraining decides, else what the file tells of itself: a wrong
+    padding, for one, would go unnoticed, since it leaves no trace in the weights.
 
     Raises:
         ConfigError: when the names contradict each other, or nobody names the network.
@@ -65,9 +64,7 @@ def backbone_block(pretrained: Pretrained, given: Mapping[str, Any] | None) -> d
 def load_weights(
     backbone: nn.Module, pretrained: Pretrained, block: Mapping[str, Any], who: str = ""
 ) -> None:
-    """Loads the checkpoint's backbone into the network of ``block``, in place.
-
-    ``who`` named it, for the error line.
+    """Loads the checkpoint's backbone into the network of ``block``, which ``who`` named, in place.
 
     Raises:
         ConfigError: naming the first tensors that do not fit, or hold no numbers.
@@ -94,16 +91,11 @@ def load_weights(
 def load_strictly(
     module: nn.Module, pretrained: Pretrained, names: Mapping[str, str], *, what: str, hint: str
 ) -> None:
-    """Loads tensors of a checkpoint into ``module``, in place.
-
-    Args:
-        names: the file's names by the module's own.
-        what: does not fit; follows the file's name in the error line about names and shapes, whose
-            end is ``hint``.
+    """Loads tensors of a checkpoint, the file's ``names`` by the module's own, in place.
 
     Raises:
         ConfigError: naming the first tensor of another shape, the first that is missing and the
-            first left over; or the first that holds NaN or infinity.
+            first left over, between ``what`` and ``hint``; or the first that is not finite.
     """
     weights = {own: pretrained.state[name] for own, name in names.items()}
     expected = module.state_dict()

@@ -39,11 +39,9 @@ def extract(
     Args:
         model: a method, or for ``backbone`` and ``pixels`` a mere backbone.
         loader: batches ``(x (n, C, H, W), targets (n,))`` of a data set with a length.
-        device: where the network runs.
         kinds: ``backbone`` (before the projector), ``projector`` (its output ``z``), ``pixels``
             (the flattened input). One forward pass serves them all.
-        keep: floating type of the features that are kept.
-        home: where they are kept; None for ``device``.
+        keep: floating type of the features, which are kept on ``home``, by default ``device``.
         watch: wraps the loader, for a progress bar.
 
     Returns:
@@ -51,7 +49,7 @@ def extract(
 
     Raises:
         ValueError: for an unknown kind, or a loader without images.
-        ConfigError: when features hold NaN or infinity, naming the kind and how many images.
+        ConfigError: when features hold NaN or infinity.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -120,16 +118,10 @@ def _read(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, Tensor
 
 
 class CachedFeatures(LightningDataModule):
-    """Training and validation features, whole on one device.
+    """Training and validation features ``(M, D)`` with labels ``(M,)``, whole on one device.
 
     The order of an epoch is a function of (seed, epoch), so a resumed run sees the same batches.
     The last, smaller batch is kept.
-
-    Args:
-        train: ``(M, D)`` features and ``(M,)`` labels.
-        val: the same for validation.
-        batch_size: rows of one batch.
-        seed: of the order.
     """
 
     train_labels = "all"

@@ -26,7 +26,6 @@ def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size
         pretrained: its configuration's ``data`` and first view are the defaults.
         given: keys of ``data``. Another ``dataset`` than the stored one forgets the stored paths,
             size and statistics. Images at a given path have labels, whatever the pretraining's had.
-        batch_size: for the loaders.
 
     Raises:
         ConfigError: naming the key of ``data`` that is missing or wrong.

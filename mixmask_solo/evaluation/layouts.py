@@ -36,10 +36,9 @@ _NET = "net."  # the published CIFAR demos call the row so
 
 
 class Layout(NamedTuple):
-    """A backbone in a file.
+    """A backbone in a file: its names of the tensors by the network's own.
 
     Attributes:
-        names: the file's names of its tensors by the network's own.
         prefix: what the file's start with, wrappers apart; ``""`` where the file is the network.
         layer1: position of the first layer in a row, None where children have names: 4 behind
             convolution, norm, ReLU and max pooling, 3 without the pooling, 2 without the ReLU too,
@@ -49,11 +48,6 @@ class Layout(NamedTuple):
     names: dict[str, str]
     prefix: str
     layer1: int | None
-
-    @property
-    def small_stem(self) -> bool:
-        """Whether the row has no place for max pooling, be it left empty."""
-        return self.layer1 in (2, 3)
 
     @property
     def usual_padding(self) -> int:

@@ -16,7 +16,7 @@ from mixmask_solo.evaluation.backbone import backbone_block, load_strictly, load
 from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.host.builtin.backbones import build_backbone
-from mixmask_solo.methods import get_methods
+from mixmask_solo.methods import filter_inputs, get_methods
 
 __all__ = ["has_projector", "load_network"]
 
@@ -34,11 +34,9 @@ def load_network(
     """The network whose features are wanted, on the CPU.
 
     Args:
-        pretrained: the checkpoint.
         projector: build the method with its projector instead of the backbone alone.
         trained: load the weights; otherwise they stay as the run's own seed drew them.
-        backbone: ``name``, ``kwargs``, ``stem``, ``stem_padding``; what is left out, or None, comes
-            from the configuration stored with the checkpoint, which otherwise only has to agree.
+        backbone: see :func:`backbone_block`.
         dataset: decides the stem where nothing else does.
 
     Returns:
@@ -47,8 +45,8 @@ def load_network(
     Raises:
         ConfigError: when the checkpoint has no such projector, or holds another network.
     """
-    if projector and not has_projector(pretrained):
-        raise _no_projector(pretrained)
+    if projector and (reason := _no_projector(pretrained)):
+        raise ConfigError(reason)
     block = backbone_block(pretrained, backbone)
     with torch.random.fork_rng(devices=[]):
         # The backbone is the first thing a run draws, so either way untrained is its own start.
@@ -59,56 +57,56 @@ def load_network(
     if trained:
         load_weights(network.backbone if projector else network, pretrained, block)
     if trained and projector:
-        load_strictly(
-            network.projector,
-            pretrained,
-            _projector(pretrained),
-            what=" does not fit its method's projector",
-            hint="its configuration and its weights are not of one run",
-        )
+        what = " does not fit its method's projector"
+        hint = "its configuration and its weights are not of one run"
+        names = _projector(pretrained)
+        load_strictly(network.projector, pretrained, names, what=what, hint=hint)
     return network
 
 
 def has_projector(pretrained: Pretrained) -> bool:
-    """Whether the checkpoint is of a method whose projector can be rebuilt.
-
-    With ``evaluate: momentum``, whether it holds that network's.
-    """
-    known = pretrained.method in get_methods("builtin")
-    return known and (pretrained.evaluate == "online" or bool(_projector(pretrained)))
+    """Whether it is of a method whose projector can be rebuilt, and holds that of the network
+    that is meant."""
+    return not _no_projector(pretrained)
 
 
 def _backbone(pretrained: Pretrained, block: Mapping[str, Any], dataset: str | None) -> nn.Module:
     trained_on = (pretrained.config.get("data") or {}).get("dataset")
     data = {"dataset": trained_on or dataset or "imagenet"}
     try:
-        return build_backbone(OmegaConf.create({"backbone": dict(block), "data": data}))
+        network = build_backbone(OmegaConf.create({"backbone": dict(block), "data": data}))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"backbone {block['name']} cannot be built: {error}") from error
+    return filter_inputs(network, pretrained.config)
 
 
 def _method(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
     cfg = OmegaConf.create({**pretrained.config, "backbone": dict(block)})
     try:
-        return get_methods("builtin")[pretrained.method](cfg)
+        method = get_methods("builtin")[pretrained.method](cfg)
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"checkpoint '{pretrained.path}' has a configuration that no network can be built "
             f"from: {error}"
         ) from error
+    filter_inputs(method.backbone, pretrained.config)
+    return method
 
 
-def _no_projector(pretrained: Pretrained) -> ConfigError:
+def _no_projector(pretrained: Pretrained) -> str:
+    """Why there is none to be had, else nothing."""
     methods = get_methods("builtin")
     of = f"checkpoint '{pretrained.path}' is of method {pretrained.method}"
-    if pretrained.method in methods:
-        return ConfigError(
-            f"feature_type is projector and evaluate is momentum: {of} and holds no "
-            "momentum_projector; choose backbone"
+    if pretrained.method not in methods:
+        return (
+            f"feature_type is projector: {of}, only those of {listing(methods)} have one here; "
+            "choose backbone"
         )
-    return ConfigError(
-        f"feature_type is projector: {of}, only those of {listing(methods)} have one here; "
-        "choose backbone"
+    if pretrained.evaluate == "online" or _projector(pretrained):
+        return ""
+    return (
+        f"feature_type is projector and evaluate is momentum: {of} and holds no "
+        "momentum_projector; choose backbone"
     )
 
 

@@ -15,22 +15,20 @@ from mixmask_solo.records.checkpoints import LAST, read_checkpoint, stored_confi
 __all__ = ["Pretrained", "find_checkpoint", "read_pretrained"]
 
 
-class Pretrained(NamedTuple):
-    """What a checkpoint holds.
+_OTHERS = {  # what a file holds that lacks a network, and what to evaluate then
+    "online": ("a momentum network only", "momentum"),
+    "momentum": ("no momentum network", "online"),
+}
 
-    Attributes:
-        path: the file.
-        config: the resolved configuration of its run, empty where nothing tells it.
-        state: every tensor by name.
-        evaluate: whose weights are meant, the ``online`` or the ``momentum`` network's.
-        arch: the network's name, where published code stored it so.
-    """
+
+class Pretrained(NamedTuple):
+    """What a checkpoint holds."""
 
     path: Path
-    config: dict[str, Any]
+    config: dict[str, Any]  # resolved, of its run; empty where nothing tells it
     state: dict[str, Tensor]
-    evaluate: str = "online"
-    arch: str | None = None
+    evaluate: str = "online"  # or "momentum": whose weights are meant
+    arch: str | None = None  # the network's name, where published code stored it so
 
     @property
     def method(self) -> str:
@@ -39,18 +37,10 @@ class Pretrained(NamedTuple):
 
     @property
     def layout(self) -> Layout:
-        """The backbone that is meant.
-
-        Raises:
-            ConfigError: when only the other network is there.
-        """
+        """The backbone that is meant; raises ConfigError when only the other network is there."""
         found = backbone_layout(self.state, self.evaluate)
         if found is None:
-            has, other = (
-                ("a momentum network only", "momentum")
-                if self.evaluate == "online"
-                else ("no momentum network", "online")
-            )
+            has, other = _OTHERS[self.evaluate]
             raise ConfigError(f"checkpoint '{self.path}' holds {has}: set evaluate={other}")
         return found
 
@@ -58,7 +48,7 @@ class Pretrained(NamedTuple):
     def told(self) -> dict[str, Any]:
         """Keys of a ``backbone`` block that the file itself tells: name, stem, stem_padding."""
         name, layout = {"name": self.arch} if self.arch else {}, self.layout
-        if layout.small_stem:
+        if layout.layer1 in (2, 3):  # a row without a place for max pooling, be it left empty
             return {**name, "stem": "cifar", "stem_padding": 1}
         first = self.state.get(layout.names.get("conv1.weight", ""))
         large = first is not None and first.dim() == 4 and first.shape[-1] == 7
@@ -68,8 +58,7 @@ class Pretrained(NamedTuple):
 def find_checkpoint(path: str | Path) -> Path:
     """The file itself, or for a run's folder its ``last.ckpt``, else the newest ``*.ckpt``.
 
-    Raises:
-        ConfigError: for a folder without a checkpoint.
+    Raises ConfigError for a folder without a checkpoint.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
@@ -87,14 +76,10 @@ def find_checkpoint(path: str | Path) -> Path:
 def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     """Reads a checkpoint of this package, solo-learn, other code, or mere weights.
 
-    Args:
-        path: file or folder of a run.
-        evaluate: the network to be evaluated, ``online`` or ``momentum``.
-
-    Raises:
-        ConfigError: when there is none, it cannot be read, or it lacks that network.
+    ``path`` is the file or the folder of a run; raises ConfigError when there is none, it cannot
+    be read, or it lacks the network to ``evaluate``.
     """
-    if evaluate not in ("online", "momentum"):
+    if evaluate not in _OTHERS:
         raise ConfigError(f"evaluate is {evaluate!r}: choose online or momentum")
     file = find_checkpoint(path)
     content = read_checkpoint(file, plain_weights=True)

@@ -45,14 +45,9 @@ class Identity(nn.Identity):
 class SoftTargets:
     """From images and classes to (mixed) images and a share of every class.
 
-    What is mixed, and how, depends on the seed and on ``place`` alone: timm draws from NumPy's
-    global generator, which is started anew for each batch and left as it was.
-
-    Args:
-        cfg: ``mixup``, ``cutmix``, ``label_smoothing``, ``data.num_classes``, ``seed``.
-
-    Attributes:
-        place: (epoch, batch, rank) of the next batch.
+    What is mixed, and how, depends on the seed and on ``place``, the (epoch, batch, rank) of the
+    next batch, alone: timm draws from NumPy's global generator, which is started anew for each
+    batch and left as it was.
 
     Raises:
         ConfigError: where images that have to be paired come in odd numbers.
@@ -80,15 +75,7 @@ class SoftTargets:
         )
 
     def __call__(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """One batch.
-
-        Args:
-            x: ``(N, C, H, W)``; mixed in place.
-            targets: ``(N,)`` int64.
-
-        Returns:
-            The images and ``(N, classes)`` targets.
-        """
+        """``x (N, C, H, W)``, mixed in place, and ``(N, classes)`` for ``(N,)`` int64 targets."""
         if self.mixup is None:  # 1 - smoothing for the class, the rest spread evenly over all
             hot = F.one_hot(targets, self.classes).to(torch.get_default_dtype())
             return x, hot * (1 - self.smoothing) + self.smoothing / self.classes
@@ -101,18 +88,15 @@ class Probe(LinearModel):
     """The host's probe, which tells its soft targets which batch they are drawn for."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss; logs it with the accuracies."""
         if isinstance(self.mixup_func, SoftTargets):
             self.mixup_func.place = (self.current_epoch, batch_idx, self.global_rank)
         return super().training_step(batch, batch_idx)
 
 
 def build_probe(backbone: nn.Module, cfg: DictConfig) -> Probe:
-    """A probe with the classifier's start, schedule and soft targets of ``cfg``.
+    """A probe of a pretrained backbone, or of :class:`Identity` on cached features.
 
-    Args:
-        backbone: pretrained, or :class:`Identity` on cached features.
-        cfg: resolved configuration of a probe.
+    ``cfg`` is resolved; it decides the classifier's start, schedule and soft targets.
     """
     settings: Any = OmegaConf.create(OmegaConf.to_container(cfg))
     if cfg.scheduler.name == "exponential":
@@ -140,17 +124,13 @@ def _exponential(cfg: DictConfig) -> dict[str, Any]:
 
 
 class BestEpoch(Callback):
-    """Remembers the validation with the highest ``val_acc1``, which is what the papers report.
-
-    The first of equals counts. It is saved with the checkpoint, so that a resumed run knows of the
-    epochs before.
-    """
+    """Remembers, also over a resumption, the validation with the highest ``val_acc1``, which is
+    what the papers report; the first of equals counts."""
 
     def __init__(self) -> None:
         self.best: dict[str, float] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compares this validation with the best."""
         acc1 = trainer.callback_metrics.get("val_acc1")
         if trainer.sanity_checking or acc1 is None:
             return
@@ -162,9 +142,7 @@ class BestEpoch(Callback):
             }
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
         return dict(self.best)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
         self.best = dict(state_dict)

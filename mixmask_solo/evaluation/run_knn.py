@@ -25,19 +25,12 @@ Labelled = tuple[dict[str, Tensor], Tensor]  # features by kind, labels
 
 
 class Protocol(NamedTuple):
-    """Which features, and all combinations of which settings.
+    """Which features, and all combinations of which settings."""
 
-    Attributes:
-        features: ``backbone`` or ``projector``.
-        distance: ``cosine`` or ``euclidean``.
-        k: numbers of neighbours.
-        temperature: of the cosine's votes.
-    """
-
-    features: str = "backbone"
-    distance: str = "cosine"
-    k: tuple[int, ...] = (20,)
-    temperature: tuple[float, ...] = (0.07,)
+    features: str = "backbone"  # or "projector"
+    distance: str = "cosine"  # or "euclidean"
+    k: tuple[int, ...] = (20,)  # numbers of neighbours
+    temperature: tuple[float, ...] = (0.07,)  # of the cosine's votes
 
 
 SOLO_LEARN = Protocol()
@@ -66,20 +59,17 @@ def evaluate_knn(
         protocols: None for ``SOLO_LEARN`` and, where the checkpoint has a projector, ``MOCO``.
         baselines: also measures the same network before its first step, and the raw pixels.
         data: keys of ``data`` that differ from the pretraining's.
-        backbone: the network, where nothing beside the weights tells it.
+        backbone: keys of the block, where nothing beside the weights tells them.
         evaluate: whose features, the ``online`` or the ``momentum`` network's.
-        batch_size: images of one forward pass.
         device: ``auto``, ``cpu``, ``cuda``, ...
         bank_dtype: of the training images' features: ``float32``, ``float16`` or ``bfloat16``.
         bank_device: where they lie: ``device``, that of the network, or ``cpu``.
         watch: wraps each loader, for a progress bar.
 
     Returns:
-        ``trained`` (with baselines also ``untrained`` and ``pixels``): top-1 in percent under the
-        first protocol's first setting. ``rows``: every accuracy with ``network``, ``features``,
-        ``distance``, ``k``, ``temperature``, ``acc1``, ``acc5``. Further: ``checkpoint``,
-        ``evaluate``, ``dataset``, ``train_images``, ``test_images``, ``bank_dtype``, ``seconds``,
-        ``versions``.
+        The content of ``knn.json``. ``trained`` (with baselines also ``untrained`` and ``pixels``)
+        is top-1 in percent under the first protocol's first setting; ``rows`` hold every ``acc1``
+        and ``acc5`` with ``network``, ``features``, ``distance``, ``k`` and ``temperature``.
 
     Raises:
         ConfigError: for a checkpoint or data that cannot be used.
@@ -96,12 +86,9 @@ def evaluate_knn(
     home = where if bank_device == "device" else "cpu"
 
     def features(*, trained: bool) -> tuple[Labelled, Labelled]:
+        projector = "projector" in kinds
         network = load_network(
-            pretrained,
-            projector="projector" in kinds,
-            trained=trained,
-            backbone=backbone,
-            dataset=dataset,
+            pretrained, projector=projector, trained=trained, backbone=backbone, dataset=dataset
         )
         wanted = [*kinds, "pixels"] if trained and baselines else kinds
         train, test = loaders

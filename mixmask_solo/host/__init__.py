@@ -21,32 +21,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Host:
-    """A host's classes.
+    """A host's classes."""
 
-    Args:
-        name: ``solo`` or ``builtin``.
-        methods: method classes by solo-learn's names; at least byol, mocov2plus, simclr, simsiam.
-        base: parent of all methods.
-        base_momentum: parent of those with a momentum network.
-        linear: the probe.
-        extras: classes put before every method built on this host.
-    """
-
-    name: str
-    methods: dict[str, type[Any]]
-    base: type[Any]
-    base_momentum: type[Any]
-    linear: type[Any]
-    extras: tuple[type[Any], ...] = ()
+    name: str  # ``solo`` or ``builtin``
+    methods: dict[str, type[Any]]  # by solo-learn's names
+    base: type[Any]  # parent of all methods
+    base_momentum: type[Any]  # of those with a momentum network
+    linear: type[Any]  # the probe
+    extras: tuple[type[Any], ...] = ()  # put before every method built on this host
 
 
 @cache
 def load(name: str = "auto") -> Host:
     """The host called ``name``.
 
-    Args:
-        name: ``solo``, ``builtin``, or ``auto``: solo-learn if it is importable and recent
-            enough (its methods take a ``cfg``; PyPI's 1.0.2 do not), else the built-in one.
+    ``auto`` is solo-learn if it is importable and recent enough (its methods take a ``cfg``; PyPI's
+    1.0.2 do not), else the built-in one.
 
     Raises:
         ValueError: for another name.

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Weighted k-nearest-neighbour classification: one search, for many settings at once.
 
-The search costs nearly everything and does not depend on number of neighbours and temperature: it
-is done once with the largest k, the votes are counted per setting. It takes bank and queries piece
-by piece, so that it needs little memory beside the features themselves.
+The search costs nearly everything: it is done once with the largest k, the votes are counted per
+setting. It takes bank and queries piece by piece, for little memory beside the features.
 """
 
 from __future__ import annotations
@@ -15,7 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["DISTANCES", "UNLABELLED", "Accuracy", "Setting", "accuracies", "knn", "nearest"]
+__all__ = [
+    "DISTANCES",
+    "UNLABELLED",
+    "Accuracy",
+    "Setting",
+    "accuracies",
+    "knn",
+    "labelled",
+    "nearest",
+]
 
 DISTANCES = ("cosine", "euclidean")
 UNLABELLED = -1
@@ -70,14 +78,14 @@ def knn(
     Raises:
         ValueError: for an unknown distance, a k or temperature that is not positive, no samples.
     """
-    train_features, train_labels = _labelled(train_features, train_labels)
-    test_features, test_labels = _labelled(test_features, test_labels)
-    _check(k, temperature, distance, len(train_features), len(test_features))
+    bank, [train_labels] = labelled([train_features], [train_labels])
+    [test_features], [test_labels] = labelled([test_features], [test_labels])
+    _check(k, temperature, distance, len(train_labels), len(test_labels))
     temperatures = temperature if distance == "cosine" else [None]
     settings = [Setting(n, t) for n in k for t in temperatures]
 
     def search(queries: Tensor) -> tuple[Tensor, Tensor]:
-        return nearest(queries, [train_features], max(k), distance)
+        return nearest(queries, bank, max(k), distance)
 
     return accuracies(search, train_labels, test_features, test_labels, settings)
 
@@ -90,8 +98,7 @@ def accuracies(
     Args:
         search: from ``(n, D)`` queries to what :func:`nearest` gives.
         labels: ``(M,)`` of the bank.
-        queries: ``(N, D)``.
-        targets: ``(N,)`` of the queries.
+        queries, targets: ``(N, D)`` and ``(N,)``.
         settings: what to count, k at most that of the search.
     """
     # numbered anew: scores have a column for each class that there is, not for each number
@@ -176,12 +183,13 @@ def _prepare(features: Tensor, distance: str) -> Tensor:
     return F.normalize(features, dim=1) if distance == "cosine" else features
 
 
-def _labelled(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Without a copy where every sample has a label."""
-    keep = labels != UNLABELLED
-    if bool(keep.all()):
-        return features, labels
-    return features[keep.to(features.device)], labels[keep]
+def labelled(features: list[Tensor], labels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Pieces ``(n, D)`` and ``(n,)`` without the rows that have no label."""
+    kept = [piece != UNLABELLED for piece in labels]
+    if not kept or bool(torch.cat(kept).all()):
+        return features, labels  # nothing is copied
+    rows = [x[keep.to(x.device)] for x, keep in zip(features, kept, strict=True)]
+    return rows, [x[keep] for x, keep in zip(labels, kept, strict=True)]
 
 
 def _check(

@@ -33,8 +33,8 @@ class OurKeys(LabelledMeans):
     """``backbone.stem``, ``.stem_padding``, ``scheduler.gamma``, the schedules of ours,
     ``scheduler.lr_decay_steps`` counted from the end, and the keys of ``knn_eval``.
 
-    Images of our data modules that have no label count as in the built-in host, and so do the
-    validation images of several processes. All else is what solo-learn logs.
+    Images without label count as in the built-in host, and so do the validation images of several
+    processes. All else is what solo-learn logs.
 
     Raises:
         ValueError: for a backbone, its arguments, a stem or schedule that does not exist here.
@@ -44,7 +44,13 @@ class OurKeys(LabelledMeans):
     labels_of_others = "all"
 
     def __init__(self, cfg: DictConfig) -> None:
-        _check_backbone(cfg, self._BACKBONES)
+        name = OmegaConf.select(cfg, "backbone.name")
+        if name not in self._BACKBONES:
+            raise ValueError(
+                f"backbone.name is {name!r}: solo-learn has {', '.join(self._BACKBONES)}; choose "
+                "one of them, or run it with mixmask-pretrain host=builtin, which also takes any "
+                "ConvNet of timm"
+            )
         module: Any = self
         _complete_in_place(cfg, module.add_and_assert_specific_cfg(cfg))
         asked = cfg.knn_eval.enabled
@@ -144,12 +150,8 @@ class OurKeys(LabelledMeans):
 
     def _replace_stems(self, cfg: DictConfig) -> None:
         """As the built-in host has it; the momentum network starts as a copy again."""
-        given = {key: cfg.backbone.get(key) for key in ("stem", "stem_padding")}
-        block = {key: _DEFAULTS[key] if value is None else value for key, value in given.items()}
-        wanted = {
-            "backbone": {"name": cfg.backbone.name, **block},
-            "data": {"dataset": cfg.data.dataset},
-        }
+        given = {key: value for key, value in cfg.backbone.items() if value is not None}
+        wanted = {"backbone": _DEFAULTS | given, "data": {"dataset": cfg.data.dataset}}
         module: Any = self
         changed = set_stem(module.backbone, OmegaConf.create(wanted))
         if changed and hasattr(module, "momentum_backbone"):
@@ -166,12 +168,3 @@ def _complete_in_place(cfg: DictConfig, completed: DictConfig) -> None:
     if completed is not cfg:
         for key in completed:
             OmegaConf.update(cfg, str(key), completed._get_node(key), merge=False, force_add=True)
-
-
-def _check_backbone(cfg: DictConfig, known: dict[str, Any]) -> None:
-    name = OmegaConf.select(cfg, "backbone.name")
-    if name not in known:
-        raise ValueError(
-            f"backbone.name is {name!r}: solo-learn has {', '.join(known)}; choose one of them, or "
-            "run it with mixmask-pretrain host=builtin, which also takes any ConvNet of timm"
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from mixmask_solo.masks.blocked import blocked
 from mixmask_solo.masks.discrete import discrete
+from mixmask_solo.masks.grid import upsample
 from mixmask_solo.masks.pool import MaskPool
-from mixmask_solo.masks.upsample import upsample
 
 __all__ = ["MaskPool", "blocked", "discrete", "upsample"]

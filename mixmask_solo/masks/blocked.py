@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from mixmask_solo.masks.ratio import check_ratio, resolve_device
+from mixmask_solo.masks.grid import check_ratio, resolve_device
 
 __all__ = ["blocked"]
 
@@ -41,9 +41,8 @@ def blocked(
     Args:
         n: number of masks, independent of each other.
         grid: cells per side, at least 2.
-        ratio: own share asked for; ``floor(ratio * grid**2)`` cells are the most a mask gets. A
-            tensor ``(n,)`` gives each mask its own; less than a cell is an empty mask, as
-            published (on grids below 4 it is one cell).
+        ratio: own share asked for, a number or one per mask ``(n,)``; here
+            ``floor(ratio * grid**2)`` cells are the most a mask gets.
         generator: source of randomness on the masks' device; torch's default where None.
         device: of the result; the generator's where None, else the CPU.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Binomial
 
-from mixmask_solo.masks.ratio import check_ratio, resolve_device
+from mixmask_solo.masks.grid import check_ratio, resolve_device
 
 __all__ = ["discrete"]
 
@@ -25,20 +25,7 @@ def discrete(
     Masks that keep no or all cells are drawn again, as in the published code; on tiny grids this
     moves the mean share towards 0.5 (grid 2, ratio 0.25: 0.362). The published code draws 1 with
     probability 1 - ``ratio`` instead, opposite to its blocked masks; here ``ratio`` is the own
-    share in both.
-
-    Args:
-        n: number of masks, independent of each other.
-        grid: cells per side, at least 2.
-        ratio: own share asked for, a number or one per mask ``(n,)``.
-        generator: source of randomness on the masks' device; torch's default where None.
-        device: of the result; the generator's where None, else the CPU.
-
-    Returns:
-        ``(n, grid, grid)`` bool, True = own pixel stays.
-
-    Raises:
-        ValueError: for n, grid or ratio out of range, or a number that keeps no or all cells.
+    share in both. Arguments, result and errors are those of :func:`blocked`.
     """
     check_ratio(n, grid, ratio)
     where_to = resolve_device(device, generator)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 __all__ = ["MaskPool"]
 
 
+@dataclass(eq=False)
 class MaskPool:
     """Hands out a batch's masks by (epoch, batch index), drawing a block of batches at a time.
 
@@ -25,25 +27,18 @@ class MaskPool:
             these two (and whatever else tells runs apart); block = batch index // ``batches``.
     """
 
-    def __init__(
-        self,
-        draw: Callable[[int, torch.Generator], Tensor],
-        per_batch: int,
-        batches: int,
-        generator_for: Callable[[int, int], torch.Generator],
-    ) -> None:
-        self._draw = draw
-        self._per_batch = per_batch
-        self._batches = batches
-        self._generator_for = generator_for
-        self._address: tuple[int, int] | None = None
-        self._masks: Tensor
+    draw: Callable[[int, torch.Generator], Tensor]
+    per_batch: int
+    batches: int
+    generator_for: Callable[[int, int], torch.Generator]
+    _address: tuple[int, int] | None = field(default=None, init=False)
+    _masks: Tensor = field(init=False, repr=False)
 
     def take(self, epoch: int, batch_index: int) -> Tensor:
         """Masks of one batch, ``(per_batch, ...)``: a view of the pool, not to be written to."""
-        block, offset = divmod(batch_index, self._batches)
+        block, offset = divmod(batch_index, self.batches)
         if self._address != (epoch, block):
-            generator = self._generator_for(epoch, block)
-            self._masks = self._draw(self._per_batch * self._batches, generator)
+            generator = self.generator_for(epoch, block)
+            self._masks = self.draw(self.per_batch * self.batches, generator)
             self._address = (epoch, block)
-        return self._masks.narrow(0, offset * self._per_batch, self._per_batch)
+        return self._masks.narrow(0, offset * self.per_batch, self.per_batch)

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from mixmask_solo.host import load
+from torch import nn
 
-__all__ = ["get_method", "get_methods"]
+from mixmask_solo.host import load
+from mixmask_solo.strategies import stored_filter
+
+__all__ = ["filter_inputs", "get_method", "get_methods"]
 
 
 def get_methods(host: str = "auto") -> dict[str, type[Any]]:
@@ -22,11 +26,7 @@ def get_methods(host: str = "auto") -> dict[str, type[Any]]:
 
 
 def get_method(name: str, host: str = "auto") -> type[Any]:
-    """One method's class.
-
-    Args:
-        name: as in ``method``.
-        host: ``solo``, ``builtin`` or ``auto``.
+    """The class of ``method: name`` on ``solo``, ``builtin`` or ``auto``.
 
     Raises:
         ImportError: for ``solo`` without a usable solo-learn.
@@ -41,3 +41,15 @@ def get_method(name: str, host: str = "auto") -> type[Any]:
         return get_methods("solo")[name]
     except ImportError as error:
         raise ValueError(f"{needs} ({error.__cause__ or error})") from error
+
+
+def filter_inputs(backbone: nn.Module, config: Mapping[str, Any] | None) -> nn.Module:
+    """Has a backbone filter its input, in place, as the run that stored ``config`` did.
+
+    By a hook, so that its ``state_dict`` keeps its names. Raises ConfigError for a strategy that is
+    not installed here.
+    """
+    found = stored_filter((config or {}).get("method_kwargs") or {})
+    if found is not None:
+        backbone.register_forward_pre_hook(found.before)
+    return backbone

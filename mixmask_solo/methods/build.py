@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.heads import BEHIND, FRONT, check_head
 from mixmask_solo.methods.mixin import BranchesMixin
+from mixmask_solo.methods.mocov2 import mocov2
 from mixmask_solo.methods.online_knn import OnlineKNN
-from mixmask_solo.methods.own import own_methods
 from mixmask_solo.methods.refused import check_options
-from mixmask_solo.strategies import build_strategies
+from mixmask_solo.strategies import blocks, fill_blocks
 
 if TYPE_CHECKING:
     from mixmask_solo.host import Host
@@ -20,13 +20,11 @@ __all__ = ["build_methods"]
 
 
 def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
-    """MixMask-capable classes of a host by method name.
+    """Classes with strategies, of a host's methods and ours, by method name.
 
-    Args:
-        host: the host whose methods are extended.
-        module: importable module that will hold the classes under their names, so that they pickle.
+    ``module`` will hold them under their own names, so that they pickle.
     """
-    concrete = {**host.methods, **own_methods(host)}
+    concrete = {**host.methods, "mocov2": mocov2(host)}
     return {
         name: _build(name, concrete[name], host, module) for name in FAMILIES if name in concrete
     }
@@ -39,10 +37,13 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
     mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, OnlineKNN, *behind, base), {})
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:
-        """The host's defaults and checks, then those of the strategies' blocks."""
+        """The host's defaults and checks, then those of the strategies' blocks, filled in."""
         cfg = concrete.add_and_assert_specific_cfg(cfg)
         check_head(name, cfg)
-        check_options(name, build_strategies(cfg))
+        filled = fill_blocks(cfg)
+        check_options(name, filled)
+        for block in filled.keys() & set(blocks()):
+            cfg.method_kwargs[block] = filled[block]
         return cfg
 
     cls = type(
@@ -62,10 +63,9 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
 
 def _base(concrete: type[Any], host: Host) -> type[Any]:
     """The class whose ``training_step`` returns ``out``: the mixin stands right above it."""
-    own: type[Any] | None = getattr(concrete, "step_base", None)
-    if own is not None:
-        return own
-    return host.base_momentum if issubclass(concrete, host.base_momentum) else host.base
+    base = host.base_momentum if issubclass(concrete, host.base_momentum) else host.base
+    own: type[Any] = getattr(concrete, "step_base", base)
+    return own
 
 
 def _assert_order(cls: type[Any], concrete: type[Any], base: type[Any]) -> None:

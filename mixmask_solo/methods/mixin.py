@@ -15,19 +15,21 @@ loss, same gradients, same random stream.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mixmask_solo.methods.families import Family, Mixed
-from mixmask_solo.strategies import Branch, Step, Strategy, build_strategies
+from mixmask_solo.methods.families import Family, Forwarded
+from mixmask_solo.methods.refused import check_negatives
+from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies
 
 __all__ = ["BranchesMixin"]
 
-if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule as _Host
+if TYPE_CHECKING:  # stands for either host's
+    from mixmask_solo.host.builtin import BaseMomentumMethod as _Host
 else:
     _Host = object
 
@@ -35,53 +37,98 @@ else:
 class BranchesMixin(_Host):
     """Applies the strategies of ``cfg.method_kwargs`` around the host's forward passes."""
 
-    family: Family
-    cfg: Any
-    momentum_forward: Any  # of the host's momentum base, where there is one
+    family: type[Family]
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
-        self.strategies: list[Strategy] = build_strategies(self.cfg)
+        made = make_strategies(self.cfg.get("method_kwargs"), int(self.cfg.get("seed", 5)))
+        self.strategies = nn.ModuleDict({strategy.name: strategy for strategy in made})
+        self._filter = input_filter((type(s), s.options) for s in made)
+        self._online: dict[int, Tensor] = {}
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """Adds the strategies' own groups."""
+        own = [group for s in self._strategies() for group in s.param_groups()]
+        return [*super().learnable_params, *own]
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Forwards views and mixtures.
-
-        Args:
-            batch: ``[indexes (N,), [view_1, ..., view_V] each (N, C, H, W), targets (N,)]``.
-            batch_idx: index of the batch within the epoch.
-
-        Returns:
-            The host's ``out`` with the mixture losses added to ``out["loss"]``.
-        """
+        """The host's ``out``, the branches' losses added to ``out["loss"]``."""
         if not self.strategies:
             return super().training_step(batch, batch_idx)
-        indexes, views, targets = batch
-        views = [views] if isinstance(views, Tensor) else list(views)
-        step = self._step(batch_idx, views[0].device)
-        for strategy in self.strategies:
+        indexes, loaded, targets = batch
+        loaded = [loaded] if isinstance(loaded, Tensor) else list(loaded)
+        clean = [self._filter(x) for x in loaded] if self._filter else loaded
+        step = self._step(batch_idx, clean[0].device)
+        views = Views(clean, clean, loaded)
+        for strategy in self._strategies():
             views = strategy.views(views, step)
-        branches = [b for strategy in self.strategies for b in strategy.branches(views, step)]
-        out: Any = super().training_step([indexes, views, targets], batch_idx)
+        branches = [b for s in self._strategies() for b in s.branches(clean, step)]
+        out: Any = self._host_step(indexes, views, targets, batch_idx)
         if branches:
-            out["loss"] = out["loss"] + self._mixture_loss(out, branches)
+            out["loss"] = out["loss"] + self._branch_loss(out, branches)
         return out
 
-    def _mixture_loss(self, out: dict[str, Any], branches: list[Branch]) -> Tensor:
-        mixed = [Mixed(b, self(b.mixture.images), self._momentum_z(b)) for b in branches]
-        losses = self.family.losses(self, out, mixed)
-        metrics: dict[str, Tensor] = {}
+    def _host_step(self, indexes: Tensor, views: Views, targets: Tensor, batch_idx: int) -> Any:
+        """The host's step over the momentum network's views, replaced where it goes online.
+
+        Its bases give one list to both networks; on each of them, and on ours, large crops pass
+        the online one by ``base_training_step`` and nowhere else. Small crops know it alone.
+        """
+        large = self.num_large_crops
+        seen = [*views.momentum[:large], *views.online[large:]]
+        self._online = {id(m): o for o, m in zip(views.online, views.momentum, strict=True)}
+        try:
+            return super().training_step([indexes, seen, targets], batch_idx)
+        finally:
+            self._online = {}
+
+    def base_training_step(self, X: Tensor, targets: Tensor) -> Any:
+        """The host's, of what the online network sees of the view."""
+        return super().base_training_step(self._online.get(id(X), X), targets)
+
+    def validation_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        """The host's, of filtered images."""
+        if self._filter:
+            batch = [self._filter(batch[0]), *batch[1:]]
+        return super().validation_step(batch, *args, **kwargs)
+
+    def _branch_loss(self, out: dict[str, Any], branches: list[Branch]) -> Tensor:
+        forwarded = [self._forward(b, out) for b in branches]
+        losses = self.family.losses(self, out, forwarded)
+        metrics: dict[str, Any] = {}
         for branch, loss in zip(branches, losses, strict=True):
-            metrics[f"train_{branch.name}_loss"] = loss.detach()
-            metrics[f"train_{branch.name}_lam"] = branch.mixture.lam.mean()
+            name = f"train_{branch.name}_loss"  # of all branches of a strategy
+            metrics[name] = metrics.get(name, 0.0) + loss.detach()
+            if branch.mixture is not None:
+                metrics[f"train_{branch.name}_lam"] = branch.mixture.lam.mean()
         weights = [branch.weight for branch in branches]
         total = torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
         metrics["train_mixture_loss"] = total.detach()
         self.log_dict(metrics, on_epoch=True, sync_dist=True)
         return total
 
-    def _momentum_z(self, branch: Branch) -> Any:
-        """Momentum projection of the mixed images, computed at most once and only if asked for."""
-        return cache(lambda: self.momentum_forward(branch.mixture.images)["z"])
+    def _forward(self, branch: Branch, out: dict[str, Any]) -> Forwarded:
+        if branch.images is None:
+            lists = {key: rows for key, rows in out.items() if isinstance(rows, list)}
+            own = {key: rows[branch.view] for key, rows in lists.items() if branch.view < len(rows)}
+        else:
+            own = self(branch.images)
+        # Computed at most once, and only if asked for.
+        momentum: Any = cache(lambda: self.momentum_forward(branch.images)["z"])  # type: ignore[arg-type]
+        return Forwarded(branch, own, momentum, self._negative(branch))
+
+    @torch.no_grad()
+    def _negative(self, branch: Branch) -> Tensor | None:
+        if branch.negatives is None:
+            return None
+        check_negatives(self.cfg.method, branch.name)
+        network = self.momentum_forward if hasattr(self, "momentum_backbone") else self
+        z: Tensor = network(branch.negatives)["z"]
+        return z
+
+    def _strategies(self) -> Sequence[Any]:
+        return list(self.strategies.values())
 
     def _step(self, batch_idx: int, device: torch.device) -> Step:
         seed = int(self.cfg.get("seed", 5))

@@ -6,15 +6,15 @@ A block that is silently ignored would cost somebody a week of training, hence a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
 from mixmask_solo.methods.families import FAMILIES
-from mixmask_solo.strategies import BLOCKS, Strategy
+from mixmask_solo.strategies import blocks, kind_of
 
-__all__ = ["REFUSED", "check_method", "check_options", "refusing"]
+__all__ = ["REFUSED", "check_method", "check_negatives", "check_options", "refusing"]
 
 REFUSED: dict[str, str] = {
     "all4one": (
@@ -72,24 +72,37 @@ _OPTIONS: dict[str, dict[tuple[str, Any], str]] = {
 }
 
 
-def check_options(method: str, strategies: Sequence[Strategy]) -> None:
-    """Refuses options that mean nothing for a method.
-
-    Args:
-        method: its name.
-        strategies: all of the run.
+def check_options(method: str, kwargs: Mapping[str, Any]) -> None:
+    """Refuses blocks and options that mean nothing for a method.
 
     Raises:
-        ConfigError: naming the option and the reason.
+        ConfigError: naming the option of the filled ``method_kwargs``, and the reason.
     """
-    for strategy in strategies:
+    for name, block in kwargs.items():
+        if name not in blocks() or not isinstance(block, Mapping):
+            continue
+        if kind_of(name).hard_negatives:
+            check_negatives(method, name)
         for (key, value), reason in _OPTIONS.get(method, {}).items():
-            if getattr(strategy.options, key, None) == value:
+            if block.get(key) == value:
                 shown = str(value).lower()
                 raise ConfigError(
-                    f"method_kwargs.{strategy.name}.{key} is {shown}, but method is {method}: "
-                    f"{reason}"
+                    f"method_kwargs.{name}.{key} is {shown}, but method is {method}: {reason}"
                 )
+
+
+def check_negatives(method: str, name: str) -> None:
+    """Refuses hard negatives where the loss has no negatives to join.
+
+    Raises:
+        ConfigError: naming the methods that take them.
+    """
+    if FAMILIES[method].direction is None:
+        able = [other for other, family in FAMILIES.items() if family.direction is not None]
+        raise ConfigError(
+            f"method_kwargs.{name} makes hard negatives, but method is {method}: its loss has no "
+            f"negatives that one more could join; choose {listing(able)}, or remove the block"
+        )
 
 
 def check_method(method: Any) -> None:
@@ -106,18 +119,15 @@ def check_method(method: Any) -> None:
 
 
 def refusing(cls: type[Any], name: str, module: str = "mixmask_solo.methods.solo") -> type[Any]:
-    """A host's method that runs as it is, and stops at a strategy's block.
+    """A host's method of ``REFUSED`` that runs as it is, and stops at a strategy's block.
 
-    Args:
-        cls: the host's class.
-        name: the method's name, one of ``REFUSED``.
-        module: importable module that will hold the class under its name, so that it pickles.
+    ``module`` will hold the class under its name, so that it pickles.
     """
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:
         """Refuses strategies' blocks, then the host's defaults and checks."""
         kwargs: Any = cfg.get("method_kwargs") or {}
-        present = [block for block in BLOCKS if kwargs.get(block) is not None]
+        present = [block for block in blocks() if kwargs.get(block) is not None]
         if present:
             raise ConfigError(
                 f"method_kwargs.{present[0]} is given, but method is {name}: no mixture is "

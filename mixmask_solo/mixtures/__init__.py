@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from mixmask_solo.mixtures.cutmix import Box, cutmix, cutmix_box
 from mixmask_solo.mixtures.mixmask import mixmask
 from mixmask_solo.mixtures.mixture import Mixture
-from mixmask_solo.mixtures.mixup import mixup
 from mixmask_solo.mixtures.partner import partner
+from mixmask_solo.mixtures.unmix import Box, cutmix, cutmix_box, mixup
 
 __all__ = ["Box", "Mixture", "cutmix", "cutmix_box", "mixmask", "mixup", "partner"]

@@ -12,18 +12,13 @@ __all__ = ["Mixture", "check_batch", "check_lam", "lam_dtype"]
 
 
 class Mixture(NamedTuple):
-    """A batch of mixed images; row i shows image i and image ``partner[i]``.
+    """A batch of mixed images; row i shows image i and image ``partner[i]``."""
 
-    Args:
-        images: ``(N, C, H, W)``, dtype and memory format of the images that went in.
-        lam: ``(N,)`` share of row i that is image i's own, as achieved, not as requested;
-            float32, or float64 for float64 images.
-        partner: ``(N,)`` int64, whose pixels make up the rest.
-    """
-
-    images: Tensor
+    images: Tensor  # (N, C, H, W), dtype and memory format of the images that went in
+    # (N,) share of row i that is image i's own, as achieved, not as requested; float32, or float64
+    # for float64 images
     lam: Tensor
-    partner: Tensor
+    partner: Tensor  # (N,) int64, whose pixels make up the rest
 
 
 def check_batch(x: Tensor, partner: Tensor) -> None:

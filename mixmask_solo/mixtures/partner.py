@@ -25,8 +25,6 @@ def partner(
     - ``roll``: i and i+1, the last and the first; nobody is its own partner from n = 2 on.
 
     Args:
-        kind: one of the three.
-        n: images in the batch.
         generator: source of randomness for ``random``; torch's default where None.
         device: of the result; the generator's where None, else the CPU.
 

@@ -11,6 +11,8 @@ Source: MoCo's CIFAR-10 demo and Un-Mix's CIFAR code.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,8 +31,7 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
     Args:
         num_features: channels C.
         splits: number of groups S.
-        eps, momentum, affine, track_running_stats: as for ``BatchNorm2d``, except that momentum
-            has to be a number.
+        options: as for ``BatchNorm2d``, except that momentum has to be a number.
 
     Raises:
         ValueError: for ``splits`` below 1, or without momentum.
@@ -38,20 +39,11 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
 
     momentum: float
 
-    def __init__(
-        self,
-        num_features: int,
-        splits: int,
-        *,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+    def __init__(self, num_features: int, splits: int, **options: Any) -> None:
+        super().__init__(num_features, **options)
         if splits < 1:
             raise ValueError(f"splits is {splits}: give at least 1")
-        if momentum is None:
+        if self.momentum is None:
             raise ValueError("momentum is None: split BatchNorm has no cumulative average")
         self.splits = splits
 
@@ -135,7 +127,8 @@ def split_batch_norm(network: nn.Module, splits: int) -> None:
     if splits == 1:
         return
     norms = {name: m for name, m in network.named_modules() if isinstance(m, _BatchNorm)}
-    other = [f"{name} ({type(m).__name__})" for name, m in norms.items() if not _is_plain(m)]
+    plain = nn.BatchNorm2d  # itself, no class derived from it
+    other = [f"{n} ({type(m).__name__})" for n, m in norms.items() if type(m) is not plain]
     if other or not norms:
         reason = f"{other[0]} is no plain BatchNorm2d" if other else "it has no BatchNorm2d"
         raise ValueError(
@@ -147,19 +140,9 @@ def split_batch_norm(network: nn.Module, splits: int) -> None:
         setattr(network.get_submodule(parent), child, _split(norm, splits))
 
 
-def _is_plain(norm: nn.Module) -> bool:
-    return type(norm) is nn.BatchNorm2d
-
-
 def _split(norm: _BatchNorm, splits: int) -> SplitBatchNorm2d:
-    new = SplitBatchNorm2d(
-        norm.num_features,
-        splits,
-        eps=norm.eps,
-        momentum=norm.momentum,  # type: ignore[arg-type]
-        affine=norm.affine,
-        track_running_stats=norm.track_running_stats,
-    )
+    options = ("eps", "momentum", "affine", "track_running_stats")
+    new = SplitBatchNorm2d(norm.num_features, splits, **{o: getattr(norm, o) for o in options})
     new.weight, new.bias = norm.weight, norm.bias
     for name, buffer in norm.named_buffers():
         setattr(new, name, buffer)

@@ -49,16 +49,10 @@ def gather_keys(x: Tensor) -> Tensor:
 
 
 def mean_over_ranks(x: Tensor) -> Tensor:
-    """Mean of a statistic over all processes; gradients flow to this process's part alone.
+    """Mean of a statistic, any shape, over all processes; gradients flow to this one's part alone.
 
     So does the ``all_reduce`` of Barlow Twins, which autograd does not see: each process gets the
     derivative by its own rows, which DDP then divides by the number of processes once more.
-
-    Args:
-        x: any shape, equal in all processes.
-
-    Returns:
-        As ``x``; ``x`` itself in a single process.
     """
     if world_size() == 1:
         return x

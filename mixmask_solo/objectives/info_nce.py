@@ -4,7 +4,7 @@ r"""MoCo's InfoNCE with a queue of negatives, computed without ever forming all 
 With :math:`s_i = \langle q_i, k_i\rangle / T` and :math:`r_i = \log\sum_j \exp(\langle q_i,
 Q_{:j}\rangle / T)` the cross entropy over the K + 1 logits is :math:`\log(e^{s_i} + e^{r_i}) - s_i
 = \operatorname{softplus}(r_i - s_i)`. The queue enters through :math:`r_i` alone, so one query can
-be scored against several keys (own and partner's) for the price of one product.
+be scored against the keys of all its sources for the price of one product.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from mixmask_solo.objectives.precision import full_precision
 
-__all__ = ["info_nce", "info_nce_from_lse", "queue_lse"]
+__all__ = ["info_nce", "info_nce_from_lse", "queue_lse", "with_hard_negative"]
 
 # Keys taken at once. On the CPU a chunk of 256-d keys has to survive in the second-level cache
 # between the two products that read it; on a GPU few large products win, up to 256 MiB of logits.
@@ -43,19 +43,28 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> T
 
 @full_precision
 def info_nce_from_lse(query: Tensor, key: Tensor, lse: Tensor, temperature: float) -> Tensor:
-    """:func:`info_nce` with the queue's part already known.
+    """:func:`info_nce` with the queue's part known: ``lse (N,)`` is :func:`queue_lse`'s result.
 
-    Args:
-        query: ``(N, D)``.
-        key: ``(N, D)``; receives no gradient.
-        lse: ``(N,)`` from :func:`queue_lse` of the same queries.
-        temperature: the T that ``lse`` was computed with.
-
-    Returns:
-        ``(N,)``.
+    Of the same queries and the same temperature.
     """
     positive = (query * key.detach()).sum(1) / temperature
     return -F.logsigmoid(positive - lse)  # softplus(lse - positive) without softplus' cut-off
+
+
+@full_precision
+def with_hard_negative(
+    lse: Tensor, query: Tensor, negative: Tensor, alpha: float, temperature: float
+) -> Tensor:
+    """``logaddexp(lse, alpha·⟨query, negative⟩ / T)``: one more negative for each query.
+
+    Args:
+        lse: ``(N,)`` log-sum-exp of the other negatives (in-batch losses: of all candidates).
+        query: ``(N, D)``, unit rows.
+        negative: ``(N, D)``, unit rows; receives no gradient.
+        alpha: factor of the similarity (saliency: 2).
+        temperature: the T that ``lse`` was computed with.
+    """
+    return torch.logaddexp(lse, alpha * (query * negative.detach()).sum(1) / temperature)
 
 
 @full_precision

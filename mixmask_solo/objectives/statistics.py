@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Losses on a batch's statistics: Barlow Twins' cross-correlation, VICReg's three terms.
 
-Means of pair losses they are not, hence scalars here; VICReg's invariance alone is one.
+Means of pair losses they are not, hence scalars here; VICReg's invariance alone is one. No order of
+the rows changes variance and covariance.
 """
 
 from __future__ import annotations
@@ -44,27 +45,13 @@ def invariance(u: Tensor, v: Tensor) -> Tensor:
 
 @full_precision
 def variance(z: Tensor) -> Tensor:
-    """Mean hinge of each dimension's standard deviation below 1, over all processes' rows.
-
-    Args:
-        z: ``(N, D)`` projections.
-
-    Returns:
-        Scalar; no order of the rows changes it.
-    """
+    """Mean hinge of each dimension's standard deviation below 1, of all processes' ``z (N, D)``."""
     return F.relu(1.0 - (gather(z).var(0) + 1e-4).sqrt()).mean()
 
 
 @full_precision
 def covariance(z: Tensor) -> Tensor:
-    """Sum of the squared off-diagonal covariances over D, over all processes' rows.
-
-    Args:
-        z: ``(N, D)`` projections.
-
-    Returns:
-        Scalar; no order of the rows changes it.
-    """
+    """Sum of the squared off-diagonal covariances over D, of all processes' ``z (N, D)``."""
     z = gather(z)
     z = z - z.mean(0)
     squares = (z.T @ z / (len(z) - 1)).square()

@@ -9,12 +9,7 @@ __all__ = ["columns"]
 
 
 def columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Lines of cells under each other.
-
-    Args:
-        lines: the heading first.
-        right: columns of numbers, counted from 0; the others are words.
-    """
+    """Lines of cells under each other, the columns of numbers (counted from 0) to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

@@ -62,14 +62,7 @@ def curves(metrics: Path, path: Path) -> Path:
 
     Means over an epoch are drawn bold, values of single steps faint behind them. A panel without
     any values is left out, as is a series that repeats another (the only mixture's loss and the
-    sum of all mixtures').
-
-    Args:
-        metrics: ``metrics.csv`` of a run.
-        path: picture to write; returned.
-
-    Raises:
-        ValueError: where there is nothing to draw.
+    sum of all mixtures'). Raises ValueError where there is nothing to draw.
     """
     columns = read_metrics(metrics)
     panels = [(title, _panel(columns, pattern)) for title, pattern in _PANELS.items()]

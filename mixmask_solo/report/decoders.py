@@ -29,12 +29,12 @@ _STORED_EDGE = 512  # pixels, more than the picture has for an image
 
 
 class _Made(NamedTuple):
-    """First batch of a decoder: (n,) indexes, (n, 3, H, W) views within [0, 1]."""
+    """First batch of a decoder."""
 
     label: str
     data: ImageData
     indexes: list[int]
-    views: list[Tensor]
+    views: list[Tensor]  # (n, 3, H, W) within [0, 1]
 
 
 def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> dict[str, str]:
@@ -42,23 +42,20 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
 
     Args:
         cfg: a composed, unresolved pretraining configuration; its storage is what all read.
-        out: PNG to write; its folder is made.
-        names: some of ``NAMES``, or ``all``; those that cannot run here are left out.
+        names: some of ``NAMES``, or ``all``.
         n: images to show; fewer where a batch or the data set has fewer.
 
     Returns:
-        The decoders that are not in the picture, and why.
+        The decoders that cannot run here, so are not in the picture, and why.
 
     Raises:
-        ConfigError: for unknown names, for anything wrong with the configuration or the images,
-            or when none of the decoders can run.
+        ConfigError: for unknown names, anything wrong with the configuration or the images, or
+            when no decoder can run.
     """
     if not names:
         raise ConfigError(f"--decoder is empty: choose {listing((*NAMES, 'all'))}")
     require_known("--decoder", names, (*NAMES, "all"))
     wanted = [name for name in NAMES if name in names or "all" in names]
-    if n < 1:
-        raise ConfigError(f"-n is {n}: give at least 1 image")
     cfg = alone(cfg)
     source = read(data_block(cfg), "pretrain")
     assert source is not None, "only a val split may be absent"
@@ -77,7 +74,6 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
         named = "; ".join(f"{name}: {why}" for name, why in missing.items())
         same, *others = set(missing.values())
         raise ConfigError(f"no decoder can make these views: {named}" if others else same)
-    out.parent.mkdir(parents=True, exist_ok=True)
     *sections, last = _sections(cfg, made)
     note = _note([name for name in wanted if name not in missing])
     draw([*sections, last._replace(note=note)], out, smooth=True)

@@ -77,7 +77,8 @@ class Section(NamedTuple):
 
 
 def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> None:
-    """Writes the picture; images are resampled where ``smooth``, else pixels stay squares."""
+    """Writes the picture, and makes its folder; pixels stay squares unless ``smooth``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     sizes = [section.size for section in sections]
     heights = [height for _, height in sizes]
     with matplotlib.rc_context({**RC, "image.interpolation": "auto" if smooth else "nearest"}):

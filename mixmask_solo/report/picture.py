@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from matplotlib.colors import ListedColormap
@@ -29,33 +29,24 @@ _CELLS = ListedColormap([_PARTNER, _OWN])
 
 
 class Panel(NamedTuple):
-    """One way the images were mixed.
-
-    Attributes:
-        mixture: of ``(N, C, H, W)`` views.
-        mask: ``(N, H, W)`` bool, True = own pixel; None where there is none (Mixup).
-        title: line above the panel.
-    """
+    """One way the images were mixed."""
 
     mixture: Mixture
-    mask: Tensor | None
+    mask: Tensor | None  # (N, H, W) bool, True = own pixel; None for Mixup
     title: str | None = None
 
 
-def own_pixels(mixture: Mixture) -> Tensor | None:
-    """``(N, H, W)`` bool: own pixels in a mixture of :func:`origins`; None for Mixup, which has
-    pixels of two origins."""
+def _own_pixels(mixture: Mixture) -> Tensor | None:
+    """The mask, from a mixture of ``_origins``; Mixup has none, but pixels of two origins."""
     index = torch.arange(len(mixture.lam))[:, None, None]
     origin = mixture.images[:, 0]
     own, other = origin == index, origin == mixture.partner[:, None, None]
     return own if bool((own | other).all()) else None
 
 
-def origins(n: int, height: int, width: int) -> Tensor:
-    """``(n, 1, height, width)`` images whose pixels hold their image's index.
-
-    The same draw applied to these tells every pixel's origin, whatever the strategy is.
-    """
+def _origins(n: int, height: int, width: int) -> Tensor:
+    """Images ``(n, 1, height, width)`` of their own index: mixed by the same draw, they tell every
+    pixel's origin, whatever the strategy is."""
     index = torch.arange(n, dtype=torch.float32)[:, None, None, None]
     return index.expand(n, 1, height, width).contiguous()
 
@@ -63,16 +54,16 @@ def origins(n: int, height: int, width: int) -> Tensor:
 def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
     """One panel for every way the strategies mix ``(N, C, H, W)``, as the first steps draw them."""
     n, _, height, width = x.shape
-    small, full = origins(2, height, width), origins(n, height, width)
+    small, full = _origins(2, height, width), _origins(n, height, width)
     found: dict[tuple[str, bool], Panel] = {}
     for batch in range(_STEPS):
         step = Step(seed, 0, batch, 0, torch.device("cpu"))
         for strategy in strategies:
-            for at, probe in enumerate(strategy.branches([small], step)):
-                key = (probe.name, own_pixels(probe.mixture) is None)
+            for at, probe in enumerate(_mixtures(strategy, small, step)):
+                key = (strategy.name, _own_pixels(probe) is None)
                 if key not in found:
-                    mask = own_pixels(strategy.branches([full], step)[at].mixture)
-                    found[key] = Panel(strategy.branches([x], step)[at].mixture, mask)
+                    mask = _own_pixels(_mixtures(strategy, full, step)[at])
+                    found[key] = Panel(_mixtures(strategy, x, step)[at], mask)
     names = [name for name, _ in found]
     return [
         panel._replace(title=_title(name, blended, names.count(name)) if len(found) > 1 else None)
@@ -80,16 +71,14 @@ def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
     ]
 
 
-def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
+def _mixtures(strategy: Strategy, x: Tensor, step: Step) -> list[Mixture]:
+    return [b.mixture for b in strategy.branches([x], step) if b.mixture is not None]
+
+
+def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
     """Draws originals, masks, partners and mixed images, a panel for every kind of mixture.
 
-    Args:
-        cfg: a composed pretraining configuration with a strategy's block.
-        out: PNG to write; its folder is made.
-        n: images to show.
-
-    Raises:
-        ConfigError: when the configuration has no strategy that mixes.
+    ``cfg`` is a composed pretraining configuration; raises ConfigError when nothing mixes in it.
     """
     cfg = resolve(cfg)
     strategies = build_strategies(cfg)
@@ -105,23 +94,19 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> Path:
     drawn = panels(strategies, x, int(cfg.seed))
     if not drawn:
         raise ConfigError(f"none of the first {_STEPS} steps is mixed: raise mixmask.prob")
-    out.parent.mkdir(parents=True, exist_ok=True)
     pipeline = data.pipelines[0]
-    shown = [_unnormalised(panel, pipeline) for panel in drawn]
-    return gallery(unnormalised(x, pipeline), shown, out, count=n)
+    shown = []
+    for panel in drawn:
+        images = unnormalised(panel.mixture.images, pipeline)
+        shown.append(panel._replace(mixture=panel.mixture._replace(images=images)))
+    gallery(unnormalised(x, pipeline), shown, out, count=n)
 
 
 def gallery(views: Tensor, panels: Sequence[Panel], path: Path, *, count: int = 8) -> Path:
     """Draws images, masks, partners and mixed images in rows, each λ below its column.
 
     Blue stands for the image itself (frame, and the cells of the mask it keeps), orange for its
-    partner.
-
-    Args:
-        views: ``(N, C, H, W)`` within [0, 1], what was mixed; one or three channels are shown.
-        panels: one below the other.
-        path: picture to write; returned.
-        count: columns at most.
+    partner. ``views`` are ``(N, C, H, W)`` within [0, 1], of which at most ``count`` are shown.
     """
     draw([_section(views, panel, count) for panel in panels], path)
     return path
@@ -138,11 +123,6 @@ def _section(views: Tensor, panel: Panel, count: int) -> Section:
         rows.insert(1, Row("mask", mask[:count], colors=_CELLS))
     lam = [f"λ = {share:.2f}" for share in mixture.lam[:count].tolist()]
     return Section(title, rows, views.shape[2] / views.shape[3], lam)
-
-
-def _unnormalised(panel: Panel, pipeline: Any) -> Panel:
-    images = unnormalised(panel.mixture.images, pipeline)
-    return panel._replace(mixture=panel.mixture._replace(images=images))
 
 
 def _title(name: str, blended: bool, kinds: int) -> str:

@@ -22,7 +22,7 @@ from mixmask_solo.runs.progress import EmbeddingStd
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
-from mixmask_solo.strategies import BLOCKS, build_strategies, fill_blocks
+from mixmask_solo.strategies import blocks, fill_blocks
 
 __all__ = ["completed", "pretrain", "resolve"]
 
@@ -39,11 +39,10 @@ def resolve(cfg: DictConfig) -> DictConfig:
     """
     check_method(cfg.get("method"))
     resolved = resolve_pretrain(
-        cfg, blocks=BLOCKS, trainer_keys=trainer_keys(), visible=torch.cuda.device_count()
+        cfg, blocks=blocks(), trainer_keys=trainer_keys(), visible=torch.cuda.device_count()
     )
-    strategies = build_strategies(resolved)
-    check_options(resolved.method, strategies)
-    resolved.method_kwargs = fill_blocks(to_values(resolved.method_kwargs), strategies)
+    resolved.method_kwargs = fill_blocks(resolved)
+    check_options(resolved.method, resolved.method_kwargs)
     _method(resolved)
     return resolved
 

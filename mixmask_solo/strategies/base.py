@@ -1,65 +1,149 @@
 # SPDX-License-Identifier: MIT
-"""What a strategy is: options, and two hooks around the host's forward passes."""
+"""What a strategy is: options, and hooks around the host's forward passes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixmask_solo.mixtures import Mixture
+from mixmask_solo.objectives import Source
 from mixmask_solo.strategies.step import Step
 
-__all__ = ["Branch", "Pairing", "Strategy", "Targets"]
+__all__ = ["Branch", "Filter", "Pairing", "Strategy", "Targets", "Views"]
 
+Filter = Callable[[Tensor], Tensor]
 Pairing = Literal["query", "pair"]
 Targets = Literal["both", "other"]
 
 
+class Views(NamedTuple):
+    """The views of a step, each ``(N, C, H, W)``, large crops first.
+
+    Attributes:
+        online: what the online network sees.
+        momentum: what the momentum network sees of the large crops; others have no use for it.
+        loaded: as they were loaded, before any input filter and any strategy; stays as it is.
+    """
+
+    online: Sequence[Tensor]
+    momentum: Sequence[Tensor]
+    loaded: Sequence[Tensor]
+
+
 @dataclass(frozen=True)
 class Branch:
-    """One extra batch of mixed images for the online network, made from view 1.
+    """One extra batch for the online network, and what it is compared with.
 
     Args:
         name: the strategy's name; losses are logged as ``train_<name>_loss``.
-        mixture: the mixed images with each image's own share and partner.
+        images: ``(N, C, H, W)``; None for the view itself, which is not forwarded again: the
+            branch is then what ``negatives`` add to the method's own loss.
+        sources: images of the batch that a branch's image shows, by share; none given, image i
+            itself with weight 1, as for a masked view.
+        view: index of the view it was made from.
+        negatives: ``(N, C, H, W)``, a hard negative for each image's query (InfoNCE only).
+        alpha: factor of the hard negatives' similarities.
         weight: factor of this branch's loss.
-        switch: False drops the partner's term (paper, Table 1, "switch mixture").
-        pairing: ``query`` (mixed images only predict), ``pair`` (the family's complete two-view
+        pairing: ``query`` (the images only predict), ``pair`` (the family's complete two-view
             loss), or None for the family's default.
-        targets: ``both`` un-mixed views, only the ``other`` view 2, or None for the default.
+        targets: ``both`` un-mixed views, only the ``other``, or None for the default.
+        mixture: how the images were mixed, if they were: for the log and for pictures.
     """
 
     name: str
-    mixture: Mixture
+    images: Tensor | None
+    sources: Sequence[Source] = ()
+    view: int = 0
+    negatives: Tensor | None = None
+    alpha: float = 1.0
     weight: float = 1.0
-    switch: bool = True
     pairing: Pairing | None = None
     targets: Targets | None = None
+    mixture: Mixture | None = None
+
+    def __post_init__(self) -> None:
+        shown = self.negatives if self.images is None else self.images
+        if shown is None:
+            raise ValueError(f"branch {self.name} has neither images nor negatives")
+        if not self.sources:
+            whole = Source(None, shown.new_ones(len(shown)))
+            object.__setattr__(self, "sources", (whole,))
+
+    @classmethod
+    def of(cls, name: str, mixture: Mixture, *, switch: bool = True, **options: Any) -> Branch:
+        """A branch of mixed images, with two sources.
+
+        Args:
+            name: the strategy's name.
+            mixture: the images, each one's own share and its partner.
+            switch: False drops the second source (paper, Table 1, "switch mixture").
+            options: further fields.
+        """
+        images, lam, partner = mixture
+        sources = [Source(None, lam), Source(partner, 1.0 - lam)]
+        return cls(name, images, sources[: 1 + switch], mixture=mixture, **options)
 
 
-class Strategy:
-    """Base of all strategies; both hooks do nothing by default."""
+class Strategy(nn.Module):
+    """Base of all strategies; without parameters of its own it leaves no trace in checkpoints.
+
+    Names of parameters and buffers must not hold ``backbone`` or ``encoder``: solo-learn's probe
+    takes every such key for the network's.
+
+    Args:
+        options: instance of ``options_type``, checked.
+    """
 
     name: ClassVar[str]
     options_type: ClassVar[type[Any]]
+    hard_negatives: ClassVar[bool] = False
+    """Whether its branches have ``negatives``; methods without InfoNCE then refuse its block."""
 
     def __init__(self, options: Any) -> None:
+        super().__init__()
         self.options = options
 
-    def check(self, cfg: Any) -> None:
+    @classmethod
+    def check(cls, options: Any, cfg: Any) -> None:
         """Checks the options against the rest of the run's configuration.
 
         Raises:
             ConfigError: when they cannot work together.
         """
 
-    def views(self, views: Sequence[Tensor], step: Step) -> list[Tensor]:
-        """Changes the views, each ``(N, C, H, W)``, before any forward pass."""
-        return list(views)
+    @classmethod
+    def input_filter(cls, options: Any) -> Filter | None:
+        """What every input passes first: in training, in validation, and in each later evaluation.
+
+        A deterministic function of images ``(N, C, H, W)`` and of the options alone, since an
+        evaluation knows nothing but the stored block. A module's buffers are not persistent.
+        """
+        return None
+
+    def views(self, views: Views, step: Step) -> Views:
+        """Changes what the networks see, before any forward pass.
+
+        ``momentum`` may stay clean while ``online`` is masked. Strategies are asked one after the
+        other.
+        """
+        return views
 
     def branches(self, views: Sequence[Tensor], step: Step) -> list[Branch]:
-        """Mixed batches to forward besides the views."""
+        """Batches to forward besides the views.
+
+        Args:
+            views: clean ones, each ``(N, C, H, W)``: filtered, but before any strategy's
+                :meth:`views`. Every published strategy makes its branches of clean images (MSCN's
+                extra views, ADIOS' slots, saliency's hard negatives, mixtures), and so they do not
+                depend on what else is switched on.
+            step: for the draws.
+        """
+        return []
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser, each ``{"name", "params", "lr", ...}``; others stay as is."""
         return []

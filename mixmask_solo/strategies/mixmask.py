@@ -42,7 +42,7 @@ from mixmask_solo.config import ConfigError, option
 from mixmask_solo.masks import MaskPool, blocked, discrete
 from mixmask_solo.mixtures import mixmask
 from mixmask_solo.strategies.base import Branch, Pairing, Targets
-from mixmask_solo.strategies.permutations import Partner, Permuted
+from mixmask_solo.strategies.permutations import Mixing, Partner
 from mixmask_solo.strategies.step import Step
 
 __all__ = ["MixMask", "MixMaskOptions"]
@@ -99,12 +99,12 @@ class MixMaskOptions:
             )
 
 
-class MixMask(Permuted):
+class MixMask(Mixing):
     """Adds one branch of mask-mixed images of view 1 (see the module's card)."""
 
     name: ClassVar[str] = "mixmask"
     options_type: ClassVar[type[Any]] = MixMaskOptions
-    partner_stream: ClassVar[str] = "partner"
+    stream = "partner"
     options: MixMaskOptions
 
     def __init__(self, options: MixMaskOptions) -> None:
@@ -113,14 +113,15 @@ class MixMask(Permuted):
         self._pool_key: tuple[Any, ...] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pool": None, "_pool_key": None}  # a copy draws its own, alike
+        return {**self.__dict__, "_pool": None, "_pool_key": None}  # a copy draws its own, alike
 
-    def check(self, cfg: Any) -> None:
+    @classmethod
+    def check(cls, options: MixMaskOptions, cfg: Any) -> None:
         """Raises ConfigError where the grid has more cells than the mixed view has pixels."""
         size = cfg.augmentations[0].crop_size if cfg.get("augmentations") else None
-        if size is not None and self.options.grid_size > size:
+        if size is not None and options.grid_size > size:
             raise ConfigError(
-                f"method_kwargs.mixmask.grid_size is {self.options.grid_size}: larger than the "
+                f"method_kwargs.mixmask.grid_size is {options.grid_size}: larger than the "
                 f"image (augmentations[0].crop_size is {size}); choose at most {size}"
             )
 
@@ -130,8 +131,7 @@ class MixMask(Permuted):
         if o.prob < 1.0 and torch.rand((), generator=step.shared("mixmask.prob")).item() >= o.prob:
             return []
         x = views[0]
-        mixture = mixmask(x, self._mask(len(x), step), self.permutation.draw(x, step))
-        return [Branch(self.name, mixture, o.weight, o.switch, o.pairing, o.targets)]
+        return [self.branch(mixmask(x, self._mask(len(x), step), self.partners(x, step)))]
 
     def _mask(self, n: int, step: Step) -> Tensor:
         """``(n, g, g)`` or ``(1, g, g)`` masks of this step, from a pool drawn ahead."""

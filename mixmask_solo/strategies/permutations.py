@@ -24,50 +24,43 @@ published, a random permutation may leave an image its own partner (one image a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError, check
-from mixmask_solo.mixtures import partner
-from mixmask_solo.strategies.base import Strategy
+from mixmask_solo.mixtures import Mixture, partner
+from mixmask_solo.strategies.base import Branch, Strategy
 from mixmask_solo.strategies.step import Step
 
-__all__ = ["Partner", "Permutation", "Permuted", "effective", "settle"]
+__all__ = ["Mixing", "Partner", "settle", "share_partners"]
 
 Partner = Literal["reverse", "random", "roll"]
 _BOTH = ("mixmask", "unmix")
 _KEY = "method_kwargs.permutations"
 
 
-@dataclass(frozen=True)
-class Permutation:
-    """How the partners of a batch come about.
+class Mixing(Strategy):
+    """A strategy that mixes images with partners.
 
-    Args:
-        kind: ``reverse`` (i and N-1-i), ``random`` or ``roll`` (i and i+1).
-        stream: what ``random`` draws from; equal streams give equal permutations in a step.
+    Its options have ``partner``, ``weight``, ``switch``, ``pairing`` and ``targets``.
     """
 
-    kind: Partner
     stream: str
+    """What random partners are drawn from; equal streams give equal permutations in a step."""
 
-    def draw(self, x: Tensor, step: Step) -> Tensor:
+    def partners(self, x: Tensor, step: Step) -> Tensor:
         """``(N,)`` int64, the partner of each image of ``x (N, C, H, W)``, on its device."""
         generator = step.generator(self.stream)
-        return partner(self.kind, len(x), generator=generator, device=x.device)
+        return partner(self.options.partner, len(x), generator=generator, device=x.device)
 
-
-class Permuted(Strategy):
-    """A strategy that mixes images with partners; its options have ``partner``."""
-
-    partner_stream: ClassVar[str]
-
-    def __init__(self, options: Any) -> None:
-        super().__init__(options)
-        self.permutation = Permutation(options.partner or "reverse", self.partner_stream)
+    def branch(self, mixture: Mixture) -> Branch:
+        """The mixed images with what the block says about their loss."""
+        o = self.options
+        more = {key: getattr(o, key) for key in ("switch", "weight", "pairing", "targets")}
+        return Branch.of(self.name, mixture, **more)
 
 
 @dataclass
@@ -75,58 +68,59 @@ class _Choice:
     permutations: Literal["same", "different"] | None = None
 
 
-def settle(permutations: Any, strategies: Sequence[Strategy]) -> None:
-    """Gives MixMask and Un-Mix their permutations where both are there.
+def settle(permutations: Any, options: Mapping[str, Any]) -> Literal["same", "different"] | None:
+    """Gives MixMask and Un-Mix their partners.
 
     Args:
         permutations: value of ``method_kwargs.permutations``; None means ``different`` where
             neither block names a partner, else each block keeps what it says (``reverse`` where
             it says nothing).
-        strategies: all of the run; changed in place.
+        options: of all blocks by name; their ``partner`` is filled in.
+
+    Returns:
+        What ``permutations`` has come to, where both blocks are there.
 
     Raises:
         ConfigError: for another value, without both blocks, or where the blocks' own partners
             say the opposite.
     """
     choice = check({"permutations": permutations}, _Choice, "method_kwargs").permutations
-    by_name = {s.name: s for s in strategies if isinstance(s, Permuted)}
-    if any(name not in by_name for name in _BOTH):
-        if choice is not None:
-            missing = " and ".join(name for name in _BOTH if name not in by_name)
-            raise ConfigError(
-                f"{_KEY} is {choice}: it compares the blocks mixmask and unmix, but there is no "
-                f"{missing} under method_kwargs; add it or remove permutations"
-            )
-        return
-    mixmask, unmix = (by_name[name] for name in _BOTH)
+    present = [options[name] for name in _BOTH if name in options]
+    if len(present) == 2:
+        choice = _settle_both(choice, *present)
+    elif choice is not None:
+        missing = " and ".join(name for name in _BOTH if name not in options)
+        raise ConfigError(
+            f"{_KEY} is {choice}: it compares the blocks mixmask and unmix, but there is no "
+            f"{missing} under method_kwargs; add it or remove permutations"
+        )
+    for block in present:
+        block.partner = block.partner or "reverse"
+    return choice
+
+
+def _settle_both(choice: str | None, mixmask: Any, unmix: Any) -> Literal["same", "different"]:
+    mine, other = mixmask.partner, unmix.partner
     if choice == "same":
-        _make_same(mixmask, unmix)
-    elif choice == "different" or (not mixmask.options.partner and not unmix.options.partner):
-        _make_different(mixmask, unmix)
-
-
-def effective(mixmask: Permutation, unmix: Permutation) -> Literal["same", "different"]:
-    """What ``method_kwargs.permutations`` has come to."""
-    same = mixmask == unmix or (mixmask.kind == unmix.kind != "random")
-    return "same" if same else "different"
-
-
-def _make_same(mixmask: Permuted, unmix: Permuted) -> None:
-    mine, other = mixmask.options.partner, unmix.options.partner
-    if mine and other and mine != other:
+        if mine and other and mine != other:
+            raise ConfigError(
+                f"{_KEY} is same: but mixmask.partner is {mine} and unmix.partner is {other}; "
+                "give one of the two, or both alike"
+            )
+        mixmask.partner = unmix.partner = mine or other
+        return "same"
+    if choice == "different" or not (mine or other):
+        mixmask.partner = mine or "random"
+    alike = (mixmask.partner or "reverse") == (other or "reverse") and mixmask.partner != "random"
+    if choice == "different" and alike:
         raise ConfigError(
-            f"{_KEY} is same: but mixmask.partner is {mine} and unmix.partner is {other}; "
-            "give one of the two, or both alike"
+            f"{_KEY} is different: but mixmask.partner and unmix.partner are both "
+            f"{mixmask.partner}, the same images; set mixmask.partner to random or leave it out"
         )
-    mixmask.permutation = Permutation(mine or other or "reverse", mixmask.partner_stream)
-    unmix.permutation = mixmask.permutation
+    return "same" if alike else "different"
 
 
-def _make_different(mixmask: Permuted, unmix: Permuted) -> None:
-    kind: Partner = mixmask.options.partner or "random"
-    if kind == unmix.permutation.kind != "random":
-        raise ConfigError(
-            f"{_KEY} is different: but mixmask.partner and unmix.partner are both {kind}, "
-            "the same images; set mixmask.partner to random or leave it out"
-        )
-    mixmask.permutation = Permutation(kind, mixmask.partner_stream)
+def share_partners(strategies: Sequence[Strategy]) -> None:
+    """Lets MixMask and Un-Mix draw the very same permutation, as ``permutations: same`` says."""
+    mixing = {s.name: s for s in strategies if isinstance(s, Mixing)}
+    mixing["unmix"].stream = mixing["mixmask"].stream

@@ -45,7 +45,7 @@ from torch import Tensor
 from mixmask_solo.config import option
 from mixmask_solo.mixtures import cutmix, mixup
 from mixmask_solo.strategies.base import Branch, Pairing, Targets
-from mixmask_solo.strategies.permutations import Partner, Permuted
+from mixmask_solo.strategies.permutations import Mixing, Partner
 from mixmask_solo.strategies.step import Step
 
 __all__ = ["UnMix", "UnMixOptions"]
@@ -77,12 +77,12 @@ class UnMixOptions:
     targets: Targets | None = None
 
 
-class UnMix(Permuted):
+class UnMix(Mixing):
     """Adds one branch of Mixup- or CutMix-mixed images of view 1 (see the module's card)."""
 
     name: ClassVar[str] = "unmix"
     options_type: ClassVar[type[Any]] = UnMixOptions
-    partner_stream: ClassVar[str] = "unmix.partner"
+    stream = "unmix.partner"
     options: UnMixOptions
 
     def branches(self, views: Sequence[Tensor], step: Step) -> list[Branch]:
@@ -92,9 +92,7 @@ class UnMix(Permuted):
         is_global = draw.random() < o.prob
         share = draw.betavariate(o.beta, o.beta)
         lam = torch.full((1,), share, dtype=torch.float64, device=x.device)
-        index = self.permutation.draw(x, step)
+        index = self.partners(x, step)
         if is_global:
-            mixture = mixup(x, lam, index)
-        else:
-            mixture = cutmix(x, lam, index, generator=step.generator("unmix.box"))
-        return [Branch(self.name, mixture, o.weight, o.switch, o.pairing, o.targets)]
+            return [self.branch(mixup(x, lam, index))]
+        return [self.branch(cutmix(x, lam, index, generator=step.generator("unmix.box")))]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -60,6 +61,26 @@ def test_check_of_a_configuration(command):
     assert "train: 1,442 images of 10 classes" in out
 
 
+def test_libraries_load_where_ctrl_c_ends_the_process_at_once(tmp_path):
+    code = """
+import sys
+from contextlib import contextmanager
+from mixmask_solo.cli import data
+
+@contextmanager
+def loading(command):
+    before = "torch" in sys.modules
+    yield
+    print(command, before, "torch" in sys.modules)
+
+data.loading = loading
+data.main()
+"""
+    arguments = ("convert", tmp_path / "absent", tmp_path / "out", "--to", "parquet")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stdout == "mixmask-data convert False True\n"
+
+
 def test_convert_and_check_again(command, folder, tmp_path):
     status, out, _ = command("convert", folder, tmp_path / "out", "--to", "webdataset")
     assert (status, out) == (0, f"6 images -> {tmp_path / 'out'} (1 files written)\n")
@@ -108,6 +129,7 @@ def test_bench_says_whether_the_network_waits(command, tmp_path):
     [
         (("check",), "check: give either PATH or --config-path"),
         (("check", "/nowhere"), "check: the path is '/nowhere': no such folder"),
+        (("check", "/nowhere", "--storage", "tar"), "check: --storage is 'tar': choose auto"),
         (("convert", "/nowhere", "x", "--to", "tar"), "convert: the path is '/nowhere'"),
         (("convert", "x"), "convert: the following arguments are required"),
         (("convert", "x", "y", "--to", "tar", "--max-shard-mb", "0"), "'0' is no whole number"),

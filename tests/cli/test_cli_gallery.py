@@ -55,3 +55,11 @@ def test_a_picture_needs_no_full_batch(command, capsys, tmp_path) -> None:
     overrides = ["data.dataset=parquet", f"data.train_path={images}", "data.num_workers=0"]
     command(*DIGITS, "simclr_mixmask", "--out", out, *overrides, "optimizer.batch_size=64")
     assert capsys.readouterr().out == f"wrote {out}\n"
+
+
+@pytest.mark.parametrize("shown", [(), ("--decoder", "pil")], ids=["mixed", "decoders"])
+def test_a_picture_of_no_images_is_refused(shown, command, capsys, tmp_path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command(*DIGITS, "simclr_mixmask", "--out", tmp_path / "a.png", "-n", 0, *shown)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "mixmask-gallery: -n is 0: give at least 1 image\n"

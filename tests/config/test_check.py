@@ -27,13 +27,13 @@ class Block:
     lr: float = option(0.1, above=0)
     kind: Literal["block", "discrete"] = "block"
     pairing: Literal["query", "pair"] | None = None
-    ratio: float | list[float] = option(0.5, low=0, high=1)  # noqa: RUF009
+    ratio: float | list[float] = option(0.5, low=0, high=1)
     flag: bool = False
     count: int = 3
     title: str = "a"
     part: Part | None = None
-    parts: list[Part] = option([])  # noqa: RUF009
-    steps: list[int] | None = option(None, length=2, absent=True)  # noqa: RUF009
+    parts: list[Part] = option([])
+    steps: list[int] | None = option(None, length=2, absent=True)
     anything: dict[str, Any] = field(default_factory=dict)
 
 

@@ -40,7 +40,7 @@ def test_of_a_union_the_member_that_fits_as_it_is_wins() -> None:
 def test_a_default_list_is_copied() -> None:
     @dataclass
     class Keys:
-        sizes: list[int] = option([1])  # noqa: RUF009
+        sizes: list[int] = option([1])
 
     Keys().sizes.append(2)
     assert Keys().sizes == [1]

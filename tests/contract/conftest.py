@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.host import Host, load
-from mixmask_solo.methods.own import own_methods
+from mixmask_solo.methods.mocov2 import mocov2
 from support.methods import golden_config
 
 
@@ -39,7 +39,7 @@ def method(request) -> str:
 @pytest.fixture
 def class_of() -> Callable[[Host, str], type[Any]]:
     """``class_of(host, method)``: without the mixin; a method of ours over the host's bases."""
-    return lambda host, method: {**host.methods, **own_methods(host)}[method]
+    return lambda host, method: {**host.methods, "mocov2": mocov2(host)}[method]
 
 
 @pytest.fixture

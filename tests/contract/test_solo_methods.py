@@ -17,7 +17,7 @@ from torch import Tensor
 from mixmask_solo.config import ConfigError
 from mixmask_solo.host import Host
 from mixmask_solo.methods import get_methods
-from mixmask_solo.methods.families import FAMILIES, Mixed
+from mixmask_solo.methods.families import FAMILIES, Forwarded
 from mixmask_solo.methods.refused import REFUSED
 
 pytestmark = [pytest.mark.solo, pytest.mark.filterwarnings("ignore")]
@@ -128,7 +128,7 @@ Flip = Callable[[Tensor], Tensor]
 Term = Callable[[dict[str, Tensor], Flip], Tensor]
 
 
-def host_terms(method: Any, out: dict[str, Any], m: Mixed, v: int) -> list[Term]:
+def host_terms(method: Any, out: dict[str, Any], m: Forwarded, v: int) -> list[Term]:
     """solo-learn's own losses of view v: mixtures predict; then, where there is one, the mirror.
 
     A term gets the mixtures' outputs and re-orders what else shows mixtures.
@@ -163,7 +163,7 @@ def host_terms(method: Any, out: dict[str, Any], m: Mixed, v: int) -> list[Term]
     return [lambda x, _: loss(z, x["z"])]
 
 
-def reference(method: Any, out: dict[str, Any], m: Mixed, pairing: str) -> Tensor:
+def reference(method: Any, out: dict[str, Any], m: Forwarded, pairing: str) -> Tensor:
     """Un-Mix's formula: mixtures re-ordered, one λ. Called before the host's step moves queues."""
     name, lam = method.cfg.method, m.branch.mixture.lam[0]
     flipped = {k: x.flip(0) for k, x in m.out.items()}
@@ -187,7 +187,7 @@ class Spy:
     def __init__(self, name: str, pairing: str) -> None:
         self.family, self.pairing = FAMILIES[name], pairing
 
-    def losses(self, method: Any, out: dict[str, Any], mixed: list[Mixed]) -> list[Tensor]:
+    def losses(self, method: Any, out: dict[str, Any], mixed: list[Forwarded]) -> list[Tensor]:
         self.expected = reference(method, out, mixed[0], self.pairing).detach()
         return self.family.losses(method, out, mixed)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import pickle
@@ -12,6 +13,7 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageError, build_classification, build_pretrain, info
+from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.tolerance import DAMAGED, Tolerance, substitutes
 
 BROKEN = ("a_1.png", "a_4.png", "b_2.png")
@@ -146,6 +148,45 @@ def test_all_processes_know_what_a_worker_found_damaged(cfg):
     damaged = torch.where(data.reader(data.opened).states == DAMAGED)[0]
     found = sorted(Path(data.opened.name(i)).name for i in damaged.tolist())
     assert found == sorted(BROKEN)
+
+
+def failing_once(monkeypatch, victim, error):
+    """The file raises an error when it is read first, and never again."""
+    read, failed = FolderSource._read, []
+
+    def flaky(self, index):
+        if Path(self.name(index)).name == victim and not failed:
+            failed.append(index)
+            raise error
+        return read(self, index)
+
+    monkeypatch.setattr(FolderSource, "_read", flaky)
+
+
+def test_a_disk_that_recovers_gives_its_images_back(cfg, monkeypatch):
+    failing_once(monkeypatch, "b_5.png", OSError(errno.EIO, "Input/output error"))
+    data = build_pretrain(cfg(on_error="skip"))
+    counts = [sum(len(y) for _, y in data.val_dataloader()) for _ in range(3)]
+    assert counts == [8, 9, 9]
+    assert names(data) == sorted([*BROKEN, "b_5.png"])
+
+
+def test_raise_stops_whatever_failed(cfg, monkeypatch):
+    data = build_pretrain(cfg())
+    for _ in range(2):
+        refused(data.val_dataloader(), r"a_1\.png cannot be decoded")
+    failing_once(monkeypatch, "a_0.png", OSError(errno.EIO, "Input/output error"))
+    refused(data.val_dataloader(), r"a_0\.png cannot be decoded: .*Input/output error")
+
+
+def test_a_missing_file_is_asked_for_every_time_and_logged_once(cfg, folder, tmp_path):
+    data = build_pretrain(cfg(on_error="skip"))
+    data.tolerance.keep_in(tmp_path / "log.jsonl")
+    data.setup()
+    (folder / "b" / "b_0.png").unlink()
+    for _ in range(3):
+        list(data.val_dataloader())
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4
 
 
 def test_when_nothing_can_be_read_the_run_stops(cfg, folder):

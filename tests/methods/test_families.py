@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixmask_solo.methods.families import FAMILIES, Mixed
+from mixmask_solo.methods.families import FAMILIES, Forwarded
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.strategies import Branch
 
@@ -24,9 +24,9 @@ def mixed(
     out: dict[str, Tensor],
     momentum_z: Tensor | None = None,
     **kw: Any,
-) -> Mixed:
-    branch = Branch("mixmask", Mixture(torch.empty(0), lam, partner), **kw)
-    return Mixed(branch, out, lambda: momentum_z)  # type: ignore[arg-type, return-value]
+) -> Forwarded:
+    branch = Branch.of("mixmask", Mixture(torch.empty(0), lam, partner), **kw)
+    return Forwarded(branch, out, lambda: momentum_z)  # type: ignore[arg-type, return-value]
 
 
 def tensors(golden: Any, name: str) -> SimpleNamespace:

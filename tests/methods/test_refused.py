@@ -15,7 +15,7 @@ from mixmask_solo.methods import get_method
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.refused import REFUSED, check_method, check_options, refusing
 from mixmask_solo.runs.pretrain import resolve
-from mixmask_solo.strategies import build_strategies
+from mixmask_solo.strategies import fill_blocks
 
 
 class Host:
@@ -64,11 +64,11 @@ def test_the_command_names_the_reason(method: str) -> None:
     ],
 )
 def test_options_that_mean_nothing(method: str, block: dict[str, Any], message: str) -> None:
-    strategies = build_strategies(OmegaConf.create({"method_kwargs": {"mixmask": block}}))
+    kwargs = fill_blocks(OmegaConf.create({"method_kwargs": {"mixmask": block}}))
     with pytest.raises(ConfigError, match=message) as error:
-        check_options(method, strategies)
+        check_options(method, kwargs)
     assert "\n" not in str(error.value)
-    check_options("byol", strategies)
+    check_options("byol", kwargs)
 
 
 def test_a_method_that_only_solo_learn_has() -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixmask_solo.methods.families import FAMILIES, Mixed
+from mixmask_solo.methods.families import FAMILIES, Forwarded
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.strategies import Branch
 
@@ -73,9 +73,9 @@ def setting(seed: int) -> tuple[Stub, dict[str, Any], dict[str, Tensor], Tensor,
     return host, out, net, lam, torch.randperm(N, generator=g)
 
 
-def mixed(net: dict[str, Tensor], lam: Tensor, partner: Tensor, host: Stub, **kw: Any) -> Mixed:
-    branch = Branch("mixmask", Mixture(torch.empty(0), lam, partner), **kw)
-    return Mixed(branch, net, lambda: host.mixed_key)
+def mixed(net: dict[str, Tensor], lam: Tensor, partner: Tensor, host: Stub, **kw: Any) -> Forwarded:
+    branch = Branch.of("mixmask", Mixture(torch.empty(0), lam, partner), **kw)
+    return Forwarded(branch, net, lambda: host.mixed_key)
 
 
 def nce(anchor: Tensor, candidates: Tensor, positive: int, t: float) -> float:

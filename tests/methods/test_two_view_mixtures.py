@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixmask_solo.methods.families import FAMILIES, Mixed
+from mixmask_solo.methods.families import FAMILIES, Forwarded
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.strategies import Branch
 
@@ -46,11 +46,11 @@ def complete(method: str, a: Outputs, b: Outputs, weights: Tensor) -> Tensor:
 
 
 def ours(method: str, views: list[Outputs], m: Outputs, lam: Tensor, partner: Tensor) -> Tensor:
-    branch = Branch("mixmask", Mixture(torch.empty(0), lam, partner))
+    branch = Branch.of("mixmask", Mixture(torch.empty(0), lam, partner))
     out = {k: [v[k] for v in views] for k in ("p", "z")}
     out["momentum_z"] = [v["goal"] for v in views]
     host = SimpleNamespace(num_large_crops=2)
-    mixed = Mixed(branch, {"p": m["p"], "z": m["z"]}, lambda: m["goal"])
+    mixed = Forwarded(branch, {"p": m["p"], "z": m["z"]}, lambda: m["goal"])
     [loss] = FAMILIES[method].losses(host, out, [mixed])
     return loss
 

@@ -13,11 +13,11 @@ import torch
 import torch.distributed as dist
 
 from mixmask_solo.objectives import (
+    Source,
     barlow_twins,
     covariance,
     gather,
     gather_keys,
-    nt_xent,
     simclr,
     soft_in_batch_nce,
     soft_nt_xent,
@@ -28,13 +28,15 @@ N, WORLD = 4, 2
 
 
 def losses(u, v, lam, partner, indexes):
+    sources = [Source(None, lam), Source(partner, 1 - lam)]
+    hard = {"negative": u.flip(1), "alpha": 2.0}
     return {
-        "nt_xent": nt_xent(u, v, 0.2).mean(),
-        "soft": soft_nt_xent(u, v, lam, partner, 0.2).mean(),
-        "query": soft_nt_xent(u, v, lam, partner, 0.2, query_only=True).mean(),
+        "soft": soft_nt_xent(u, v, sources, 0.2),
+        "query": soft_nt_xent(u, v, sources, 0.2, query_only=True),
+        "hard": soft_nt_xent(u, v, sources, 0.2, **hard),
         "simclr": simclr(torch.cat([u, v]), indexes.repeat(2), 0.2),
-        "anchor": soft_in_batch_nce(u, v, lam, partner, 0.2, mixed="anchor").mean(),
-        "candidate": soft_in_batch_nce(u, v, lam, partner, 0.2, mixed="candidate").mean(),
+        "anchor": soft_in_batch_nce(u, v, sources, 0.2, branch="anchor"),
+        "candidate": soft_in_batch_nce(u, v, sources, 0.2, branch="candidate"),
         "vicreg": variance(u) + covariance(v) + variance(v) + covariance(u),
     }
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mixmask_solo.objectives import info_nce, info_nce_from_lse, queue_lse, soft
+from mixmask_solo.objectives import Source, info_nce, info_nce_from_lse, queue_lse, weigh
 
 
 def unit(*shape: int, seed: int = 0, dim: int = 1) -> Tensor:
@@ -38,7 +38,9 @@ def nce(g: dict[str, Tensor], encoder_output: Tensor, key: Tensor) -> Tensor:
 
 
 def mix_loss(g, q_mixed: Tensor, key: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
-    return soft(nce(g, q_mixed, key), nce(g, q_mixed, key[partner]), lam).mean()
+    share = torch.as_tensor(lam).expand(len(key))
+    sources = [Source(None, share), Source(partner, 1 - share)]
+    return weigh(lambda q, k: nce(g, q, k), q_mixed, key, sources)
 
 
 def test_mixmask_moco_parity(moco):

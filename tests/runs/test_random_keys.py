@@ -34,7 +34,7 @@ from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.trainer import Reseed
-from mixmask_solo.strategies import STRATEGIES, Step, build_strategies
+from mixmask_solo.strategies import Step, build_strategies, kind_of
 
 CPU = torch.device("cpu")
 EDGE, IMAGES, CLASSES = 16, 48, 3
@@ -96,7 +96,8 @@ def view(form: str, pipeline: str, steps: dict[str, Any]) -> Callable[[int, Path
         made: Any = data.train_dataloader().dataset
         whole = [i for i in range(len(data.opened)) if "damaged" not in data.opened.name(i)][:24]
         if form == "resident":
-            return made.__getitems__([(0, i) for i in whole])[1]
+            [batch] = made.together([[(0, i) for i in whole]])
+            return batch[1]
         return [made[(0, i)][1] for i in whole]
 
     return drawn
@@ -109,7 +110,10 @@ def probe_view(form: str) -> Callable[[int, Path], Any]:
         cfg = {"seed": seed, "data": of_folder(folder, form), "optimizer": {"batch_size": 8}}
         made: Any = build_classification(cfg).train_dataloader().dataset
         keys = [(0, i) for i in range(1, 9)]
-        return made.__getitems__(keys)[0] if form == "resident" else [made[key][0] for key in keys]
+        if form == "resident":
+            [batch] = made.together([keys])
+            return batch[0]
+        return [made[key][0] for key in keys]
 
     return drawn
 
@@ -287,7 +291,7 @@ def test_nothing_else_differs_with_the_seed(key: str, folder: Path) -> None:
 
 def test_no_key_is_left_out() -> None:
     options = {"solo": SoloOptions, "glyphs": GlyphOptions}
-    options |= {name: block.options_type for name, block in STRATEGIES.items()}
+    options |= {name: kind_of(name).options_type for name in ("unmix", "mixmask")}
     listed = {re.split("[: ]", key)[0] for key in DRAWS}
     keys = {f"{name}.{f.name}" for name, of in options.items() for f in fields(of)}
     assert {key for key in keys if key.partition(".")[2] not in NOT_DRAWN} <= listed

@@ -45,9 +45,8 @@ def is_blend(made: Branch) -> bool:
 def test_an_empty_block_takes_the_demos_values() -> None:
     [strategy] = strategies({})
     o = strategy.options
-    assert (o.prob, o.beta, o.partner, o.weight) == (0.5, 1.0, None, 1.0)
+    assert (o.prob, o.beta, o.partner, o.weight) == (0.5, 1.0, "reverse", 1.0)
     assert (o.pairing, o.switch, o.targets) == (None, True, None)
-    assert strategy.permutation.kind == "reverse"
     assert strategies(None) == []
 
 
@@ -162,7 +161,7 @@ def test_the_branch_carries_the_blocks_loss_options() -> None:
     block = {"weight": 0.5, "pairing": "pair", "switch": False, "targets": "other"}
     made = branch(block, step())
     assert (made.name, made.weight, made.pairing) == ("unmix", 0.5, "pair")
-    assert (made.switch, made.targets) == (False, "other")
+    assert (len(made.sources), made.targets) == (1, "other")
 
 
 @pytest.mark.gpu

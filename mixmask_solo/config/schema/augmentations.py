@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
 """The keys of one entry of ``augmentations``, as solo-learn spells them, and ours.
 
 solo-learn itself does not read ``mean``, ``std``, ``rrc.interpolation`` and ``order``.
@@ -37,7 +36,6 @@ class Crop:
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
     def validate(self, prefix: str) -> None:
-        """Raises ConfigError for an empty range."""
         if self.crop_min_scale > self.crop_max_scale:
             raise ConfigError(
                 f"{prefix}.crop_min_scale is {self.crop_min_scale}: it must not exceed "
@@ -91,7 +89,6 @@ class ViewOptions:
     std: list[float] | None = option(None, above=0.0, length=3, absent=True)
 
     def validate(self, prefix: str) -> None:
-        """Raises ConfigError for ``mean`` without ``std``, or the reverse."""
         if (self.mean is None) != (self.std is None):
             raise ConfigError(
                 f"{prefix}.mean is {self.mean} and {prefix}.std is {self.std}: give both or none"

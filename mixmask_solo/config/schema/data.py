@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
 """``data``: which images, where they lie, how they are read."""
 
 from __future__ import annotations
@@ -97,7 +96,6 @@ class LinearData(Data):
     augmentations: _ProbeImage = field(default_factory=_ProbeImage)
 
     def validate(self, prefix: str) -> None:
-        """Adds to the common rules that a probe measures on labelled validation images."""
         super().validate(prefix)
         if self.val_path is None and self.dataset != "digits":
             raise ConfigError(

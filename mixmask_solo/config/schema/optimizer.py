@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
 """``optimizer`` and ``scheduler``."""
 
 from __future__ import annotations
@@ -103,7 +102,6 @@ class _Schedule:
     gamma: float = option(0.1, above=0.0, high=1.0)  # ours: factor at each decay step
 
     def validate(self, prefix: str) -> None:
-        """Raises ConfigError where a step schedule has no steps."""
         if self.name in ("step", "warmup_step") and not self.lr_decay_steps:
             raise ConfigError(
                 f"{prefix}.lr_decay_steps is missing: {self.name} needs the epochs at which "
@@ -133,7 +131,6 @@ class LinearScheduler(_Schedule):
     )
 
     def validate(self, prefix: str) -> None:
-        """Raises ConfigError where an exponential decay would have to reach 0."""
         super().validate(prefix)
         if self.name == "exponential" and self.min_lr <= 0:
             raise ConfigError(

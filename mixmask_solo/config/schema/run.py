@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# ruff: noqa: RUF009  (option() makes a dataclass field, as dataclasses.field does)
 """The whole of a configuration: what pretraining and probes share, and what each adds."""
 
 from __future__ import annotations
@@ -116,7 +115,6 @@ class _Run:
     debug_augmentations: bool = False
 
     def validate(self, prefix: str) -> None:
-        """Raises ConfigError for what is solo-learn's alone, or a file of another kind."""
         if self.auto_umap and self.auto_umap.get("enabled", False):
             raise ConfigError("auto_umap.enabled is true: it is not implemented; remove auto_umap")
         if self.debug_augmentations:
@@ -168,7 +166,6 @@ class Linear(_Run):
     cutmix: float = option(0.0, low=0.0)
 
     def validate(self, prefix: str) -> None:
-        """Adds the checkpoint's suffix and ``layer_decay`` to the common rules."""
         super().validate(prefix)
         path = self.pretrained_feature_extractor
         if not path.endswith((".ckpt", ".pth", ".pt", ".pth.tar")):

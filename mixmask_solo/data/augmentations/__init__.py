@@ -5,7 +5,23 @@ from __future__ import annotations
 
 from mixmask_solo.config.schema.augmentations import ViewOptions
 from mixmask_solo.data.augmentations import builtin as _builtin  # noqa: F401 - registers itself
-from mixmask_solo.data.augmentations.pipeline import Pipeline, build, build_all
-from mixmask_solo.data.augmentations.registry import Operation, known, register
+from mixmask_solo.data.augmentations.pipeline import (
+    Operation,
+    Pipeline,
+    assemble,
+    build,
+    build_all,
+    known,
+    register,
+)
 
-__all__ = ["Operation", "Pipeline", "ViewOptions", "build", "build_all", "known", "register"]
+__all__ = [
+    "Operation",
+    "Pipeline",
+    "ViewOptions",
+    "assemble",
+    "build",
+    "build_all",
+    "known",
+    "register",
+]

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""The pipelines ``solo``, for natural images, and ``glyphs``, for written characters."""
+"""The pipelines ``solo``, for natural images, and ``glyphs``, for written characters.
+
+Their random operations draw from torch's global generator.
+"""
 
 from __future__ import annotations
 
-from PIL import ImageOps
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageFilter, ImageOps
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from mixmask_solo.config.schema.augmentations import GlyphOptions, SoloOptions
-from mixmask_solo.data.augmentations.operations import RandomBlur, crop, jitter, sometimes
-from mixmask_solo.data.augmentations.registry import Operation, register
+from mixmask_solo.config.schema.augmentations import ColorJitter, Crop, GlyphOptions, SoloOptions
+from mixmask_solo.data.augmentations.pipeline import Operation, register
 
-__all__ = ["glyphs", "solo"]
+__all__ = ["RandomBlur", "crop", "glyphs", "solo", "sometimes"]
 
 
 @register("solo", SoloOptions)
@@ -21,7 +26,7 @@ def solo(options: SoloOptions) -> list[Operation]:
     ``order: colour_first`` (ours) puts jitter and grey before the crop, as htdt/self-supervised
     has them: colours are then changed by the statistics of the whole image.
     """
-    first, then = crop(options.rrc, options.crop_size), jitter(options.color_jitter)
+    first, then = crop(options.rrc, options.crop_size), _jitter(options.color_jitter)
     if options.grayscale.prob:
         then.append(transforms.RandomGrayscale(p=options.grayscale.prob))
     if options.order == "colour_first":
@@ -46,4 +51,39 @@ def glyphs(options: GlyphOptions) -> list[Operation]:
     if turn:
         rotate = transforms.RandomRotation(turn.degrees, interpolation=InterpolationMode.BILINEAR)
         operations += sometimes(turn.prob, rotate)
-    return operations + jitter(options.color_jitter)
+    return operations + _jitter(options.color_jitter)
+
+
+class RandomBlur:
+    """Pillow's Gaussian blur (box filters), its deviation in pixels drawn evenly."""
+
+    def __init__(self, sigma: Sequence[float]) -> None:
+        self.low, self.high = sigma
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        sigma = torch.empty(1).uniform_(self.low, self.high).item()
+        return image.filter(ImageFilter.GaussianBlur(radius=sigma))
+
+
+def crop(options: Crop, size: int) -> list[Operation]:
+    """A random resized crop, or the whole image brought to the size.
+
+    Where solo-learn only resizes the shorter side, the centre is cut out as well: images that
+    are not square could not be stacked otherwise.
+    """
+    mode = InterpolationMode(options.interpolation)
+    if not options.enabled:
+        return [transforms.Resize(size, interpolation=mode), transforms.CenterCrop(size)]
+    scale = (options.crop_min_scale, options.crop_max_scale)
+    return [transforms.RandomResizedCrop(size, scale=scale, interpolation=mode)]
+
+
+def sometimes(prob: float, operation: Operation) -> list[Operation]:
+    """The operation with a probability; none at all for 0, which then draws no number either."""
+    return [transforms.RandomApply([operation], p=prob)] if prob else []
+
+
+def _jitter(options: ColorJitter) -> list[Operation]:
+    """In random order, with one probability for all."""
+    strengths = (options.brightness, options.contrast, options.saturation, options.hue)
+    return sometimes(options.prob, transforms.ColorJitter(*strengths))

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a batch of views is made with: crops, factors, orders, drawn apart from being applied.
 
-Decoders that work on batches (``resident``, ``dali``) get their random numbers from here, so that
-they differ in how they make pixels but not in what they are asked for. The distributions are those
-of the PIL decoder, that is of torchvision's transforms. No library draws so: torchvision's take one
-draw for a whole batch, kornia's follow the order of the batch in one stream.
+Decoders that work on batches (``resident``, ``dali``) differ in how they make pixels, but not in
+what they are asked for. The distributions are those of torchvision's transforms, which draw once
+for a whole batch.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ __all__ = ["DRAWS", "Draws", "draw_glyphs", "draw_solo", "random_resized_boxes"]
 
 _ATTEMPTS = 10
 _RATIO = (3 / 4, 4 / 3)
-_BOX = 4 * _ATTEMPTS  # area, ratio, top, left of each attempt
+_BOX = 4 * _ATTEMPTS
 
 Floats = NDArray[np.float64]
 
@@ -52,13 +51,7 @@ class Draws(NamedTuple):
 
 
 def draw_solo(options: SoloOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
-    """The draws of one view of each image.
-
-    Args:
-        options: keys of the pipeline ``solo``.
-        sizes: (N, 2) height and width of the stored images.
-        key: (N,) from ``randomness.keys``.
-    """
+    """One view of each image of (N, 2) height and width, by the (N,) ``randomness.keys``."""
     draws, u = _crop_and_jitter(options, sizes, key)
     low, high = options.gaussian_blur.sigma
     blurred = u[:, 0] < options.gaussian_blur.prob
@@ -72,7 +65,7 @@ def draw_solo(options: SoloOptions, sizes: NDArray[np.int64], key: NDArray[np.ui
 
 
 def draw_glyphs(options: GlyphOptions, sizes: NDArray[np.int64], key: NDArray[np.uint64]) -> Draws:
-    """The draws of one view of each image, see :func:`draw_solo`."""
+    """One view of each image, see :func:`draw_solo`."""
     draws, u = _crop_and_jitter(options, sizes, key)
     turn = options.rotation
     if turn is None:
@@ -81,11 +74,9 @@ def draw_glyphs(options: GlyphOptions, sizes: NDArray[np.int64], key: NDArray[np
     return draws._replace(angle=np.where(turned, turn.degrees * (2 * u[:, 1] - 1), 0.0))
 
 
-# by the pipeline's registered name
-DRAWS: dict[str, Callable[[Any, NDArray[np.int64], NDArray[np.uint64]], Draws]] = {
-    "solo": draw_solo,
-    "glyphs": draw_glyphs,
-}
+Drawing = Callable[[Any, NDArray[np.int64], NDArray[np.uint64]], Draws]
+DRAWS: dict[str, Drawing] = {"solo": draw_solo, "glyphs": draw_glyphs}
+"""By the pipeline's registered name."""
 
 
 def _crop_and_jitter(
@@ -111,12 +102,12 @@ def _crop_and_jitter(
 
 
 def random_resized_boxes(options: Crop, sizes: NDArray[np.int64], u: Floats) -> NDArray[np.int64]:
-    """torchvision's ``RandomResizedCrop.get_params`` for a batch.
+    """torchvision's ``RandomResizedCrop.get_params`` for images of (N, 2) height and width.
 
     Args:
         options: scale of the crop, or switched off.
-        sizes: (N, 2) height and width.
-        u: (N, 40) uniforms: area, aspect ratio, top, left of each of ten attempts.
+        sizes: of the images.
+        u: (N, 40) uniforms: area, aspect ratio, top, left, ten attempts of each.
 
     Returns:
         (N, 4) top, left, height, width: of the first attempt that fits into the image, else the

@@ -1,11 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""From a list of ``augmentations`` to the views of an image."""
+"""Augmentation pipelines: registered by name, built from a list of ``augmentations``.
+
+A pipeline is a function from its options to the operations from a PIL image to a PIL image; turning
+the result into a normalised tensor is the same for all of them::
+
+    @dataclass
+    class Options(ViewOptions):
+        invert: Chance = ...
+
+    @register("mine", Options)
+    def mine(options: Options) -> list[Operation]: ...
+
+Afterwards ``augmentations: [{pipeline: mine, crop_size: 32, invert: {prob: 0.5}}]`` means it.
+Operations draw from torch's global generator, which is seeded for each view.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 from torch import Tensor
@@ -13,10 +27,41 @@ from torchvision import transforms
 
 from mixmask_solo.config import ConfigError, check
 from mixmask_solo.config.datasets import DatasetInfo
+from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema.augmentations import ViewOptions
-from mixmask_solo.data.augmentations.registry import lookup
 
-__all__ = ["Pipeline", "build", "build_all"]
+__all__ = ["Operation", "Pipeline", "assemble", "build", "build_all", "known", "register"]
+
+GROUP = "mixmask_solo.pipelines"  # entry points: which module of a package registers a name
+Operation = Callable[[Image.Image], Image.Image]
+Options = TypeVar("Options", bound=ViewOptions)
+Operations = Callable[[Options], list[Operation]]
+
+_PIPELINES: dict[str, tuple[type[ViewOptions], Operations[Any]]] = {}
+
+
+def register(
+    name: str, options: type[Options]
+) -> Callable[[Operations[Options]], Operations[Options]]:
+    """Decorator that makes a pipeline known by what ``augmentations[i].pipeline`` says.
+
+    Raises:
+        ValueError: when the name is taken.
+    """
+    if name in _PIPELINES:
+        raise ValueError(f"an augmentation pipeline named {name!r} is registered already")
+
+    def keep(pipeline: Operations[Options]) -> Operations[Options]:
+        _PIPELINES[name] = (options, pipeline)
+        return pipeline
+
+    return keep
+
+
+def known() -> list[str]:
+    """Names of all pipelines, sorted; those of installed packages too."""
+    return sorted({*_PIPELINES, *outside(GROUP)})
 
 
 @dataclass(frozen=True)
@@ -47,20 +92,28 @@ def build(name: str, node: Any, dataset: DatasetInfo, prefix: str = "augmentatio
     """The pipeline registered as ``name``, with the keys of the entry ``node`` called ``prefix``.
 
     Raises:
-        ConfigError: for an unknown name, key or value.
+        ConfigError: for an unknown name, key or value, or a package that cannot be loaded.
     """
-    schema, operations = lookup(name, prefix)
-    options = check(node, schema, prefix)
+    if name not in _PIPELINES and name in outside(GROUP):
+        load_outside(GROUP, name, f"{prefix}.pipeline {name}", _PIPELINES)
+    if name not in _PIPELINES:
+        near = did_you_mean(str(name), known())
+        raise ConfigError(f"{prefix}.pipeline is {name!r}: choose {listing(known())}{near}")
+    schema, _ = _PIPELINES[name]
+    return assemble(name, check(node, schema, prefix), dataset, prefix)
+
+
+def assemble(name: str, options: ViewOptions, dataset: DatasetInfo, key: str) -> Pipeline:
+    """The pipeline registered as ``name`` with checked keys."""
+    _, operations = _PIPELINES[name]
     mean, std = tuple(options.mean or dataset.mean), tuple(options.std or dataset.std)
     tensor = [transforms.ToTensor(), transforms.Normalize(mean, std)]
     transform = transforms.Compose([*operations(options), *tensor])
-    return Pipeline(
-        transform, options.num_crops, options.crop_size, mean, std, name, options, prefix
-    )
+    return Pipeline(transform, options.num_crops, options.crop_size, mean, std, name, options, key)
 
 
 def build_all(nodes: Sequence[Any] | None, dataset: DatasetInfo) -> list[Pipeline]:
-    """All pipelines of the key ``augmentations``, in its order.
+    """The pipelines of the key ``augmentations``.
 
     Raises:
         ConfigError: for a missing list, or anything wrong in an entry.

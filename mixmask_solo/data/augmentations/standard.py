@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fixed transforms: of the test protocol, and of a probe's training images."""
+"""What the protocols fix: un-augmented images, and a probe's training images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from torchvision.transforms import InterpolationMode
 
 from mixmask_solo.config.datasets import DatasetInfo
 from mixmask_solo.config.schema.augmentations import Chance, Crop, SoloOptions
-from mixmask_solo.data.augmentations.builtin import solo
 
-__all__ = ["probe_options", "probe_training", "resizing", "unaugmented"]
+__all__ = ["probe_options", "resizing", "unaugmented"]
 
 Kernel = Literal["bilinear", "bicubic"]
 
@@ -41,10 +40,10 @@ def unaugmented(
     """
     shorter, kernel = resizing(dataset, size)
     edges = (size, size) if shorter is None else shorter
-    fit = [transforms.Resize(edges, interpolation=InterpolationMode(kernel))]
+    steps = [transforms.Resize(edges, interpolation=InterpolationMode(kernel))]
     if shorter is not None:
-        fit.append(transforms.CenterCrop(size))
-    return transforms.Compose([*fit, *_tensor(mean, std)])
+        steps.append(transforms.CenterCrop(size))
+    return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(mean, std)])
 
 
 def probe_options(dataset: DatasetInfo, size: int) -> SoloOptions:
@@ -58,14 +57,3 @@ def probe_options(dataset: DatasetInfo, size: int) -> SoloOptions:
         rrc=Crop(crop_min_scale=dataset.min_scale, interpolation=mode),
         horizontal_flip=Chance(0.5 if dataset.flip else 0.0),
     )
-
-
-def probe_training(
-    dataset: DatasetInfo, size: int, mean: Sequence[float], std: Sequence[float]
-) -> transforms.Compose:
-    """:func:`probe_options` for single PIL images."""
-    return transforms.Compose([*solo(probe_options(dataset, size)), *_tensor(mean, std)])
-
-
-def _tensor(mean: Sequence[float], std: Sequence[float]) -> list[object]:
-    return [transforms.ToTensor(), transforms.Normalize(mean, std)]

@@ -40,7 +40,7 @@ def blur(planes: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _radius(sigma: Tensor) -> Tensor:
-    """Radius of the box filter whose repetition has variance sigma²; its fraction counts too."""
+    """Of the box filter whose repetition has variance sigma²; not a whole number."""
     variance = sigma.square() / _PASSES
     whole = ((torch.sqrt(12.0 * variance + 1.0) - 1.0) * 0.5).floor_()
     part = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - 3.0 * variance)

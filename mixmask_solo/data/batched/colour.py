@@ -33,8 +33,8 @@ def jitter(
 
     Args:
         planes: the images.
-        blends: per round the coefficients of :func:`blend`, each (n,), neutral for images whose
-            turn it is to change hue; None for a round in which all are neutral.
+        blends: per round the coefficients of :func:`blend`; None where all are neutral, as they
+            are for images whose turn it is to change hue.
         hues: per round the images whose hue changes, possibly none.
         turns: (n,) shift of the hue in turns.
     """
@@ -85,18 +85,12 @@ def shift_hue(planes: Tensor, turns: Tensor) -> None:
 
 
 def solarize(planes: Tensor) -> Tensor:
-    """Inverts what is at least half as bright as can be; new memory.
-
-    Pillow's limit is 128 of 255; half is the value from which a pixel would be rounded to it.
-    """
+    """Inverts what would be rounded to Pillow's limit, 128 of 255, or more; new memory."""
     return torch.where(planes < 0.5, planes, 1.0 - planes)
 
 
 def equalize(planes: Tensor) -> Tensor:
-    """Flattens the histogram of each channel of each image: 256 levels, integer arithmetic.
-
-    Of (3, n, S, S) values rounded to 8 bits, as there is no histogram of real numbers; new memory.
-    """
+    """Flattens the histogram of each channel of each image, rounded to 8 bits; new memory."""
     levels = (planes * 255.0).round_().clamp_(0, 255).flatten(2).flatten(0, 1).to(torch.int64)
     histogram = torch.zeros(len(levels), _LEVELS, dtype=torch.int64, device=planes.device)
     histogram.scatter_add_(1, levels, torch.ones_like(levels))
@@ -112,8 +106,7 @@ def equalize(planes: Tensor) -> Tensor:
 def _hue(red: Tensor, green: Tensor, blue: Tensor, top: Tensor, chroma: Tensor) -> Tensor:
     """Hue in sixths of a turn, -1 to 5; 0 for grey.
 
-    Choices are made by ``lerp`` with 0 or 1, which is exact, and on the CPU several times faster
-    than ``where`` with booleans.
+    Chosen by ``lerp`` with 0 or 1: exact, and on the CPU several times faster than ``where``.
     """
     chosen = torch.empty_like(top)
     hue = (red - green).add_(chroma, alpha=4.0)

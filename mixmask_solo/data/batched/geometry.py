@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Resampling: boxes of a batch to squares, two weight matrices an image, and rotation.
 
-Pillow's antialiased resize is separable and linear: each row of the result is a weighted sum of
-rows of the box, the weights those of a kernel that is stretched where the image shrinks. So a
-random resized crop with its flip is ``rows @ image @ columns.T``, two ``bmm`` a channel, which is
-faster than gathering neighbourhoods up to some hundred pixels of edge.
+Pillow's antialiased resize is separable and linear, its weights those of a kernel that is stretched
+where the image shrinks. So a random resized crop with its flip is ``rows @ image @ columns.T``, two
+``bmm`` a channel, faster than gathering neighbourhoods up to some hundred pixels of edge.
 
 Un-augmented images get the very pixels of Pillow's resize. ``F.interpolate`` of 8 bits does not:
 it is the CPU's alone, and up to 2 grey levels off where noise is enlarged.
@@ -35,20 +34,19 @@ def box_weights(
     flip: Tensor | None = None,
     part: slice = slice(None),
 ) -> Tensor:
-    """One axis of a batch of boxes, each brought to ``size`` pixels.
+    """One axis of a batch of boxes, each brought from an image's ``edge`` to ``size`` pixels.
 
     Args:
         start: (N,) first pixel of each box, float.
         length: (N,) pixels of each box, float, at least 1.
-        edge: pixels of the stored image along this axis.
-        size: pixels of the result.
+        edge: of the stored image.
+        size: of the result.
         kernel: bicubic with a = -0.5 or bilinear.
         flip: (N,) 1 where the result is mirrored, else 0; None for nowhere.
         part: of the result; all of it may be gigabytes where a stripe is enlarged.
 
     Returns:
-        (N, size, edge) weights, or the rows of the part; each adds up to 1 and is 0 outside of the
-        box.
+        (N, size, edge), or the rows of the part, which add up to 1.
     """
     scale = (length / size)[:, None]
     stretch = scale.clamp(min=1.0)
@@ -67,8 +65,8 @@ def box_weights(
 def resample(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Boxes of a batch (3, N, H, W) in [0, 1] as squares (3, N, S, S).
 
-    Weights are (N, S, H) and (N, S, W), or 1 in place of N for all images alike. Columns come first
-    and what a pass overshoots is cut at once, as Pillow's passes of 8 bits do it.
+    Weights are (N, S, H) and (N, S, W), or 1 in place of N for all images alike. Order and cut of
+    the passes are Pillow's.
     """
     count, size = planes.shape[1], rows.shape[1]
     rows, columns = rows.expand(count, -1, -1), columns.expand(count, -1, -1)
@@ -112,8 +110,7 @@ def resize(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def rotate(planes: Tensor, degrees: Tensor) -> Tensor:
     """Images (3, n, S, S), each turned counter-clockwise about its centre, bilinear; new memory.
 
-    A pixel whose centre comes from outside is black; one within half a pixel of the border is not
-    mixed with black (so no ``padding_mode="zeros"``), as Pillow has it.
+    As in Pillow, a pixel whose centre comes from outside is black, and none is mixed with black.
     """
     size = planes.shape[-1]
     angle = torch.deg2rad(degrees)

@@ -2,8 +2,7 @@
 """From the draws of a batch to what the operations take: sorted, grouped, on the device.
 
 Everything that depends on single images is decided here, with numpy on the CPU, so that the device
-neither waits nor is waited for: sizes of groups are known before the pixels are, and all numbers go
-over in two copies.
+neither waits nor is waited for.
 """
 
 from __future__ import annotations
@@ -26,30 +25,17 @@ _GROUPS = ("gray", "sigma", "solarize", "equalize", "angle")
 
 @dataclass(frozen=True)
 class Plan:
-    """How n views are made, in the order in which they are worked on.
+    """How n views are made, in the order in which they are worked on."""
 
-    Attributes:
-        rows: (n,) int64: which view of the batch is worked on in which place.
-        back: (n,) int64: the place of each view of the batch.
-        box: top, left, height, width, each (n,) float.
-        flip: (n,) float, 1 where mirrored.
-        jittered: number of views whose colours change; they come first.
-        blends: see ``colour.jitter``.
-        hues: see ``colour.jitter``.
-        turns: (jittered,) shift of the hue in turns.
-        groups: by the name of a draw the (k,) int64 places that have it, and its (k,) strengths;
-            only those that are not empty.
-    """
-
-    rows: NDArray[np.int64]
-    back: Tensor
-    box: tuple[Tensor, Tensor, Tensor, Tensor]
-    flip: Tensor
-    jittered: int
-    blends: tuple[tuple[Tensor, Tensor, Tensor] | None, ...]
+    rows: NDArray[np.int64]  # (n,) which view of the batch is worked on in which place
+    back: Tensor  # (n,) int64 place of each view of the batch
+    box: tuple[Tensor, Tensor, Tensor, Tensor]  # top, left, height, width, each (n,) float
+    flip: Tensor  # (n,) float, 1 where mirrored
+    jittered: int  # number of views whose colours change; they come first
+    blends: tuple[tuple[Tensor, Tensor, Tensor] | None, ...]  # see colour.jitter, as the next two
     hues: tuple[slice, ...]
     turns: Tensor
-    groups: dict[str, tuple[Tensor, Tensor]]
+    groups: dict[str, tuple[Tensor, Tensor]]  # by a draw (k,) int64 places that have it, strengths
 
 
 def plan(draws: Draws, device: torch.device) -> Plan:
@@ -73,11 +59,9 @@ def plan(draws: Draws, device: torch.device) -> Plan:
     back_, *where = to_device(np.concatenate([back, *places]), device).split([len(back), *lengths])
     groups = zip(_GROUPS, zip(where, strong, strict=True), strict=True)
     changes_hue = bool(np.any(draws.factors[:jittered, _HUE]))
-    blends = []
-    for k, numbers in enumerate(coefficients):
-        neutral = bool(np.all(numbers[0, :jittered] == 1.0))
-        first, second, third = table[6 + 3 * k : 9 + 3 * k, :jittered]
-        blends.append(None if neutral else (first, second, third))
+    rounds = table[6:, :jittered].unflatten(0, (_ROUNDS, 3))
+    neutral = [bool(np.all(numbers[0, :jittered] == 1.0)) for numbers in coefficients]
+    blends = [None if off else (k[0], k[1], k[2]) for k, off in zip(rounds, neutral, strict=True)]
     return Plan(
         rows=rows,
         back=back_,
@@ -102,10 +86,9 @@ def to_device(values: NDArray[np.generic], device: torch.device) -> Tensor:
 def _coefficients(draws: Draws) -> list[NDArray[np.float64]]:
     """Per round (3, n): factor, share of the mean grey, share of the pixel's grey."""
     rounds = []
-    row = np.arange(len(draws.order))
-    for k in range(_ROUNDS):
-        operation = draws.order[:, k]
-        factor = np.where(operation == _HUE, 1.0, draws.factors[row, operation])
+    for operation in draws.order.T:
+        factor = draws.factors[np.arange(len(operation)), operation]
+        factor = np.where(operation == _HUE, 1.0, factor)
         rest = 1.0 - factor
         rounds.append(np.stack([factor, rest * (operation == 1), rest * (operation == 2)]))
     return rounds

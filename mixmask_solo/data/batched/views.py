@@ -2,13 +2,10 @@
 """Augmented views of whole batches, in plain torch, on whatever device the images are.
 
 The steps are those of the pipelines ``solo`` and ``glyphs`` in their order, every one after the
-crop on the images that need it alone. What differs from the PIL decoder:
-
-* Pillow rounds to 8 bits after any operation, cuts decimals off in each blend of the jitter, and
-  works out hue with 8 bits; here all is float32. For equal draws of the MoCo v2 augmentation on
-  smooth pictures the views differ by 1.2 grey levels on average (0.9 of it brighter, those cut-off
-  decimals), by 6 at the 99 % quantile; the crop alone by 0.3, the blur by 0.2.
-* Random numbers come from ``augmentations.draws``: same distributions, other numbers.
+crop on the images that need it alone. Random numbers come from ``augmentations.draws``: the PIL
+decoder's distributions, other numbers. It rounds to 8 bits after any operation and in each blend of
+the jitter; here all is float32. For equal draws of the MoCo v2 augmentation on smooth pictures
+views differ by 1.2 grey levels on average, by 6 at the 99 % quantile.
 
 No library does it: kornia draws its own numbers on the device, so that nothing could be resumed,
 and torchvision works image by image, at 159 images/s on two cores where this makes 2,559
@@ -66,14 +63,10 @@ _PIXELS_AT_ONCE = 1 << 17
 
 @dataclass(frozen=True)
 class View:
-    """One view of each image of a batch.
+    """One view of each image of a batch: number ``number`` of its image's views.
 
-    Args:
-        pipeline: what happens to it.
-        number: of the view among all of its image.
-        shorter: length, at least the view's, to which the shorter side of a whole image is brought
-            before the centre is cut out; None to bring the drawn box to the view's size.
-        channels_last: memory format of the result.
+    ``shorter`` is a length, at least the view's, to which the shorter side of a whole image is
+    brought before the centre is cut out; None to bring the drawn box to the view's size.
     """
 
     pipeline: Pipeline
@@ -83,7 +76,7 @@ class View:
 
     @property
     def size(self) -> int:
-        """Edge of the view."""
+        """Edge of the view in pixels."""
         return self.pipeline.crop_size
 
     @property
@@ -104,23 +97,17 @@ class View:
     def make(
         self, pixels: Pixels, draws: Draws, device: torch.device, *, cropped: bool = False
     ) -> Tensor:
-        """The views of a batch.
+        """The views of a batch of draws, (n, 3, size, size) float32, normalised.
 
-        Args:
-            pixels: gives images, or, where ``cropped``, squares that are flipped already.
-            draws: one row a view.
-            device: where ``pixels`` puts them.
-            cropped: whether only colours are left to do.
-
-        Returns:
-            (n, 3, size, size) float32, normalised.
+        ``pixels`` puts images on ``device``, or, where ``cropped``, squares that are flipped
+        already.
         """
         count = len(draws.box)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         shape = (count, 3, self.size, self.size)
         result = torch.empty(shape, device=device, memory_format=layout)
-        step = max(1, _PIXELS_AT_ONCE // self.size**2) if device.type == "cpu" else count
-        for first in range(0, count, max(1, step)):
+        step = max(1, _PIXELS_AT_ONCE // self.size**2 if device.type == "cpu" else count)
+        for first in range(0, count, step):
             part = slice(first, first + step)
             chosen = plan(draws.rows(part), device)
             planes = torch.mul(pixels(first + chosen.rows), 1.0 / 255.0)
@@ -135,10 +122,7 @@ class View:
 
     @torch.no_grad()
     def unaugmented(self, pixels: Tensor) -> Tensor:
-        """Whole images (3, N, H, W) uint8 as (N, 3, size, size) float32, normalised.
-
-        With the very pixels of ``standard.unaugmented``.
-        """
+        """Whole images (3, N, H, W) uint8 as ``standard.unaugmented`` makes (N, 3, size, size)."""
         height, width = pixels.shape[2:]
         if self.shorter is not None or (height, width) != (self.size, self.size):
             axes = whole_weights(height, width, self.size, self.kernel, self.shorter)

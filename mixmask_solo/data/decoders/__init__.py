@@ -11,29 +11,17 @@ from typing import Any
 
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.module import Decoder, ImageData
-from mixmask_solo.data.sources.storage import DECODERS, storage
+from mixmask_solo.data.sources.storage import storage
 from mixmask_solo.data.tasks import Task, pretraining, probe
 
-__all__ = ["build_classification", "build_pretrain", "decoder"]
-
-
-def decoder(cfg: Any) -> str:
-    """``pil``, ``dali`` or ``resident``.
-
-    Raises:
-        ConfigError: for an unknown format or storage.
-    """
-    block = data_block(cfg)
-    storage(block)
-    form = block.get("format")
-    return form if form in DECODERS else "pil"
+__all__ = ["build_classification", "build_pretrain"]
 
 
 def build_pretrain(cfg: Any) -> ImageData:
-    """The data of a pretraining run.
+    """The data of a pretraining run; files are looked at in ``setup``.
 
     Raises:
-        ConfigError: for anything wrong in the keys it reads; files are looked at in ``setup``.
+        ConfigError: for anything wrong in the keys it reads.
     """
     return _build(cfg, pretraining(cfg))
 
@@ -42,7 +30,7 @@ def build_classification(cfg: Any) -> ImageData:
     """The data of a probe, from its configuration or from that of the pretraining.
 
     Raises:
-        ConfigError: for anything wrong in the keys it reads; files are looked at in ``setup``.
+        ConfigError: as for :func:`build_pretrain`.
     """
     return _build(cfg, probe(cfg))
 
@@ -50,12 +38,13 @@ def build_classification(cfg: Any) -> ImageData:
 def _build(cfg: Any, task: Task) -> ImageData:
     """Imports only the decoder that is asked for."""
     chosen: Decoder
-    name = decoder(cfg)
-    if name == "dali":
+    block = data_block(cfg)
+    storage(block)  # refuses an unknown format
+    if block.get("format") == "dali":
         from mixmask_solo.data.decoders.dali import Dali
 
         chosen = Dali(cfg, task)
-    elif name == "resident":
+    elif block.get("format") == "resident":
         from mixmask_solo.data.decoders.resident import Resident
 
         chosen = Resident(cfg, task)

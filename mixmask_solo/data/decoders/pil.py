@@ -26,14 +26,9 @@ __all__ = ["Augmented", "Pil", "Plain"]
 
 
 class Augmented(Dataset[Any]):
-    """All views of an image from one decoding: ``(index, [view_1, ...], label)``.
+    """A task's views of an image, from one decoding.
 
-    Or ``(x, label)``, as the task has it.
-
-    Args:
-        reader: of the images; its seed, together with (epoch, index, number of the view), decides
-            each view.
-        task: which views.
+    The reader's seed, together with (epoch, index, number of the view), decides each view.
     """
 
     def __init__(self, reader: Reader, task: Task) -> None:
@@ -57,12 +52,7 @@ class Augmented(Dataset[Any]):
 
 
 class Plain(Dataset[Any]):
-    """The un-augmented image and the label: ``(x, label)``; None for one that is left out.
-
-    Args:
-        reader: of the images.
-        transform: a PIL image to a tensor, without randomness.
-    """
+    """The un-augmented image and the label: ``(x, label)``; None for one that is left out."""
 
     def __init__(self, reader: Reader, transform: Callable[[Image.Image], Tensor]) -> None:
         self.reader = reader
@@ -80,12 +70,10 @@ class Pil:
     """``data.format`` is a storage, see :class:`mixmask_solo.data.module.Decoder`."""
 
     def training(self, data: ImageData, batches: EpochBatches) -> WorkerLoader:
-        """Views of single images, sent to the device one step ahead."""
         dataset = Augmented(data.reader(data.opened), data.task)
         loader = WorkerLoader(dataset, batches, data.workers(data.opened))
         return loader.ahead(data.device, channels_last=data.channels_last)
 
     def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> WorkerLoader:
-        """Un-augmented images."""
         dataset = Plain(data.reader(source), data.task.still.transform)
         return WorkerLoader(dataset, batches, data.workers(source))

@@ -20,12 +20,7 @@ __all__ = ["core_share", "worker_count"]
 
 
 def core_share(processes: int = 1, environ: Mapping[str, str] = os.environ) -> int:
-    """Cores for one training process, at least 1.
-
-    Args:
-        processes: training processes on this machine; they share evenly.
-        environ: where Slurm's variables are looked for.
-    """
+    """Cores for one training process, at least 1; those of this machine share evenly."""
     import joblib  # takes a tenth of a second
 
     cores = joblib.cpu_count()
@@ -44,16 +39,12 @@ def core_share(processes: int = 1, environ: Mapping[str, str] = os.environ) -> i
 
 
 def worker_count(setting: Any, processes: int = 1) -> int:
-    """The number of worker processes of one loader.
+    """The number of worker processes of one loader, as ``data.num_workers`` sets it.
 
-    Args:
-        setting: ``data.num_workers``: a number, or ``auto`` for the cores this process may use,
-            shared evenly among the training processes of the machine. Training on the CPU keeps
-            most of them for itself: a quarter then.
-        processes: training processes on this machine.
+    ``auto`` is :func:`core_share`; training on the CPU keeps three quarters of that for itself.
 
     Raises:
-        ConfigError: for anything else.
+        ConfigError: for anything else that is no number.
     """
     if setting is None or setting == "auto":
         share = core_share(processes)

@@ -13,17 +13,18 @@ from mixmask_solo.data.order.prefetch import prefetched
 from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.order.workers import Loader
 
-__all__ = ["DirectLoader", "WorkerLoader", "as_it_is"]
+__all__ = ["Batches", "DirectLoader", "WorkerLoader", "as_it_is"]
+
+Batches = EpochBatches | BatchSampler
+"""Which images form which batch."""
 
 
 class _Resumable:
     """Loaders that go on in mid-epoch, whoever decodes for them.
 
-    They start where training stands when the *first* batch of an iteration is asked for. Not where
-    it stands at its beginning: a trainer that resumes makes its first iterator while counting the
-    steps of its schedule, before it has restored its counters. Those say where to go on, and a run
-    compares whatever decides the batches before it begins (runs/contradictions.py). Having a state
-    tells Lightning that resuming is safe.
+    They start where training stands when the *first* batch of an iteration is asked for: a trainer
+    that resumes makes its first iterator before it has restored its counters, which say where to
+    go on. Having a state tells Lightning that resuming is safe.
     """
 
     def state_dict(self) -> dict[str, int]:
@@ -37,12 +38,8 @@ class _Resumable:
 class WorkerLoader(_Resumable, Loader):
     """Batches that worker processes make.
 
-    Args:
-        dataset: what the workers do with one item of a batch, or with all of them; None for an
-            image that is left out.
-        batches: which images form which batch.
-        num_workers: worker processes; 0 for this one.
-        collate: from the dataset's samples to a batch, None where nothing is left of it.
+    The dataset gives one item of a batch, None for an image that is left out, or a whole batch,
+    which ``collate`` then lets pass; None for a batch without images, which is passed over.
     """
 
     device: torch.device | None = None
@@ -51,7 +48,7 @@ class WorkerLoader(_Resumable, Loader):
     def __init__(
         self,
         dataset: Dataset[Any],
-        batches: EpochBatches | BatchSampler,
+        batches: Batches,
         num_workers: int,
         collate: Callable[[Any], Any] | None = None,
     ) -> None:
@@ -68,12 +65,11 @@ class WorkerLoader(_Resumable, Loader):
         self.batches = batches
 
     def ahead(self, device: torch.device, *, channels_last: bool) -> WorkerLoader:
-        """This loader, which then sends batches to a GPU one step ahead, in a memory format."""
+        """This loader, with :func:`prefetched` batches."""
         self.device, self.channels_last = device, channels_last
         return self
 
     def __iter__(self) -> Any:
-        """The batches that hold an image."""
         made = super().__iter__()
         present = (batch for batch in made if batch is not None)
         yield from prefetched(present, self.device, channels_last=self.channels_last)
@@ -82,16 +78,14 @@ class WorkerLoader(_Resumable, Loader):
 class DirectLoader(_Resumable):
     """Batches that this process makes, perhaps on a GPU.
 
-    Args:
-        dataset: what has as many items as there are images.
-        batches: which images form which batch.
-        make: from those to batches as training takes them; None is passed over.
+    ``make`` turns ``batches`` into what training takes, None where all images are left out;
+    ``dataset`` has as many items as there are images.
     """
 
     def __init__(
         self,
         dataset: Any,
-        batches: EpochBatches | BatchSampler,
+        batches: Batches,
         make: Callable[[Any], Iterable[Any]],
     ) -> None:
         self.dataset = dataset
@@ -102,7 +96,6 @@ class DirectLoader(_Resumable):
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches that hold an image."""
         yield from (batch for batch in self.make(self.batches) if batch is not None)
 
 

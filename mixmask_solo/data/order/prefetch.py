@@ -19,12 +19,8 @@ def prefetched(
     """The batches on the device, each sent there one step ahead.
 
     Copies run on a stream of their own, so they overlap with training as far as the batches lie in
-    pinned memory. On the CPU, batches pass unchanged.
-
-    Args:
-        batches: tensors, or lists, tuples and dicts of them.
-        device: where training runs; None for the CPU.
-        channels_last: whether images (4 axes) get that memory format, on the device.
+    pinned memory. On the CPU, or without a device, batches pass unchanged. Batches are tensors or
+    collections of them; images (4 axes) may get the memory format ``channels_last`` there.
     """
     if device is None or device.type != "cuda":
         yield from batches

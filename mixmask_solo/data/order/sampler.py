@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -20,8 +21,11 @@ Key = tuple[int, int]
 """Epoch and number of an image: what a place of a training batch is asked for by."""
 
 Last = Literal["drop", "pad", "keep"]
+"""Of an incomplete batch at the end: filled with the epoch's first images, or evenly shared, for
+which fewer than ``world`` images are added."""
 
 
+@dataclass(eq=False)
 class EpochBatches(Sampler[list[Key]]):
     """Batches of ``(epoch, index)`` pairs, equally many and as large in each process.
 
@@ -29,41 +33,20 @@ class EpochBatches(Sampler[list[Key]]):
     ``batch_size * world`` images, of which each process takes a contiguous share. So two
     processes of 64 train on the very batches of one process of 128; only where images are read in
     blocks, each process has blocks of its own.
-
-    Args:
-        source: decides number and order of the images.
-        batch_size: images of one batch of one process.
-        seed: with the epoch it decides the order.
-        rank: number of this process.
-        world: number of processes.
-        last: whether the last incomplete batch is dropped, filled with the epoch's first images,
-            or kept as it is, evenly shared (fewer than ``world`` images are added for that).
-        position: tells (epoch, first batch) whenever an iteration starts; without it those of
-            ``set_epoch`` hold.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        batch_size: int,
-        *,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-        last: Last = "drop",
-        position: Callable[[], tuple[int, int]] | None = None,
-    ) -> None:
-        self.source = source
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-        self.last = last
-        self.position = position
-        self._next = (0, 0)
+    source: Source  # decides number and order of the images
+    batch_size: int  # of one process
+    _: KW_ONLY
+    seed: int  # with the epoch it decides the order
+    rank: int = 0  # of this process
+    world: int = 1  # number of processes
+    last: Last = "drop"
+    position: Callable[[], tuple[int, int]] | None = None  # (epoch, first batch) of an iteration
+    _next: tuple[int, int] = field(default=(0, 0), init=False)  # the same, where nobody tells it
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, also where an iteration starts later in it."""
+        """Of a whole epoch, also where an iteration starts later in it."""
         images, batch = len(self.source), self.batch_size * self.world
         return -(-images // batch) if self.last != "drop" else images // batch
 
@@ -102,11 +85,7 @@ class EpochBatches(Sampler[list[Key]]):
 class Shard(Sampler[int]):
     """A process' share of the images in order: nothing twice, nothing left out.
 
-    Args:
-        source: the images.
-        rank: number of this process.
-        world: number of processes. Each gets every ``world``-th image, or, where images are read in
-            blocks, as many neighbours.
+    Every ``world``-th image, or, where images are read in blocks, as many neighbours.
     """
 
     def __init__(self, source: Source, rank: int = 0, world: int = 1) -> None:
@@ -126,8 +105,8 @@ class Shard(Sampler[int]):
 def position(trainer: Trainer) -> tuple[int, int]:
     """Epoch, and number of its batches that were trained on already, where a trainer stands now.
 
-    Asked when the first batch is due. By then the counters are restored, but not in all cases put
-    in order, so all states a checkpoint can leave them in have to be read here:
+    Asked when the first batch is due. By then the counters are restored, but perhaps not yet put in
+    order:
 
     * between epochs (saved at the end of one): the batch counter still belongs to the old epoch;
     * within an epoch: ``processed`` counts the batches whose optimiser step is done;

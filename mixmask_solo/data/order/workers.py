@@ -2,8 +2,7 @@
 """Worker processes that leave signals to the process that started them.
 
 Ctrl-C in a terminal reaches all processes of its group at once, and so does what Slurm sends. The
-main process then finishes its batch and saves, which it can only do while its workers live. They
-end when it tells them to, when it terminates them, or when it is gone.
+main process then finishes its batch and saves, which it can only do while its workers live.
 """
 
 from __future__ import annotations
@@ -32,18 +31,17 @@ _LONGEST = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # of a socket's name L
 
 
 class Loader(DataLoader[Any]):
-    """A loader whose workers outlive signals; ``DataLoader`` in all else."""
+    """A loader whose workers outlive signals.
+
+    Raises:
+        ConfigError: where they are started and their batches could not be sent.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.worker_init_fn = leave_signals
 
     def __iter__(self) -> Any:
-        """The batches; starts the workers unless there are some already.
-
-        Raises:
-            ConfigError: where their batches could not be sent.
-        """
         if self.num_workers == 0 or self._iterator is not None:
             return super().__iter__()
         _require_short_names()
@@ -55,7 +53,7 @@ class Loader(DataLoader[Any]):
 def _require_short_names() -> None:
     """Workers hand batches over through sockets in the temporary folder, whose names are bounded.
 
-    Beyond that they lose their batches with a message on stderr, and the loader waits for ever.
+    Beyond that the loader would wait for ever.
     """
     folder = tempfile.gettempdir()
     if sys.platform == "linux" and len(os.fsencode(folder)) > _LONGEST:
@@ -68,8 +66,8 @@ def _require_short_names() -> None:
 def leave_signals(worker: int) -> None:
     """Lets the worker process that calls it ignore SIGINT, SIGUSR1, and SIGTERM of strangers.
 
-    SIGTERM is also how a process ends its children (``Process.terminate``). Who sent it is only
-    told to those who wait for it, on Linux; elsewhere torch's handler stays, which ends a worker.
+    ``Process.terminate`` of its parent is a SIGTERM, too. Who sent it is only told to those who
+    wait for it, on Linux; elsewhere torch's handler stays, which ends a worker.
     """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -84,7 +82,7 @@ def leave_signals(worker: int) -> None:
 def _watch() -> None:
     """Ends the process at a SIGTERM of its parent, and when the parent is gone.
 
-    Torch looks after the latter too, but takes the server that forks workers for their parent.
+    (For torch's own watch, a server that forks workers is their parent.)
     """
     parent, above = multiprocessing.parent_process(), os.getppid()
     assert parent is not None, "only workers are watched"
@@ -97,10 +95,9 @@ def _watch() -> None:
 
 @contextmanager
 def _held_back(*, forked: bool) -> Iterator[None]:
-    """Processes started in here begin with the signals blocked, and so do their threads.
+    """Processes started in here begin with the signals blocked, until they are ready for them.
 
-    Without it a signal could come before a new process is ready for it. This process gets its own
-    afterwards. A server that forks processes stays like this, or it would be lost with the first.
+    A server that forks processes stays like this, or it would be lost with the first signal.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from mixmask_solo.data.sources.base import ImageError, Source
+from mixmask_solo.data.sources.base import ImageError, Source, Subset
 from mixmask_solo.data.sources.reading import num_classes, read, source
 from mixmask_solo.data.sources.request import Split
-from mixmask_solo.data.sources.subset import Subset
 
 __all__ = ["ImageError", "Source", "Split", "Subset", "num_classes", "read", "source"]

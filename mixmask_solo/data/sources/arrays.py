@@ -18,7 +18,6 @@ from mixmask_solo.data.sources.request import Request
 
 __all__ = ["ArraySource", "held_out", "read_cifar", "read_digits", "read_stl10"]
 
-DEFAULT_FOLDER = "datasets"
 _FILES = {
     "cifar10": "cifar-10-batches-py/ (unpacked from cifar-10-python.tar.gz)",
     "cifar100": "cifar-100-python/ (unpacked from cifar-100-python.tar.gz)",
@@ -27,14 +26,7 @@ _FILES = {
 
 
 class ArraySource(Source):
-    """A small data set as one array.
-
-    Args:
-        images: (N, H, W, 3) uint8.
-        labels: (N,) integers.
-        classes: names in the order of the labels.
-        title: what messages call the array.
-    """
+    """A small data set as one array, (N, H, W, 3) uint8; messages call it ``title``."""
 
     def __init__(
         self, images: NDArray[np.uint8], labels: Any, classes: Sequence[str], title: str
@@ -51,10 +43,7 @@ class ArraySource(Source):
 
 
 def held_out(labels: Labels) -> NDArray[np.bool_]:
-    """(N,) bool: every fifth image of each class, in the order of the file.
-
-    A rule instead of a draw: the split is stratified and the same for ever.
-    """
+    """(N,) bool: every fifth image of each class, so that the split is the same for ever."""
     of_class = labels[:, None] == np.unique(labels)
     return (of_class & (of_class.cumsum(axis=0) % 5 == 0)).any(axis=1)
 
@@ -88,7 +77,7 @@ def read_stl10(request: Request) -> ArraySource:
 def _open(request: Request, name: str, **split: Any) -> Any:
     import torchvision
 
-    folder = Path(request.path or DEFAULT_FOLDER).expanduser()
+    folder = Path(request.path or "datasets").expanduser()
     opener = getattr(torchvision.datasets, name)
     try:
         if not request.download:

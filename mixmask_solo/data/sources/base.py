@@ -16,10 +16,13 @@ from torch import Tensor
 
 from mixmask_solo.data.sources.blocks import Blocks
 
-__all__ = ["Encoded", "EncodedSource", "ImageError", "Labels", "Source", "printable", "reason"]
+__all__ = [
+    *("UNLABELLED", "Encoded", "ImageError", "Labels", "Source", "Subset", "printable", "reason"),
+]
 
 Encoded = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+UNLABELLED = -1
 
 
 class ImageError(ValueError):
@@ -43,38 +46,38 @@ class Source(ABC):
     A source is picklable, opens its files in the process that reads them, and holds no random
     state.
 
-    Attributes:
+    Args:
+        labels: (N,) integers, -1 where an image has none; kept as int64.
         classes: names in the order of the labels; empty without labels.
-        labels: (N,) int64, -1 where an image has none.
-        columns: names of the table's columns that the images stand in, for messages.
     """
 
-    classes: list[str]
-    labels: Labels
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # of the table that the images stand in, for messages
 
     def __init__(self, labels: Any, classes: Sequence[str]) -> None:
-        self.labels = np.asarray(labels, dtype=np.int64)
+        self.labels: Labels = np.asarray(labels, dtype=np.int64)
         self.classes = list(classes)
-
-    @abstractmethod
-    def load(self, index: int) -> Image.Image:
-        """The image as stored, in any mode; may raise what its decoder raises."""
 
     @abstractmethod
     def name(self, index: int) -> str:
         """Where the image comes from, for messages."""
 
-    def encoded(self, index: int) -> Encoded | None:
-        """The stored file's bytes, without a copy where the storage allows it.
+    def path(self, index: int) -> str | None:
+        """The path that the image was found at, where the storage keeps it."""
+        return None
 
-        Returns:
-            (bytes,) uint8, perhaps read-only; None where images are stored as arrays.
+    def encoded(self, index: int) -> Encoded | None:
+        """(bytes,) uint8 of the stored file, perhaps read-only; None where arrays are stored.
 
         Raises:
-            ImageError: when they cannot be read.
+            ImageError: when it cannot be read.
         """
         return None
+
+    def load(self, index: int) -> Image.Image:
+        """The image as stored, in any mode; may raise what its decoder raises."""
+        stored = self.encoded(index)
+        assert stored is not None, "a source of arrays has its own way to load them"
+        return Image.open(io.BytesIO(stored.data))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,19 +109,43 @@ class Source(ABC):
         return torch.randperm(len(self), generator=generator)
 
     def blocks(self) -> Blocks | None:
-        """Which images are read together, where they should not be read in any order."""
+        """Which images are read together; None where any order will do."""
         return None
 
     def warm(self) -> None:  # noqa: B027 - most sources have nothing to do
         """Loads what worker processes should share instead of loading it once each."""
 
 
-class EncodedSource(Source):
-    """Images that lie as bytes within larger files."""
+class Subset(Source):
+    """Images of another source at ``indexes``, (n,) distinct integers; the classes stay."""
 
-    @abstractmethod
-    def encoded(self, index: int) -> Encoded:
-        """(bytes,) uint8 of the stored image, perhaps read-only."""
+    def __init__(self, source: Source, indexes: Any) -> None:
+        self.source = source
+        self.indexes = np.asarray(indexes, dtype=np.int64)
+        super().__init__(source.labels[self.indexes], source.classes)
+        self.columns = source.columns
 
     def load(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.encoded(index).data))
+        return self.source.load(int(self.indexes[index]))
+
+    def encoded(self, index: int) -> Encoded | None:
+        return self.source.encoded(int(self.indexes[index]))
+
+    def name(self, index: int) -> str:
+        return self.source.name(int(self.indexes[index]))
+
+    def path(self, index: int) -> str | None:
+        return self.source.path(int(self.indexes[index]))
+
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        place = torch.full((len(self.source),), -1, dtype=torch.int64)
+        place[torch.from_numpy(self.indexes)] = torch.arange(len(self))
+        order = place[self.source.shuffled(generator)]
+        return order[order >= 0]
+
+    def blocks(self) -> Blocks | None:
+        whole = self.source.blocks()
+        return None if whole is None else whole._replace(of=whole.of[self.indexes])
+
+    def warm(self) -> None:
+        self.source.warm()

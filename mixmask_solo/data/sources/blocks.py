@@ -8,7 +8,6 @@ as its share of the memory holds at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -22,17 +21,11 @@ _AT_ONCE = 4  # blocks, at least, that a lane shuffles together
 
 
 class Blocks(NamedTuple):
-    """Which images are read together.
+    """Which images are read together."""
 
-    Attributes:
-        of: (N,) int64, the number of each image's block.
-        weights: bytes of each block.
-        room: bytes of the blocks that a process shuffles together.
-    """
-
-    of: Tensor
-    weights: list[int]
-    room: int
+    of: Tensor  # (N,) int64, the number of each image's block
+    weights: list[int]  # bytes of each block
+    room: int  # bytes of the blocks that a process shuffles together
 
     @property
     def lanes(self) -> int:
@@ -44,16 +37,10 @@ class Blocks(NamedTuple):
         return 1 << (fit.bit_length() - 1)
 
     def order(self, generator: torch.Generator, world: int = 1, batch_size: int = 1) -> Tensor:
-        """A random order of all images, which batches are cut from.
+        """A random order of all images, (N,) int64, for ``world`` processes.
 
-        Args:
-            generator: decides it.
-            world: number of processes.
-            batch_size: images of one batch of one process.
-
-        Returns:
-            (N,) int64: batch after batch, in each the processes' parts one after the other; the
-            images that fill no batch stand at the end.
+        Batch after batch, in each the processes' parts of ``batch_size`` one after the other; the
+        images that fill no batch stand at the end.
         """
         at_once = batch_size * world
         batches = len(self.of) // at_once
@@ -76,7 +63,7 @@ class Blocks(NamedTuple):
             own[:] = lane[: own.numel()].view(own.shape)
         return torch.cat([dealt.flatten(), shuffled[-1][own.numel() :]])
 
-    def _windows(self, rows: Tensor, lanes: int) -> Iterator[Tensor]:
+    def _windows(self, rows: Tensor, lanes: int) -> tuple[Tensor, ...]:
         """Cuts a lane where its share of the room is full: two windows overlap there."""
         blocks, counts = torch.unique_consecutive(self.of[rows], return_counts=True)
         lengths = [0]
@@ -88,4 +75,4 @@ class Blocks(NamedTuple):
                 room = self.room // lanes
             lengths[-1] += count
             room -= weight
-        return iter(rows.split(lengths))
+        return rows.split(lengths)

@@ -8,6 +8,7 @@ an image or a class, then the only one of a fitting type.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,8 @@ __all__ = ["IMAGE", "LABEL", "Columns", "choose", "find_columns", "opened_table"
 
 IMAGE = ("image", "img")
 LABEL = ("label", "labels", "fine_label", "class", "target")
-# whole numbers that say something else of an image, as whole names or at their ends
-_NOT_LABELS = ("id", "idx", "index", "image_id", "img_id")
-_SIZES = ("width", "height")
+# whole numbers that say something else of an image
+_NOT_LABELS = re.compile(r"((image_|img_)?id|idx|index|.*(width|height)|__.*)", re.I | re.S)
 _FEW = 3  # of fewer rows that all differ nothing can be told
 
 
@@ -58,8 +58,8 @@ def choose(
 ) -> str | None:
     """The column of images or labels: that which ``data`` names, or one that is called as usual.
 
-    It has to be one of ``names``, of all the ``kinds`` of columns. Else it is the only column of
-    the first of the ``tiers`` that has any, which begin with the likeliest.
+    It has to be one of ``names``, of all the ``kinds`` of columns. Else it is the only one of the
+    first of the ``tiers`` that has any.
     """
     key = f"data.{what}_column"
     asked = getattr(request, f"{what}_column")
@@ -80,7 +80,7 @@ def choose(
 
 
 class Columns(NamedTuple):
-    """Names of the columns that hold images and, if there is one, labels; names of the classes."""
+    """The columns that hold images and labels, and the classes that the file declares."""
 
     image: str
     label: str | None
@@ -121,8 +121,7 @@ def find_columns(file: Path, schema: Any, request: Request, ids: Collection[str]
 def row_ids(files: Sequence[Path], request: Request) -> set[str]:
     """Columns of whole numbers that differ in every row of every file: no labels.
 
-    Only what nothing else tells is looked at: no column is called as labels usually are, nor asked
-    for. In a validation split numbers below the number of classes may be labels all the same.
+    They are looked at where no column is called as labels usually are, nor asked for.
     """
     ids: set[str] | None = None
     for file in files:
@@ -152,17 +151,13 @@ def _maybe_labels(schema: Any) -> list[str]:
     """Columns that may hold labels by their types, and are not called something else."""
     import pyarrow as pa
 
-    return [
-        field.name
-        for field in schema
-        if (pa.types.is_integer(field.type) or pa.types.is_boolean(field.type))
-        and field.name.lower() not in _NOT_LABELS
-        and not field.name.lower().endswith(_SIZES)
-        and not field.name.startswith("__")
-    ]
+    kinds = (pa.types.is_integer, pa.types.is_boolean)
+    names = [field.name for field in schema if any(are(field.type) for are in kinds)]
+    return [name for name in names if not _NOT_LABELS.fullmatch(name)]
 
 
 def _differ(column: Any, request: Request) -> bool:
+    """Of few validation images labels may all differ, too; they are below the number of classes."""
     import pyarrow.compute as pc
 
     if pc.count_distinct(column, mode="all").as_py() < len(column):

@@ -50,16 +50,12 @@ def read_file_list(request: Request) -> FolderSource:
         rows = _lines(text, request)
     if not rows:
         raise request.wrong("no image in the list")
-    labels, classes = numbered(
-        [text for _, _, text in rows],
-        lambda row: str(request.wrong(f"line {rows[row][0]}")),
-        request,
-    )
+    lines, paths, texts = zip(*rows, strict=True)
+    labels, classes = numbered(texts, lambda row: str(request.wrong(f"line {lines[row]}")), request)
     root = place.parent if request.root is None else Path(str(request.root)).expanduser()
-    paths = [path for _, path, _ in rows]
     if not (root / paths[0]).is_file():
-        raise request.wrong(f"line {rows[0][0]} names {root / paths[0]}, which is not there")
-    source = FolderSource(root, paths, labels.tolist(), classes)
+        raise request.wrong(f"line {lines[0]} names {root / paths[0]}, which is not there")
+    source = FolderSource(root, paths, labels, classes)
     source.columns = tuple(columns)
     return source
 

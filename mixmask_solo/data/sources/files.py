@@ -20,8 +20,7 @@ _MOST = 64  # a process may often have no more than 1,024 files open, sockets in
 class Handles:
     """Open files by number, those used last: there may be more than a process may have open.
 
-    They are opened by ``open_file``, a module's function, in the process that reads, so that the
-    object can be pickled or forked.
+    The process that reads opens them, so that the object can be pickled or forked.
     """
 
     def __init__(self, files: Sequence[str], open_file: Callable[[str], Any]) -> None:

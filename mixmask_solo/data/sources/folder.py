@@ -13,12 +13,13 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mixmask_solo.config.errors import listing
-from mixmask_solo.data.sources.base import Encoded, ImageError, Source, printable
+from mixmask_solo.data.sources.base import UNLABELLED, Encoded, ImageError, Source, printable
 from mixmask_solo.data.sources.class_folders import (
     ANNOTATIONS,
     IMAGES,
@@ -34,7 +35,6 @@ __all__ = ["FolderSource", "count_classes", "read_folder"]
 
 _log = logging.getLogger(__name__)
 
-UNLABELLED = -1
 _OUTSIDE = "images outside the class folders"
 
 Named = tuple[dict[str, str], list[str]]  # the class of each image by its path, all classes
@@ -46,28 +46,26 @@ class FolderSource(Source):
     Args:
         root: the folder.
         paths: (N,) paths relative to it.
-        labels: (N,) integers.
-        classes: names in the order of the labels; empty without labels.
+
+    Attributes:
         passed_over: kinds of what else lies below the folder, and how many there are.
     """
 
     def __init__(
-        self,
-        root: Path,
-        paths: Sequence[str],
-        labels: Sequence[int],
-        classes: Sequence[str],
-        passed_over: Mapping[str, int] | None = None,
+        self, root: Path, paths: Sequence[str], labels: Any, classes: Sequence[str]
     ) -> None:
         super().__init__(labels, classes)
-        self.passed_over = dict(passed_over or {})
+        self.passed_over: Mapping[str, int] = {}
         self.root = os.fspath(root)
         # one block of bytes: a list of strings would be copied into each worker, page by page, as
         # soon as the worker touches its reference counts
         self.paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
+    def path(self, index: int) -> str:
+        return os.fsdecode(bytes(self.paths[index]))
+
     def name(self, index: int) -> str:
-        return os.path.join(self.root, os.fsdecode(bytes(self.paths[index])))
+        return os.path.join(self.root, self.path(index))
 
     def encoded(self, index: int) -> Encoded:
         try:
@@ -80,11 +78,15 @@ class FolderSource(Source):
         return Image.open(io.BytesIO(self._read(index).data))
 
     def _read(self, index: int) -> Encoded:
-        # a pipe that took a file's place would be waited for
         with open(self.name(index), "rb", opener=_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ImageError(f"{printable(self.name(index))} is no regular file")
-            return np.fromfile(file, dtype=np.uint8)
+            # not np.fromfile, which takes a disk's error for the file's end
+            return np.frombuffer(file.read(), dtype=np.uint8)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe that took a file's place has no end
 
 
 def read_folder(request: Request) -> FolderSource:
@@ -106,7 +108,9 @@ def read_folder(request: Request) -> FolderSource:
         raise request.wrong(f"no image in it ({listing(IMAGE_SUFFIXES)})")
     number = {name: label for label, name in enumerate(classes)}
     labels = [number.get(name, UNLABELLED) for name in named.values()]
-    return FolderSource(root, list(named), labels, classes, +passed_over)
+    source = FolderSource(root, list(named), labels, classes)
+    source.passed_over = +passed_over
+    return source
 
 
 def count_classes(request: Request) -> int:
@@ -121,10 +125,6 @@ def count_classes(request: Request) -> int:
         return len(class_folders(root, here, request))
     except OSError as error:
         raise request.unlisted(error) from None
-
-
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _labelled(root: Path, here: Contents, passed_over: Counter[str], request: Request) -> Named:

@@ -18,12 +18,11 @@ import numpy as np
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.config.errors import did_you_mean
-from mixmask_solo.data.sources.base import Labels, printable
+from mixmask_solo.data.sources.base import UNLABELLED, Labels, printable
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["UNLABELLED", "Where", "label_texts", "numbered"]
+__all__ = ["Where", "label_texts", "numbered"]
 
-UNLABELLED = -1
 Where = Callable[[int], str]  # from a row to the file and the row in it, for messages
 Refuse = Callable[[str, str, str], ConfigError]  # a text, how it is shown, what is wrong with it
 
@@ -55,6 +54,10 @@ def label_texts(column: Any, where: Where) -> tuple[str, list[str]]:
     return said, [text[value] for value in values]
 
 
+def _refused(where: str, label: str, problem: str) -> ConfigError:
+    return ConfigError(f"{where} has label {printable(label)}, {problem}")
+
+
 def numbered(
     texts: Sequence[str], where: Where, request: Request, names: Sequence[str] = ()
 ) -> tuple[Labels, list[str]]:
@@ -67,8 +70,8 @@ def numbered(
         names: the classes, where the storage lists them.
 
     Returns:
-        (N,) int64 with -1 for none; names in the order of the labels: numbers as names where
-        nobody gives any, nothing where no image is labelled.
+        (N,) int64 with -1 for none; names in the order of the labels, numbers where nobody gives
+        any.
     """
     known = list(request.classes or names)
     number = {text: _number(text) for text in dict.fromkeys(texts)}
@@ -85,8 +88,9 @@ def numbered(
     if called:
         label, known = _of_names(called, known, refuse)
     else:
-        if any(texts):
-            _require_same(names, request)
+        if any(texts) and request.classes and names and known != list(names):
+            problem = "its classes are not those of the training images, or in another order"
+            raise request.wrong(problem)  # a number means the class that stands beside it
         label = _of_numbers(given, *_bound(known, len(texts), request), refuse)
     labels = np.array([label.get(text, UNLABELLED) for text in texts], dtype=np.int64)
     return labels, known or [str(label) for label in range(int(labels.max(initial=-1)) + 1)]
@@ -120,10 +124,6 @@ def _of_numbers(texts: list[str], bound: int, beyond: str, refuse: Refuse) -> di
     return label
 
 
-def _refused(where: str, label: str, problem: str) -> ConfigError:
-    return ConfigError(f"{where} has label {printable(label)}, {problem}")
-
-
 def _bound(known: Sequence[str], images: int, request: Request) -> tuple[int, str]:
     """Labels are below this number, and why."""
     if known:
@@ -136,12 +136,6 @@ def _bound(known: Sequence[str], images: int, request: Request) -> tuple[int, st
         f"but there are only {bound} images: number the classes from 0, or say with "
         "data.num_classes how many there are"
     )
-
-
-def _require_same(names: Sequence[str], request: Request) -> None:
-    """Numbers mean the classes that stand beside them."""
-    if request.classes and names and list(names) != list(request.classes):
-        raise request.wrong("its classes are not those of the training images, or in another order")
 
 
 def _number(text: str) -> float | None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources.base import Encoded, EncodedSource, ImageError, Labels
+from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Source
 from mixmask_solo.data.sources.blocks import Blocks
 from mixmask_solo.data.sources.columns import Columns, find_columns, opened_table, row_ids
 from mixmask_solo.data.sources.files import Handles
@@ -36,33 +36,26 @@ CACHE_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class _Shard:
-    """One file: its columns, what they say, rows and bytes of its row groups."""
+    """One file."""
 
     file: Path
-    names: list[str]
+    names: list[str]  # of all columns
     columns: Columns
-    leaf: str
-    kind: str
-    texts: list[str]
-    groups: list[tuple[int, int]]
+    leaf: str  # path of the images' column
+    kind: str  # of the labels
+    texts: list[str]  # what they say
+    groups: list[tuple[int, int]]  # rows and bytes of each row group
 
 
-class ParquetSource(EncodedSource):
-    """Encoded images and labels of one or many Parquet files.
-
-    Parquet hands out whole row groups; the last ones used stay in memory up to a bound.
-
-    Args:
-        shards: the files in order.
-        labels: (N,) integers.
-        classes: names in the order of the labels; empty without labels.
-        cache_bytes: the bound.
+class ParquetSource(Source):
+    """Encoded images of Parquet files; the row groups used last stay in memory up to a bound.
 
     Attributes:
         column: path of the images' column, ``image.bytes`` or ``image``.
         places: of each row group, its file's number and its own in the file.
         weights: bytes of the column in each row group, unpacked.
         starts: (row groups + 1,) first row of each, and the number of rows.
+        cache_bytes: the bound.
     """
 
     def __init__(
@@ -80,6 +73,7 @@ class ParquetSource(EncodedSource):
         self._handles = Handles(self.files, _opened)
         self._kept: OrderedDict[int, Any] = OrderedDict()
         self._kept_bytes = 0
+        self._paths: tuple[int, list[str | None]] = (-1, [])  # of one row group
 
     def locate(self, index: int) -> tuple[int, int]:
         """The row group an image lies in, and its row there."""
@@ -90,6 +84,18 @@ class ParquetSource(EncodedSource):
         group, row = self.locate(index)
         file, number = self.places[group]
         return f"{self.files[file]} row {row} of row group {number}"
+
+    def path(self, index: int) -> str | None:
+        if not self.column.endswith(".bytes"):
+            return None
+        group, place = self.locate(index)
+        if self._paths[0] != group:
+            name = self.column.removesuffix(".bytes")
+            file, number = self.places[group]
+            rows = self._handles[file].read_row_group(number, columns=[f"{name}.path"])
+            values = rows[name].to_pylist() if name in rows.column_names else []
+            self._paths = (group, [(row or {}).get("path") for row in values])
+        return self._paths[1][place] if self._paths[1] else None
 
     def encoded(self, index: int) -> Encoded:
         group, row = self.locate(index)

@@ -6,17 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources.arrays import read_cifar, read_digits, read_stl10
-from mixmask_solo.data.sources.base import Source
+from mixmask_solo.data.sources.base import Source, Subset
 from mixmask_solo.data.sources.file_list import read_file_list
 from mixmask_solo.data.sources.folder import count_classes, read_folder
 from mixmask_solo.data.sources.parquet import read_parquet
 from mixmask_solo.data.sources.request import Request, Split
 from mixmask_solo.data.sources.storage import TABLES, storage
-from mixmask_solo.data.sources.subset import take_fraction
 from mixmask_solo.data.sources.webdataset import read_webdataset
 
 __all__ = ["num_classes", "read", "source"]
@@ -39,12 +40,12 @@ _AS_THEY_ARE = (
 def read(
     data: dict[str, Any], split: Split, *, classes: Sequence[str] | None = None
 ) -> Source | None:
-    """Opens one split of a ``data`` block.
+    """Opens one split of a ``data`` block, or ``data.fraction`` of it.
 
     Args:
         data: the block as a plain dict.
-        split: of which ``data.fraction`` is the share that is taken, but of ``val``.
-        classes: the training split's classes, which number the labels of ``val``.
+        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``.
+        classes: the training split's, which number the labels of ``val``.
 
     Returns:
         The source; None for ``val`` without ``val_path`` (but the digits bring their own) or
@@ -69,26 +70,12 @@ def read(
     top = int(found.labels.max())
     if known is not None and top >= known:
         raise request.wrong(f"label {top} in it, but {request.dataset} has {known} classes")
-    fraction = data.get("fraction")
-    if request.training and fraction is not None:
-        return take_fraction(found, float(fraction))
-    return found
+    fraction = data.get("fraction") if request.training else None
+    return found if fraction is None else _take_fraction(found, float(fraction))
 
 
 def source(cfg: Any, split: Split) -> Source | None:
-    """Opens one split of a configuration's ``data`` block.
-
-    Args:
-        cfg: a configuration with a ``data`` block.
-        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``, whose labels are
-            numbered by the training images' classes.
-
-    Returns:
-        The source; None where the configuration has no ``val`` split.
-
-    Raises:
-        ConfigError: one line on what is missing, and where.
-    """
+    """Opens one split of a configuration as :func:`read` does, ``val`` with its classes found."""
     block = data_block(cfg)
     if split != "val" or block.get("val_path") is None or block.get("no_labels"):
         return read(block, split)
@@ -97,10 +84,7 @@ def source(cfg: Any, split: Split) -> Source | None:
 
 
 def num_classes(cfg: Any) -> int:
-    """The number of classes: the table's, or what the training images hold; 1 without labels.
-
-    Args:
-        cfg: a configuration with a ``data`` block.
+    """The number of classes of a configuration's data set; 1 without labels.
 
     Raises:
         ConfigError: where the images decide and are not there.
@@ -124,3 +108,31 @@ def _request(data: dict[str, Any], split: Split, classes: Sequence[str] | None =
         classes=classes,
         **{key: data[key] for key in _AS_THEY_ARE if data.get(key) is not None},
     )
+
+
+def _take_fraction(source: Source, fraction: float) -> Source:
+    """The share of a source that solo-learn takes for the same number; -1 and 1 take everything.
+
+    It is scikit-learn's, stratified by label where there are labels, with random state 42.
+    """
+    if fraction in (-1, 1):
+        return source
+    if not 0 < fraction < 1:
+        raise ConfigError(
+            f"data.fraction is {fraction}: give a share above 0, at most 1, or -1 for all images"
+        )
+    from sklearn.model_selection import train_test_split
+
+    labelled = np.flatnonzero(source.labels >= 0) if source.classes else np.arange(0)
+    others = np.setdiff1d(np.arange(len(source)), labelled)
+    groups: list[tuple[Any, Any]] = [(labelled, source.labels[labelled])] if len(labelled) else []
+    if not groups or fraction * len(others) >= 1:
+        groups.append((others, None))
+    try:
+        chosen = [
+            train_test_split(group, train_size=fraction, stratify=labels, random_state=42)[0]
+            for group, labels in groups
+        ]
+    except ValueError as error:
+        raise ConfigError(f"data.fraction is {fraction}: {error}") from None
+    return Subset(source, np.concatenate(chosen))

@@ -17,27 +17,17 @@ Split = Literal["pretrain", "train", "val"]
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader needs to know; most of it are keys of the ``data`` block.
-
-    Attributes:
-        split: ``pretrain`` may hold unlabelled images, ``train`` and ``val`` are labelled.
-        path: file, folder or glob; None where the user gave none.
-        key: full configuration key of ``path``, for messages.
-        root: folder that the paths of a file list are relative to; None for the list's own.
-        lenient: a class folder without images is put up with.
-        classes: the training split's classes, which number the labels of ``val``.
-        image_column: column of a table that holds the images; None finds it, as with labels.
-    """
+    """What a reader needs to know; all that is not explained are keys of the ``data`` block."""
 
     dataset: str
     split: Split
-    path: str | None
-    key: str
+    path: str | None  # file, folder or glob
+    key: str  # that of ``path``, for messages
     download: bool = False
     no_labels: bool = False
     root: str | None = None
-    lenient: bool = False
-    classes: Sequence[str] | None = None
+    lenient: bool = False  # a class folder without images is put up with
+    classes: Sequence[str] | None = None  # the training split's, which number the labels of ``val``
     num_classes: int | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -62,9 +52,9 @@ class Request:
         return folder
 
     def wrong(self, problem: str) -> ConfigError:
-        """An error line about what lies at ``path``."""
+        """An error about what lies at ``path``."""
         return ConfigError(f"{self.key} is '{self.path}': {problem}")
 
     def unlisted(self, error: OSError) -> ConfigError:
-        """An error line about a folder below ``path`` that the system does not let us read."""
+        """An error about a folder below ``path`` that the system does not let us read."""
         return self.wrong(f"{error.filename} cannot be read: {error.strerror}")

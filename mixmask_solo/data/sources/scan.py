@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,17 +23,11 @@ _LEFT = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "lost
 
 
 class Contents(NamedTuple):
-    """What lies directly in a folder.
-
-    Attributes:
-        folders: names, sorted.
-        images: names, sorted; links that lead nowhere are among them, as damaged images.
-        passed_over: kinds of what is neither, and how many there are.
-    """
+    """What lies directly in a folder, names sorted."""
 
     folders: list[str]
-    images: list[str]
-    passed_over: Counter[str]
+    images: list[str]  # links that lead nowhere are among them, as damaged images
+    passed_over: Counter[str]  # kinds of what is neither
 
 
 def hidden(name: str, *, folder: bool = False) -> bool:
@@ -46,7 +40,6 @@ def hidden(name: str, *, folder: bool = False) -> bool:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name is that of an image."""
     return name.lower().endswith(IMAGE_SUFFIXES) and name.rfind(".") > 0 and not hidden(name)
 
 
@@ -55,20 +48,13 @@ def look(folder: str | Path, above: tuple[str, ...] = ()) -> Contents:
 
     Links back to a folder ``above``, of which these are the real paths, are passed over.
     """
-    found = Contents([], [], Counter())
+    found: dict[str, list[str]] = defaultdict(list)
     chain = (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
         for entry in entries:
-            kind = _kind(entry, chain)
-            if kind == "folder":
-                found.folders.append(entry.name)
-            elif kind == "image":
-                found.images.append(entry.name)
-            else:
-                found.passed_over[kind] += 1
-    found.folders.sort()
-    found.images.sort()
-    return found
+            found[_kind(entry, chain)].append(entry.name)
+    folders, images = (sorted(found.pop(kind, [])) for kind in ("folder", "image"))
+    return Contents(folders, images, Counter({kind: len(names) for kind, names in found.items()}))
 
 
 def walk(folder: str | Path, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Contents]]:
@@ -86,10 +72,7 @@ def walk(folder: str | Path, above: tuple[str, ...] = ()) -> Iterator[tuple[str,
 def images_below(
     folder: str | Path, passed_over: Counter[str], above: tuple[str, ...] = ()
 ) -> list[str]:
-    """Paths of all images at any depth, relative to ``folder``, in torchvision's order.
-
-    Everything else is added to ``passed_over``.
-    """
+    """Paths of all images below ``folder``, in torchvision's order; counts everything else."""
     found = []
     for below, here in sorted(walk(folder, above), key=lambda pair: pair[0]):
         found += [os.path.join(below, file) for file in here.images]

@@ -25,11 +25,10 @@ def find_shards(
 ) -> list[Path]:
     """The files of one split, sorted.
 
-    A path may be a file, a glob, a list in braces such as ``{000..009}.tar``, or a folder; a
-    folder may keep its files in ``data/`` or in a folder named after the split. In a folder, files
-    are told apart by words in their names, such as ``train``, ``validation`` and ``test``; files
-    without such a word belong to any split. Of shards that are called ``…-00000-of-00005`` none may
-    be missing there, nor any that a pattern asks for.
+    A path may be a file, a glob, a list in braces such as ``{000..009}.tar``, or a folder that may
+    keep its files in ``data/`` or in a folder named after the split. In a folder files without a
+    split's word in their names belong to any. Of shards called ``…-00000-of-00005`` none that is
+    asked for may be missing.
     """
     if request.path is None:
         raise request.wrong(f"give a {title}, a folder of them or a pattern such as 'a-*'")

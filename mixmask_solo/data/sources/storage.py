@@ -15,12 +15,11 @@ from mixmask_solo.data.sources.scan import look, walk
 from mixmask_solo.data.sources.shards import expand, files_in
 from mixmask_solo.data.sources.splits import split_words
 
-__all__ = ["DECODERS", "FORMATS", "STORAGES", "TABLES", "has_columns", "storage"]
+__all__ = ["DECODERS", "STORAGES", "TABLES", "has_columns", "require_known", "storage"]
 
 STORAGES = ("image_folder", "parquet", "webdataset", "file_list")
 TABLES = ("parquet", "file_list")  # with columns, which the block may name
 DECODERS = ("dali", "resident")
-FORMATS = (*STORAGES, *DECODERS)
 
 _SHARDS = {".parquet": "parquet", ".tar": "webdataset"}
 _FILES = _SHARDS | dict.fromkeys(LIST_SUFFIXES, "file_list")
@@ -38,8 +37,8 @@ def storage(data: dict[str, Any]) -> str:
     """
     form = data.get("format") or "image_folder"
     stored = data.get("storage") or "auto"
-    _require(form, FORMATS, "data.format")
-    _require(stored, ("auto", *STORAGES), "data.storage")
+    require_known(form, (*STORAGES, *DECODERS), "data.format")
+    require_known(stored, ("auto", *STORAGES), "data.storage")
     kind = info(data.get("dataset", "???")).kind
     if kind == "digits":
         return kind
@@ -61,7 +60,8 @@ def has_columns(data: dict[str, Any]) -> bool:
     return data.get("dataset") is not None and storage(data) in TABLES
 
 
-def _require(value: Any, known: tuple[str, ...], key: str) -> None:
+def require_known(value: Any, known: tuple[str, ...], key: str) -> None:
+    """Refuses a value that is none of those known."""
     if value not in known:
         near = did_you_mean(str(value), known)
         raise ConfigError(f"{key} is {value!r}: choose {listing(known)}{near}")

@@ -54,8 +54,7 @@ class _Part(NamedTuple):
 def index_of(shard: Path, *, labels: bool = True) -> TarIndex:
     """What a shard holds: from the index beside it, else by reading the shard's headers and labels.
 
-    An index without ``labels`` is made anew for them; where the folder cannot be written to, each
-    time.
+    An index without ``labels`` is made anew for them.
     """
     place, status = shard.with_suffix(".index"), shard.stat()
     stamp = {"format": _FORMAT, "bytes": status.st_size, "changed": status.st_mtime_ns}

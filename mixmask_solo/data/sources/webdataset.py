@@ -10,19 +10,14 @@ in ``.json``, of the image's own name or else of the sample. Names of the classe
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mixmask_solo.data.sources.base import (
-    Encoded,
-    EncodedSource,
-    ImageError,
-    Labels,
-    printable,
-)
+from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Source, printable
 from mixmask_solo.data.sources.class_folders import listed_names
 from mixmask_solo.data.sources.files import Handles
 from mixmask_solo.data.sources.label_values import numbered
@@ -30,18 +25,13 @@ from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.shards import find_shards
 from mixmask_solo.data.sources.tar_index import TarImage, index_of
 
-__all__ = ["TarSource", "read_webdataset"]
+__all__ = ["TarSource", "read_webdataset", "tar_name", "untar_name"]
+
+_QUOTED = {ord(c): f"%{ord(c):02X}" for c in "%.\n\r\t\v\f"}
 
 
-class TarSource(EncodedSource):
-    """Encoded images within tar shards.
-
-    Args:
-        shards: the files in order.
-        images: (N,) number of the shard, and place in it, of each.
-        labels: (N,) integers.
-        classes: names in the order of the labels; empty without labels.
-    """
+class TarSource(Source):
+    """Encoded images within tar shards; of each, its shard's number and its place there."""
 
     def __init__(
         self,
@@ -58,6 +48,9 @@ class TarSource(EncodedSource):
 
     def name(self, index: int) -> str:
         return f"{self.shards[self.places[index, 0]]} {os.fsdecode(bytes(self.keys[index]))}"
+
+    def path(self, index: int) -> str:
+        return untar_name(os.fsdecode(bytes(self.keys[index])))
 
     def encoded(self, index: int) -> Encoded:
         shard, offset, size = self.places[index].tolist()
@@ -92,3 +85,17 @@ def read_webdataset(request: Request) -> TarSource:
     source = TarSource(shards, images, labels, classes)
     source.columns = tuple(sorted({name for index in indexes for name in index.extensions}))
     return source
+
+
+def tar_name(path: str) -> str:
+    """A path as the name of a shard's member, in which a sample's key ends at the first dot."""
+    head, slash, file = path.rpartition("/")
+    stem, suffix = os.path.splitext(file)
+    return f"{head}{slash}{stem.translate(_QUOTED)}{suffix}"
+
+
+def untar_name(name: str) -> str:
+    """The path that ``tar_name`` was given."""
+    head, slash, file = name.rpartition("/")
+    plain = {quoted: chr(code) for code, quoted in _QUOTED.items()}
+    return head + slash + re.sub("|".join(plain), lambda found: plain[found[0]], file)

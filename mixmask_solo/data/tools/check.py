@@ -33,47 +33,28 @@ Range = tuple[int, int, int]  # least, median, most
 
 @dataclass
 class SplitReport:
-    """What one split holds.
-
-    Attributes:
-        images: their number.
-        damaged: those that cannot be read, with the reason.
-        classes: number of classes.
-        class_sizes: images of a class.
-        empty_classes: names of classes without an image.
-        widths: in pixels, as are the heights.
-        modes: Pillow's colour modes and how often they occur.
-        formats: file formats likewise.
-        odd: per oddity the number of images and the first of their names.
-        repeated: images whose bytes another image of this split has too.
-        passed_over: in folders, kinds of what is taken for no image, and how many there are.
-    """
+    """What one split holds."""
 
     images: int
     damaged: list[Damaged]
     classes: int
     class_sizes: Range | None
     empty_classes: list[str]
-    widths: Range | None
+    widths: Range | None  # pixels
     heights: Range | None
-    modes: dict[str, int]
+    modes: dict[str, int]  # Pillow's, and how often they occur
     formats: dict[str, int]
-    odd: dict[str, tuple[int, list[str]]]
-    repeated: int
-    passed_over: dict[str, int]
+    odd: dict[str, tuple[int, list[str]]]  # per oddity the number of images, and the first names
+    repeated: int  # images whose bytes another image of this split has too
+    passed_over: dict[str, int]  # in folders, kinds of what is taken for no image
 
 
 @dataclass
 class Report:
-    """What a data set holds.
-
-    Attributes:
-        splits: by name.
-        shared: pairs of names: a validation image, and the training image of the same bytes.
-    """
+    """What a data set holds."""
 
     splits: dict[str, SplitReport]
-    shared: list[tuple[str, str]]
+    shared: list[tuple[str, str]]  # a validation image, and the training image of the same bytes
 
     @property
     def damaged(self) -> int:
@@ -89,7 +70,7 @@ class Report:
 
 
 class _Facts(NamedTuple):
-    """What is known about an image: its place, its file, what is odd, or why it cannot be read."""
+    """What is known about an image; of a damaged one only why it cannot be read."""
 
     number: int
     size: tuple[int, int] = (0, 0)
@@ -103,10 +84,10 @@ class _Facts(NamedTuple):
 def check(
     splits: Mapping[str, Source], *, workers: int = 0, advance: Advance = lambda count: None
 ) -> Report:
-    """Decodes every image once.
+    """Decodes every image once, and compares ``train`` with ``val``.
 
     Args:
-        splits: sources by name; ``train`` and ``val`` are compared with each other.
+        splits: sources by name.
         workers: processes that decode.
         advance: told how many more images are through.
     """

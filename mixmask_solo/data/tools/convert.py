@@ -10,26 +10,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE
 from mixmask_solo.data.sources.files import write_whole
+from mixmask_solo.data.sources.storage import require_known
 from mixmask_solo.data.tools.naming import Names
-from mixmask_solo.data.tools.shards import (
-    Indexes,
-    Record,
-    cut,
-    stored_bytes,
-    stored_sizes,
-    write_parquet,
-    write_tar,
-)
+from mixmask_solo.data.tools.shards import WRITERS, Indexes, Record, cut, stored_bytes, stored_sizes
 
 __all__ = ["TARGETS", "Converted", "convert"]
 
-TARGETS = ("parquet", "webdataset", "image_folder")
-_WRITERS = {"parquet": (".parquet", write_parquet), "webdataset": (".tar", write_tar)}
+TARGETS = (*WRITERS, "image_folder")
 _MEGABYTE = 1_000_000
 _LONGEST = 255  # bytes of a folder's name
 
@@ -53,15 +44,12 @@ def convert(
     seed: int | None = None,
     advance: Advance = lambda count: None,
 ) -> Converted:
-    """Writes every split of a data set into ``folder``.
-
-    Interrupted, it goes on where it was when called again: a shard has another name until it is
-    whole, and whole ones are known by their number of images and bytes.
+    """Writes every split of a data set into ``folder``; called again, it goes on where it was.
 
     Args:
         splits: sources by name; files or folders are named after them.
         folder: new, empty, or of the same conversion.
-        target: ``parquet``, ``webdataset`` or ``image_folder``.
+        target: one of ``TARGETS``.
         max_shard_mb: size of a shard; image folders have none.
         seed: stores the images in a random order; None in theirs.
         advance: told how many more images are through.
@@ -105,7 +93,7 @@ def _to_shards(
     advance: Advance,
 ) -> Converted:
     folder, names = record.place.parent, Names(source)
-    suffix, write = _WRITERS[target]
+    suffix, write = WRITERS[target]
     kept = files = 0
     for number, indexes in enumerate(shards):
         file = folder / f"{split}-{number:05d}-of-{len(shards):05d}{suffix}"
@@ -142,10 +130,7 @@ def _to_folder(source: Source, folder: Path, sizes: Indexes, advance: Advance) -
 
 def _require_place(splits: Mapping[str, Source], target: str, classes: list[str]) -> None:
     """Refuses what the target has no place for, before anything is written."""
-    if target not in TARGETS:
-        raise ConfigError(
-            f"--to is {target!r}: choose {listing(TARGETS)}{did_you_mean(target, TARGETS)}"
-        )
+    require_known(target, TARGETS, "--to")
     for name in classes if target == "webdataset" else ():
         if not name or name != name.strip() or not name.isprintable():
             raise ConfigError(

@@ -5,22 +5,16 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import escaped, folder_name
-from mixmask_solo.data.sources.folder import FolderSource
-from mixmask_solo.data.sources.parquet import ParquetSource
 from mixmask_solo.data.sources.scan import is_image
 from mixmask_solo.data.sources.splits import split_word
-from mixmask_solo.data.sources.webdataset import TarSource
 
-__all__ = ["Names", "tar_name", "untar_name"]
+__all__ = ["Names"]
 
 _LONGEST, _LONGEST_PART = 1000, 230  # a part of a path has at most 255 bytes, numbers included
-_QUOTED = {ord(c): f"%{ord(c):02X}" for c in "%.\n\r\t\v\f"}
 _MAGIC = {
-    b"\xff\xd8\xff": ".jpg",
     b"\x89PNG": ".png",
     b"GIF8": ".gif",
     b"BM": ".bmp",
@@ -34,23 +28,18 @@ class Names:
     """The path of each image of a source: ``class/file``, or ``file`` without labels.
 
     Storages keep the path an image was found at; where they do not, its number serves.
-
-    Args:
-        source: the images.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.folders = [folder_name(name) for name in source.classes]
-        self._column: tuple[int, list[str | None]] = (-1, [])
         self._files: dict[str, int] = {}
         self._parents = set(self.folders)
 
     def path(self, index: int) -> str:
-        """A relative path, made of slashes, that no other image of the source has.
+        """A relative path of slashes that is this image's alone, and leads to no hidden place.
 
-        It leads neither upwards nor to a hidden place, and no file stands where another image
-        wants a folder.
+        No file stands where another image wants a folder.
         """
         top, below = self._parts(index)
         *folders, file = below
@@ -70,7 +59,7 @@ class Names:
 
     def _parts(self, index: int) -> tuple[list[str], list[str]]:
         """The folder of the class, if there is one, and what stands below it."""
-        stored = (self._stored(index) or "").split("/")
+        stored = (self.source.path(index) or "").split("/")
         below = [part for part in stored if part not in ("", ".", "..")]
         label, top = self.source.label(index), []
         if label >= 0 and self.source.classes:
@@ -87,50 +76,9 @@ class Names:
             below[-1] += suffix
         return top, below
 
-    def _stored(self, index: int) -> str | None:
-        if isinstance(self.source, FolderSource):
-            return os.fsdecode(bytes(self.source.paths[index]))
-        if isinstance(self.source, TarSource):
-            return untar_name(os.fsdecode(bytes(self.source.keys[index])))
-        if isinstance(self.source, ParquetSource):
-            return self._from_column(self.source, index)
-        return None
-
-    def _from_column(self, source: ParquetSource, index: int) -> str | None:
-        import pyarrow.parquet as pq
-
-        if not source.column.endswith(".bytes"):
-            return None
-        group, place = source.locate(index)
-        if self._column[0] != group:
-            name = source.column.removesuffix(".bytes")
-            file, number = source.places[group]
-            with pq.ParquetFile(source.files[file]) as opened:
-                rows = opened.read_row_group(number, columns=[f"{name}.path"])
-            values = rows[name].to_pylist() if name in rows.column_names else []
-            self._column = (group, [(row or {}).get("path") for row in values])
-        return self._column[1][place] if self._column[1] else None
-
     def _suffix(self, index: int) -> str:
         stored = self.source.encoded(index)
         head = b"" if stored is None else stored[:12].tobytes()
         if head[4:] in (b"ftypavif", b"ftypavis"):
             return ".avif"
         return next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), ".jpg")
-
-
-def tar_name(path: str) -> str:
-    """A path as the name of a shard's member.
-
-    All up to a name's first dot is a sample's key there, so further dots are written ``%2E``.
-    """
-    head, slash, file = path.rpartition("/")
-    stem, suffix = os.path.splitext(file)
-    return f"{head}{slash}{stem.translate(_QUOTED)}{suffix}"
-
-
-def untar_name(name: str) -> str:
-    """The path that ``tar_name`` was given."""
-    head, slash, file = name.rpartition("/")
-    plain = {quoted: chr(code) for code, quoted in _QUOTED.items()}
-    return head + slash + re.sub("|".join(plain), lambda found: plain[found[0]], file)

@@ -15,10 +15,13 @@ __all__ = ["open_config", "open_path"]
 
 _AS_OPTIONS = {
     "data.train_path is": "the path is",
+    "data.val_path is": "the path is",
+    "data.storage is": "--storage is",
     "Set data.storage": "Set --storage (data.storage of a run)",
     "data.image_column": "--image-column",
     "data.label_column": "--label-column",
     "data.no_labels=true": "--no-labels",
+    ", or say with data.num_classes how many there are": "",
 }
 
 
@@ -30,18 +33,12 @@ def open_path(
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> dict[str, Source]:
-    """The splits that lie at a path, however they are stored.
+    """The splits that lie at a path: ``train``, and ``val`` where it holds both.
 
     Args:
         path: a folder of classes, of splits, of Parquet files or of tar shards, one such file, a
             pattern of them, or a list of files.
-        no_labels: a folder of images without classes.
-        storage: how it is stored, where what lies there does not tell.
-        image_column: column of a table that holds the images; None finds it.
-        label_column: column that holds the labels; None finds it.
-
-    Returns:
-        ``train``, and ``val`` where the path holds both.
+        no_labels: this and all others are keys of the ``data`` block.
 
     Raises:
         ConfigError: one line on what is missing, and where.

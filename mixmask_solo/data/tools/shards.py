@@ -20,11 +20,10 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.sources.folder import FolderSource
-from mixmask_solo.data.tools.naming import Names, tar_name
+from mixmask_solo.data.sources.webdataset import tar_name
+from mixmask_solo.data.tools.naming import Names
 
-__all__ = [
-    *("Indexes", "Record", "cut", "stored_bytes", "stored_sizes", "write_parquet", "write_tar"),
-]
+__all__ = ["WRITERS", "Indexes", "Record", "cut", "stored_bytes", "stored_sizes"]
 
 # A shuffled epoch reads whole row groups; below this a disk's seeks begin to count.
 ROW_GROUP_BYTES = 8 << 20
@@ -48,8 +47,16 @@ def stored_sizes(source: Source) -> Indexes:
         ImageError: for an image that cannot be read.
         ConfigError: for a source that holds no encoded images.
     """
-    size = _file_size if isinstance(source, FolderSource) else _stored_size
-    return np.array([size(source, i) for i in range(len(source))], dtype=np.int64)
+
+    def size(index: int) -> int:
+        if not isinstance(source, FolderSource):
+            return len(stored_bytes(source, index))
+        try:
+            return os.path.getsize(source.name(index))
+        except OSError as error:
+            raise ImageError(f"{source.name(index)} cannot be read: {error}") from error
+
+    return np.array([size(index) for index in range(len(source))], dtype=np.int64)
 
 
 def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]:
@@ -62,7 +69,7 @@ def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]
     """
     order = np.arange(len(sizes))
     if seed is not None:
-        order = np.random.default_rng(seed).permutation(len(sizes))
+        np.random.default_rng(seed).shuffle(order)
     starts, total = [0], 0
     for place, size in enumerate(sizes[order].tolist()):
         if place > starts[-1] and total + size > limit:
@@ -72,7 +79,7 @@ def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]
     return np.split(order, starts[1:]) if len(order) else []
 
 
-def write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
+def _write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
     """Rows ``image{bytes, path}`` and ``label``, as the Hugging Face hub has them.
 
     Nothing is compressed: images are already, and so a reader can map them into memory.
@@ -101,7 +108,7 @@ def write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) ->
                 rows, size = [], 0
 
 
-def write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
+def _write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> None:
     """Members ``key.jpg`` (or what it is) and ``key.cls``, the label, for each image."""
     used: set[str] = set()
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -119,12 +126,13 @@ def write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> Non
                 archive.addfile(member, io.BytesIO(content))
 
 
-class Record:
-    """What a conversion has finished, kept in its destination so that it can go on.
+WRITERS = {"parquet": (".parquet", _write_parquet), "webdataset": (".tar", _write_tar)}
 
-    Args:
-        folder: the destination.
-        facts: what makes it the same conversion: source, target, order, sizes.
+
+class Record:
+    """What a conversion has finished, kept in its destination ``folder`` so that it can go on.
+
+    ``facts`` make it the same conversion.
 
     Raises:
         ConfigError: when the folder holds something else.
@@ -181,18 +189,6 @@ class Record:
 
     def _save(self) -> None:
         write_whole(self.place, json.dumps({"facts": self.facts, "done": self.done}, indent=1))
-
-
-def _stored_size(source: Source, index: int) -> int:
-    return len(stored_bytes(source, index))
-
-
-def _file_size(source: Source, index: int) -> int:
-    name = source.name(index)
-    try:
-        return os.path.getsize(name)
-    except OSError as error:
-        raise ImageError(f"{name} cannot be read: {error}") from error
 
 
 def _text(name: str) -> str:

@@ -14,14 +14,10 @@ from mixmask_solo.host.builtin.simclr import SimCLR
 from mixmask_solo.host.builtin.simsiam import SimSiam
 
 __all__ = [
-    "BYOL",
     "METHODS",
     "BaseMethod",
     "BaseMomentumMethod",
     "LinearModel",
-    "MoCoV2Plus",
-    "SimCLR",
-    "SimSiam",
     "WeightedKNN",
     "build_backbone",
     "features_dim",

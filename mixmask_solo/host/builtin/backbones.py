@@ -13,37 +13,31 @@ from torch import nn
 
 from mixmask_solo.host.builtin.defaults import one_of
 
-__all__ = ["STEMS", "build_backbone", "features_dim", "set_stem", "wrong_kwargs"]
+__all__ = ["build_backbone", "features_dim", "set_stem", "wrong_kwargs"]
 
-TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-STEMS = ("auto", "imagenet", "cifar", "cifar_pool")
+_TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+_STEMS = ("auto", "imagenet", "cifar", "cifar_pool")
 _SMALL_IMAGES = ("cifar10", "cifar100", "digits")
 
 
 def build_backbone(cfg: DictConfig) -> nn.Module:
-    """The network ``cfg.backbone`` names, without its classification layer.
+    """The network ``cfg.backbone`` names, from ``(N, C, H, W)`` to features ``(N, F)``.
 
     torchvision's ResNets by their names there, as in solo-learn; everything else from timm.
-
-    Args:
-        cfg: ``backbone.name``, ``.kwargs``, ``.stem``, ``.stem_padding`` and ``data.dataset``.
-
-    Returns:
-        Module from ``(N, C, H, W)`` to ``(N, features)``.
 
     Raises:
         ValueError: for a name that neither library knows, arguments that its network does not
             take, or a stem that it cannot take.
     """
     name, kwargs = cfg.backbone.name, _as_dict(cfg.backbone.kwargs)
-    if name not in TORCHVISION and not timm.is_model(name):
+    if name not in _TORCHVISION and not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
         raise ValueError(
             f"backbone.name is {name!r}: neither torchvision's ResNets nor timm have it"
             + (f"; near it timm has {near}" if near else "")
         )
     try:
-        if name in TORCHVISION:
+        if name in _TORCHVISION:
             backbone = getattr(torchvision.models, name)(**kwargs)
             backbone.fc = nn.Identity()
         else:
@@ -57,10 +51,7 @@ def build_backbone(cfg: DictConfig) -> nn.Module:
 
 
 def wrong_kwargs(cfg: DictConfig, error: Exception) -> ValueError | None:
-    """The error to raise where ``backbone.kwargs`` made a network's constructor raise ``error``.
-
-    None where there are no ``kwargs`` to blame.
-    """
+    """What to raise for a constructor's ``error``; None where there are no kwargs to blame."""
     name, kwargs = cfg.backbone.name, _as_dict(cfg.backbone.get("kwargs"))
     if not kwargs:
         return None
@@ -91,10 +82,6 @@ def set_stem(backbone: nn.Module, cfg: DictConfig) -> bool:
     solo-learn's 3×3 stem has padding 2, which turns 32×32 into 34×34 maps; padding 1 is everybody
     else's. A stem that is as it should be is left alone and draws no random numbers.
 
-    Args:
-        backbone: with its own stem, or with one that was replaced before.
-        cfg: ``backbone.stem``, ``.stem_padding``, ``.name`` and ``data.dataset``.
-
     Returns:
         Whether something was replaced.
 
@@ -120,7 +107,7 @@ def set_stem(backbone: nn.Module, cfg: DictConfig) -> bool:
 
 def _wanted_stem(cfg: DictConfig, replaceable: bool) -> str:
     stem = str(cfg.backbone.stem)
-    one_of("backbone.stem", stem, STEMS)
+    one_of("backbone.stem", stem, _STEMS)
     if stem == "auto":
         return "cifar" if replaceable and cfg.data.dataset in _SMALL_IMAGES else "imagenet"
     if stem != "imagenet" and not replaceable:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What all methods share: backbone, online classifier, optimiser, validation.
 
-The class contract, the configuration keys, the logged names and the keys and shapes of the
-``state_dict`` are those of solo-learn 1.0.6.
+Configuration keys, logged names and the ``state_dict`` are those of solo-learn 1.0.6.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from mixmask_solo.host.builtin.defaults import METHOD, complete, require
 from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
 from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
-from mixmask_solo.host.knn import UNLABELLED
 
 __all__ = ["BaseMethod"]
 
@@ -33,22 +31,16 @@ class BaseMethod(LabelledMeans, LightningModule):
     Args:
         cfg: solo-learn's configuration after its derived values (``data.num_classes``,
             ``data.num_large_crops``, ...); never changed, ``self.cfg`` is a completed copy.
-
-    Attributes:
-        needs: keys of ``method_kwargs`` without which a method is not built.
-        heads: modules on top of the backbone, with what their parameter groups say of themselves.
-        defaults: values of keys that the configuration leaves out.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()
-    heads: ClassVar[dict[str, dict[str, Any]]] = {}
-    defaults: ClassVar[dict[str, Any]] = METHOD
+    needs: ClassVar[tuple[str, ...]] = ()  # keys of ``method_kwargs`` that a method is built from
+    heads: ClassVar[dict[str, dict[str, Any]]] = {}  # modules, with what their groups add
+    defaults: ClassVar[dict[str, Any]] = METHOD  # of keys that the configuration leaves out
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
         cfg = self.add_and_assert_specific_cfg(cfg)
         self.cfg = cfg
-        self.backbone_name: str = cfg.backbone.name
         self.backbone: nn.Module = build_backbone(cfg)
         self.features_dim = features_dim(self.backbone)
         self.num_classes: int = cfg.data.num_classes
@@ -62,7 +54,6 @@ class BaseMethod(LabelledMeans, LightningModule):
         self.num_large_crops: int = cfg.data.num_large_crops
         self.num_small_crops: int = cfg.data.num_small_crops
         self.num_crops = self.num_large_crops + self.num_small_crops
-        self.multicrop = self.num_small_crops != 0
 
         self.knn_eval: bool = cfg.knn_eval.enabled
         if self.knn_eval:
@@ -81,11 +72,10 @@ class BaseMethod(LabelledMeans, LightningModule):
         """One group for each module that is trained; the classifiers have a rate of their own."""
         classifier = {"lr": self.classifier_lr, "weight_decay": 0}
         groups = {"backbone": {}, "classifier": classifier, "momentum_classifier": classifier}
-        found = [(n, getattr(self, n, None), more) for n, more in (groups | self.heads).items()]
         return [
-            {"name": name, "params": list(module.parameters()), **more}
-            for name, module, more in found
-            if module is not None
+            {"name": name, "params": list(getattr(self, name).parameters()), **more}
+            for name, more in (groups | self.heads).items()
+            if getattr(self, name, None) is not None
         ]
 
     def configure_optimizers(self) -> Any:
@@ -97,20 +87,18 @@ class BaseMethod(LabelledMeans, LightningModule):
             super().log(name, value, *args, **kwargs)
 
     def forward(self, X: Tensor) -> Out:
-        """Backbone and online classifier.
-
-        Args:
-            X: ``(N, C, H, W)``.
-
-        Returns:
-            ``feats (N, F)`` and ``logits (N, classes)``; the classifier sends no gradient back.
-        """
-        feats = self.backbone(self._as_fast_layout(X))
-        return {"logits": self.classifier(feats.detach()), "feats": feats}
+        """``logits (N, classes)``, without gradient to the backbone, ``feats`` and projections."""
+        out = self.multicrop_forward(X)
+        return {"logits": self.classifier(out["feats"].detach()), **out}
 
     def multicrop_forward(self, X: Tensor) -> Out:
-        """``feats`` of a small crop ``(N, C, h, w)``, without classifier."""
-        return {"feats": self.backbone(self._as_fast_layout(X))}
+        """``feats (N, F)`` and projections of a crop ``(N, C, H, W)`` of any size."""
+        feats = self.backbone(self._as_fast_layout(X))
+        return {"feats": feats, **self.project(feats)}
+
+    def project(self, feats: Tensor) -> Out:
+        """What a method's heads make of ``feats (N, F)``: ``z (N, D)``, ``p (N, D)``."""
+        return {}
 
     def base_training_step(self, X: Tensor, targets: Tensor) -> Out:
         """One view's forward pass, with loss and accuracy of the classifier."""
@@ -120,12 +108,9 @@ class BaseMethod(LabelledMeans, LightningModule):
         return self._base_shared_step(X, targets)
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Forwards all views.
+        """Forwards all views of ``batch``: indexes ``(N,)``, views, targets ``(N,)``.
 
-        Args:
-            batch: ``[indexes (N,), [view_1, ..., view_V] each (N, C, H, W), targets (N,)]``,
-                large crops first.
-            batch_idx: index of the batch within the epoch.
+        The views are ``(N, C, H, W)`` each, large crops first.
 
         Returns:
             Lists per view (``feats``, ``logits``, ``z``, ...), and scalars: ``loss`` (the
@@ -139,14 +124,10 @@ class BaseMethod(LabelledMeans, LightningModule):
         if len(X) != self.num_crops:
             raise ValueError(f"the batch has {len(X)} views: the method wants {self.num_crops}")
         large, small = X[: self.num_large_crops], X[self.num_large_crops :]
-        out = _by_key([self.base_training_step(x, targets) for x in large])
-        if self.multicrop:
-            for key, values in _by_key([self.multicrop_forward(x) for x in small]).items():
-                out.setdefault(key, []).extend(values)
-        for key in ("loss", "acc1", "acc5"):
-            out[key] = torch.stack(out[key]).mean()
-        names = {"loss": "train_class_loss", "acc1": "train_acc1", "acc5": "train_acc5"}
-        self.log_labelled({name: out[key] for key, name in names.items()}, targets)
+        views = [self.base_training_step(x, targets) for x in large]
+        views += [self.multicrop_forward(x) for x in small]
+        out: Out = {key: [view[key] for view in views if key in view] for key in views[0]}
+        self._log_classifier(out, targets)
         if self.knn_eval:
             feats = torch.cat(out["feats"][: self.num_large_crops])
             self.knn.update(
@@ -160,19 +141,19 @@ class BaseMethod(LabelledMeans, LightningModule):
         out = self.base_validation_step(X, targets)
         if self.knn_eval and not self._sanity_checking:
             self.knn.update(test_features=out["feats"], test_targets=targets)
-        metrics = {f"val_{key}": out[key] for key in ("loss", "acc1", "acc5")}
-        metrics["batch_size"] = (targets != UNLABELLED).sum()
-        self.validation_step_outputs.append(metrics)
-        return metrics
+        return self.collect_validation(out, targets)
 
     def _base_shared_step(self, X: Tensor, targets: Tensor) -> Out:
         out: Out = self(X)
         return {**out, **class_metrics(out["logits"], targets)}
 
+    def _log_classifier(self, out: Out, targets: Tensor, prefix: str = "") -> None:
+        """Logs a step's means over the large crops, which replace the lists in ``out``."""
+        logged = {}
+        for key, name in {"loss": "class_loss", "acc1": "acc1", "acc5": "acc5"}.items():
+            out[prefix + key] = torch.stack(out[prefix + key]).mean()
+            logged[f"train_{prefix}{name}"] = out[prefix + key]
+        self.log_labelled(logged, targets)
+
     def _as_fast_layout(self, X: Tensor) -> Tensor:
         return X if self.no_channel_last else X.to(memory_format=torch.channels_last)
-
-
-def _by_key(outputs: list[Out]) -> Out:
-    """List of dicts as a dict of lists."""
-    return {key: [out[key] for out in outputs] for key in outputs[0]}

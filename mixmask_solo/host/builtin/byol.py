@@ -18,11 +18,7 @@ __all__ = ["BYOL"]
 
 
 class BYOL(BaseMomentumMethod):
-    """Grill et al., 2020, as in solo-learn: the sum over all pairs of different views.
-
-    Args:
-        cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, pred_hidden_dim}``.
-    """
+    """Grill et al., 2020, as in solo-learn: the sum over all pairs of different views."""
 
     needs = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim")
     heads: ClassVar = {"projector": {}, "predictor": {}}
@@ -35,13 +31,9 @@ class BYOL(BaseMomentumMethod):
         self.momentum_projector = momentum_copy(self.projector)
         self.predictor = mlp(out_dim, kwargs.pred_hidden_dim, out_dim, norm=True)
 
-    def forward(self, X: Tensor) -> Out:
-        """Adds ``z (N, D)`` and ``p (N, D)``, any length."""
-        return self._with_heads(super().forward(X))
-
-    def multicrop_forward(self, X: Tensor) -> Out:
-        """The same for small crops."""
-        return self._with_heads(super().multicrop_forward(X))
+    def project(self, feats: Tensor) -> Out:
+        z = self.projector(feats)
+        return {"z": z, "p": self.predictor(z)}
 
     @torch.no_grad()
     def momentum_forward(self, X: Tensor) -> Out:
@@ -57,14 +49,6 @@ class BYOL(BaseMomentumMethod):
         losses = [objectives.byol(out["p"][w], targets[v]).mean() for w, v in pairs]
         loss = torch.stack(losses).sum()
         std = z_std(out["z"][: self.num_large_crops])
-        self.log_dict(
-            {"train_neg_cos_sim": loss, "train_z_std": std},
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=len(batch[2]),
-        )
+        figures = {"train_neg_cos_sim": loss, "train_z_std": std}
+        self.log_dict(figures, on_epoch=True, sync_dist=True, batch_size=len(batch[2]))
         return loss + out["loss"]
-
-    def _with_heads(self, out: Out) -> Out:
-        z = self.projector(out["feats"])
-        return {**out, "z": z, "p": self.predictor(z)}

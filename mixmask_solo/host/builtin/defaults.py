@@ -10,33 +10,31 @@ from omegaconf import DictConfig, OmegaConf
 
 __all__ = ["LINEAR", "METHOD", "MOMENTUM", "complete", "one_of", "require"]
 
-_SCHEDULER = {
-    "lr_decay_steps": None,
-    "min_lr": 0.0,
-    "warmup_start_lr": 3e-5,
-    "warmup_epochs": 10,
-    "interval": "step",
-    "gamma": 0.1,
-}
-
-METHOD: dict[str, Any] = {
-    "backbone": {"kwargs": {}, "stem": "auto", "stem_padding": 2},
+_TRAINING: dict[str, Any] = {
     "optimizer": {"exclude_bias_n_norm_wd": False, "kwargs": {}},
     "accumulate_grad_batches": 1,
-    "scheduler": _SCHEDULER,
-    "knn_eval": {"enabled": False, "k": 20, "distance_func": "euclidean"},
+    "scheduler": {
+        "lr_decay_steps": None,
+        "min_lr": 0.0,
+        "warmup_start_lr": 3e-5,
+        "warmup_epochs": 10,
+        "interval": "step",
+        "gamma": 0.1,
+    },
     "performance": {"disable_channel_last": False},
+}
+
+METHOD: dict[str, Any] = _TRAINING | {
+    "backbone": {"kwargs": {}, "stem": "auto", "stem_padding": 2},
+    "knn_eval": {"enabled": False, "k": 20, "distance_func": "euclidean"},
     "method_kwargs": {},
 }
 
 MOMENTUM: dict[str, Any] = {"momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False}}
 
-LINEAR: dict[str, Any] = {
-    "optimizer": {"exclude_bias_n_norm_wd": False, "kwargs": {}, "layer_decay": 0.0},
+LINEAR: dict[str, Any] = _TRAINING | {
+    "optimizer": _TRAINING["optimizer"] | {"layer_decay": 0.0},
     "finetune": False,
-    "accumulate_grad_batches": 1,
-    "scheduler": _SCHEDULER,
-    "performance": {"disable_channel_last": False},
 }
 
 

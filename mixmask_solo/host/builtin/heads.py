@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +15,16 @@ from mixmask_solo.objectives import upcast
 __all__ = ["mlp", "z_std"]
 
 
-def mlp(in_dim: int, hidden_dim: int, out_dim: int, *, norm: bool = False) -> nn.Sequential:
-    """Linear, BatchNorm if ``norm``, ReLU, Linear; indexes as in solo-learn's state_dict."""
-    middle = [nn.BatchNorm1d(hidden_dim)] if norm else []
-    return nn.Sequential(
-        nn.Linear(in_dim, hidden_dim), *middle, nn.ReLU(), nn.Linear(hidden_dim, out_dim)
-    )
+def mlp(*widths: int, norm: bool = False, bias: bool = True) -> nn.Sequential:
+    """Linear, BatchNorm if ``norm`` and ReLU for each hidden width, then a Linear with a bias.
+
+    Indexes are those of solo-learn's state_dict.
+    """
+    layers: list[nn.Module] = []
+    for width, hidden in pairwise(widths[:-1]):
+        layers.append(nn.Linear(width, hidden, bias=bias))
+        layers += [nn.BatchNorm1d(hidden), nn.ReLU()] if norm else [nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
 
 
 @torch.no_grad()

@@ -32,10 +32,10 @@ def class_metrics(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
 
     Args:
         logits: ``(N, C)``; with fewer than five classes ``acc5`` looks at all.
-        targets: ``(N,)`` int64, -1 without label.
+        targets: ``(N,)`` int64.
 
     Returns:
-        Mean cross entropy and percentages, scalars; nothing waits for the device.
+        Cross entropy and percentages, scalars; nothing waits for the device.
     """
     count = (targets != UNLABELLED).sum().clamp_min(1)
     total = F.cross_entropy(logits, targets, ignore_index=UNLABELLED, reduction="sum")
@@ -50,9 +50,8 @@ def labelled_means(
     """Means over the labelled images of all batches and processes.
 
     Args:
-        outputs: of each batch of this process ``batch_size``, its labelled images, and under each
-            name their mean; may be empty.
-        names: what to average.
+        outputs: of each batch of this process ``batch_size``, its labelled images, and their mean
+            under each of ``names``; may be empty.
         device: of the results.
 
     Returns:
@@ -82,24 +81,17 @@ class LabelledMeans(_Module):
 
     @property
     def train_labels(self) -> str:
-        """Whether ``all``, ``some`` or ``none`` of the training images have a label.
-
-        The data module tells. Without a trainer nothing is logged.
-        """
+        """Whether ``all``, ``some`` or ``none`` of the training images have a label."""
         if self._trainer is None:
             return "all"
         data = getattr(self.trainer, "datamodule", None)
         return str(getattr(data, "train_labels", self.labels_of_others))
 
     def log_labelled(self, metrics: dict[str, Tensor], targets: Tensor) -> None:
-        """Logs a training step's means over its labelled images.
+        """Logs ``metrics``, a step's means over the labelled images of this process' batch.
 
-        Where only some images have a label this waits for the device: what no image of a batch
-        has a share in must not be logged.
-
-        Args:
-            metrics: means over the labelled images of this process' batch.
-            targets: ``(N,)`` int64, -1 without label.
+        Where only some images have a label this waits for the device, to see whether any of this
+        batch has one by ``targets`` ``(N,)``.
         """
         count = len(targets)
         if self.train_labels == "none":
@@ -110,6 +102,13 @@ class LabelledMeans(_Module):
             metrics, count = labelled_means([mine], list(metrics), targets.device)
         if count:
             self.log_dict(metrics, on_epoch=True, sync_dist=True, batch_size=count)
+
+    def collect_validation(self, metrics: dict[str, Tensor], targets: Tensor) -> dict[str, Any]:
+        """Keeps a batch's figures until the end of the epoch; returns the very dict it keeps."""
+        kept: dict[str, Any] = {f"val_{key}": metrics[key] for key in ("loss", "acc1", "acc5")}
+        kept["batch_size"] = (targets != UNLABELLED).sum()
+        self.validation_step_outputs.append(kept)
+        return kept
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means over all validation images, and the k-NN's accuracy."""

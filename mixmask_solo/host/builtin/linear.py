@@ -18,7 +18,6 @@ from mixmask_solo.host.builtin.backbones import features_dim
 from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
 from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
-from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
 
 __all__ = ["LinearModel"]
@@ -29,7 +28,6 @@ class LinearModel(LabelledMeans, LightningModule):
 
     Args:
         backbone: from ``(N, C, H, W)`` to ``(N, F)``.
-        cfg: ``data.num_classes``, ``max_epochs``, ``optimizer``, ``scheduler``, ``finetune``.
         mixup_func: from ``(X, targets)`` to the same, applied to training batches.
     """
 
@@ -105,7 +103,7 @@ class LinearModel(LabelledMeans, LightningModule):
     def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Loss and accuracy of ``batch = (X, targets)``; no accuracy for mixed targets.
 
-        An image without a label, target -1, has no part in them; there must be none to mix.
+        There must be no image without a label to mix.
         """
         X, targets = batch
         if self.training and self.mixup_func is not None:
@@ -121,6 +119,4 @@ class LinearModel(LabelledMeans, LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects loss and accuracies."""
-        found = {f"val_{key}": v for key, v in self.shared_step(batch, batch_idx).items()}
-        found["batch_size"] = (batch[1] != UNLABELLED).sum()
-        self.validation_step_outputs.append(found)
+        self.collect_validation(self.shared_step(batch, batch_idx), batch[1])

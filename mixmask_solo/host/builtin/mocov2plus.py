@@ -20,12 +20,7 @@ __all__ = ["MoCoV2Plus"]
 
 
 class MoCoV2Plus(BaseMomentumMethod, KeyQueue):
-    """MoCo v2 with a symmetric loss and a queue for each view, as in solo-learn.
-
-    Args:
-        cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, temperature, queue_size}``;
-            the queue holds 65,536 keys by default.
-    """
+    """MoCo v2 with a symmetric loss and a queue for each view, as in solo-learn."""
 
     needs = ("proj_hidden_dim", "proj_output_dim", "temperature")
     heads: ClassVar = {"projector": {}}
@@ -40,10 +35,8 @@ class MoCoV2Plus(BaseMomentumMethod, KeyQueue):
         self.momentum_projector = momentum_copy(self.projector)
         self.add_queue(2, out_dim, kwargs.queue_size)  # queue[v] holds keys of view v
 
-    def forward(self, X: Tensor) -> Out:
-        """Adds ``z (N, D)``, unit rows."""
-        out = super().forward(X)
-        return {**out, "z": F.normalize(upcast(self.projector(out["feats"])), dim=-1)}
+    def project(self, feats: Tensor) -> Out:
+        return {"z": F.normalize(upcast(self.projector(feats)), dim=-1)}
 
     @torch.no_grad()
     def momentum_forward(self, X: Tensor) -> Out:

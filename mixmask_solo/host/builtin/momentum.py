@@ -31,9 +31,7 @@ def cosine_tau(base: float, final: float, step: int, max_steps: float) -> float:
 class MomentumUpdater:
     """Parameters follow the online ones by an exponential moving average; buffers do not.
 
-    Args:
-        base_tau: share of the old momentum parameters that stays, at the start.
-        final_tau: the same at the end of training.
+    Of the old ones a share ``cur_tau`` stays, from ``base_tau`` at the start to ``final_tau``.
     """
 
     def __init__(self, base_tau: float = 0.996, final_tau: float = 1.0) -> None:
@@ -42,8 +40,7 @@ class MomentumUpdater:
                 f"momentum.base_tau is {base_tau} and final_tau {final_tau}: "
                 "needed is 0 <= base_tau <= final_tau <= 1"
             )
-        self.base_tau = base_tau
-        self.final_tau = final_tau
+        self.base_tau, self.final_tau = base_tau, final_tau
         self.cur_tau = base_tau
 
     @torch.no_grad()
@@ -54,16 +51,12 @@ class MomentumUpdater:
         torch._foreach_lerp_(target, source, 1.0 - self.cur_tau)
 
     def update_tau(self, cur_step: int, max_steps: float) -> None:
-        """Sets τ for the update that follows step ``cur_step``; a closed form, so no history."""
+        """Sets τ for the update that follows step ``cur_step``."""
         self.cur_tau = cosine_tau(self.base_tau, self.final_tau, cur_step, max_steps)
 
 
 class BaseMomentumMethod(BaseMethod):
-    """Forwards the large crops through the momentum network and moves it after each step.
-
-    Args:
-        cfg: as for :class:`BaseMethod`, with ``momentum: {base_tau, final_tau, classifier}``.
-    """
+    """Forwards the large crops through the momentum network and moves it after each step."""
 
     defaults = BaseMethod.defaults | MOMENTUM
 
@@ -96,18 +89,13 @@ class BaseMomentumMethod(BaseMethod):
         steps = [self._shared_step_momentum(x, targets) for x in X[: self.num_large_crops]]
         out.update({f"momentum_{key}": [step[key] for step in steps] for key in steps[0]})
         if self.momentum_classifier is not None:
-            names = {"loss": "class_loss", "acc1": "acc1", "acc5": "acc5"}
-            metrics = {}
-            for key, name in names.items():
-                out[f"momentum_{key}"] = torch.stack(out[f"momentum_{key}"]).mean()
-                metrics[f"train_momentum_{name}"] = out[f"momentum_{key}"]
-            self.log_labelled(metrics, targets)
+            self._log_classifier(out, targets, "momentum_")
             out["loss"] = out["loss"] + out["momentum_loss"]
         return out
 
     def validation_step(self, batch: Any, batch_idx: int) -> Out:
         """Adds the momentum classifier's figures where there is one."""
-        metrics = super().validation_step(batch, batch_idx)  # the very dict that was collected
+        metrics = super().validation_step(batch, batch_idx)
         if self.momentum_classifier is not None:
             out = self._shared_step_momentum(*batch)
             metrics |= {f"momentum_val_{key}": out[key] for key in ("loss", "acc1", "acc5")}
@@ -115,8 +103,7 @@ class BaseMomentumMethod(BaseMethod):
 
     def on_train_start(self) -> None:
         """Takes step and τ from the trainer, so that a resumed run goes on where it was."""
-        self.last_step = self._optimizer_steps
-        self._update_tau()
+        self._count_step()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Moves the momentum network and then τ, if the optimiser took a step."""
@@ -124,18 +111,16 @@ class BaseMomentumMethod(BaseMethod):
             for pair in self.momentum_pairs:
                 self.momentum_updater.update(*pair)
             self.log("tau", self.momentum_updater.cur_tau)
-            self.last_step = self._optimizer_steps
-            self._update_tau()
+            self._count_step()
 
     @property
     def _optimizer_steps(self) -> int:
         """Batches that moved the weights; ``global_step`` counts each optimiser for itself."""
         return int(self.trainer.global_step) // max(1, len(self.trainer.optimizers))
 
-    def _update_tau(self) -> None:
-        self.momentum_updater.update_tau(
-            self._optimizer_steps, self.trainer.estimated_stepping_batches
-        )
+    def _count_step(self) -> None:
+        self.last_step = self._optimizer_steps
+        self.momentum_updater.update_tau(self.last_step, self.trainer.estimated_stepping_batches)
 
     def _shared_step_momentum(self, X: Tensor, targets: Tensor) -> Out:
         out = self.momentum_forward(X)

@@ -14,23 +14,21 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from mixmask_solo.host.builtin.defaults import one_of
-from mixmask_solo.host.knn import DISTANCES, UNLABELLED, Accuracy, Setting, accuracies, nearest
+from mixmask_solo.host.knn import DISTANCES, Accuracy, Setting, accuracies, labelled, nearest
 
-__all__ = ["NOTHING", "WeightedKNN"]
+__all__ = ["WeightedKNN"]
 
-NOTHING = Accuracy(math.nan, math.nan)
 _TEMPERATURE = 0.07
 
 
 class WeightedKNN:
     """Features of training images, the bank, and of validation images.
 
-    Each process keeps the features of its own images and searches in them; only validation
-    features and what was found travel between processes.
+    Each process searches in the features of its own images; only validation features and what was
+    found travel between processes.
 
     Args:
-        k: neighbours.
-        distance: ``cosine`` or ``euclidean``.
+        k, distance: as for :func:`nearest`.
         dtype: the bank's, ``float16`` or ``bfloat16``; with ``float32`` features stay as they are.
         device: where the bank lies: ``device``, that of the features, or ``cpu``.
 
@@ -82,18 +80,18 @@ class WeightedKNN:
     def compute(self) -> Accuracy:
         """Accuracy over the labelled samples of all processes, which all call this; then resets.
 
-        Returns:
-            ``NOTHING`` where there is no labelled sample to search in, or none to search for.
+        NaN where there is no labelled sample to search in, or none to search for.
         """
-        bank, labels = _labelled(self.train_features, self.train_targets)
-        tests, targets = _labelled(self.test_features, self.test_targets)
+        bank, labels = labelled(self.train_features, self.train_targets)
+        # on a GPU, that has waited for what `_kept` copies
+        tests, targets = labelled(self.test_features, self.test_targets)
         self.reset()
         queries = _everywhere(tests, torch.empty(0, 0))
         wanted, known = (
             _everywhere(x, torch.empty(0, dtype=torch.int64)) for x in (targets, labels)
         )
         if not len(wanted) or not len(known):
-            return NOTHING
+            return Accuracy(math.nan, math.nan)
 
         def search(part: Tensor) -> tuple[Tensor, Tensor]:
             found = nearest(part, bank, self.k, self.distance)
@@ -112,15 +110,6 @@ class WeightedKNN:
             return features
         pinned = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
         return pinned.copy_(features, non_blocking=True)
-
-
-def _labelled(features: list[Tensor], targets: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Pieces without the rows that have no label."""
-    kept = [labels != UNLABELLED for labels in targets]
-    if not kept or bool(torch.cat(kept).all()):
-        return features, targets  # nothing is copied; on a GPU, `bool` has waited for the copies
-    rows = [x[keep.to(x.device)] for x, keep in zip(features, kept, strict=True)]
-    return rows, [x[keep] for x, keep in zip(targets, kept, strict=True)]
 
 
 def _distributed() -> bool:

@@ -23,15 +23,10 @@ _CHOOSES_KERNEL = ("fused", "foreach", "differentiable", "capturable")
 
 
 def read_options(module: Any, cfg: DictConfig) -> None:
-    """Sets solo-learn's attributes of optimiser and schedule on ``module``.
-
-    Raises:
-        ValueError: for an unknown schedule or interval.
-    """
+    """Sets solo-learn's attributes on ``module``; ValueError for a schedule that is unknown."""
     module.max_epochs = cfg.max_epochs
     module.accumulate_grad_batches = cfg.accumulate_grad_batches or 1
     module.optimizer = cfg.optimizer.name
-    module.batch_size = cfg.optimizer.batch_size
     module.lr = cfg.optimizer.lr
     module.weight_decay = cfg.optimizer.weight_decay
     module.extra_optimizer_args = OmegaConf.to_container(cfg.optimizer.kwargs, resolve=True)
@@ -52,22 +47,16 @@ def read_options(module: Any, cfg: DictConfig) -> None:
 def configure_optimizers(module: Any, groups: list[Group]) -> Any:
     """What Lightning's hook of the same name returns.
 
-    Args:
-        module: with the attributes of :func:`read_options`, attached to a trainer.
-        groups: parameter groups; ``static_lr: True`` keeps a group's rate constant.
+    ``module`` has the attributes of :func:`read_options` and is attached to a trainer;
+    ``static_lr: True`` keeps a group's rate constant.
     """
     if module.exclude_bias_n_norm_wd:
         groups = exclude_bias_and_norm(groups)
-    optimizer = build_optimizer(
-        module.optimizer,
-        groups,
-        lr=module.lr,
-        weight_decay=module.weight_decay,
-        # Lightning refuses to clip the gradients of a fused optimiser in mixed precision.
-        # Outside of a trainer nothing clips.
-        allow_fused=not getattr(module._trainer, "gradient_clip_val", None),
-        **module.extra_optimizer_args,
-    )
+    rates = {"lr": module.lr, "weight_decay": module.weight_decay}
+    # Lightning refuses to clip the gradients of a fused optimiser in mixed precision.
+    allow_fused = not getattr(module._trainer, "gradient_clip_val", None)
+    kwargs = {**rates, **module.extra_optimizer_args}
+    optimizer = build_optimizer(module.optimizer, groups, allow_fused=allow_fused, **kwargs)
     groups = optimizer.param_groups
     static = tuple(i for i, group in enumerate(groups) if group.pop("static_lr", False))
     if module.scheduler == "none":
@@ -78,30 +67,20 @@ def configure_optimizers(module: Any, groups: list[Group]) -> Any:
 
 
 def build_optimizer(
-    name: str,
-    groups: list[Group],
-    *,
-    lr: float,
-    weight_decay: float,
-    allow_fused: bool,
-    **kwargs: Any,
+    name: str, groups: list[Group], *, allow_fused: bool, **kwargs: Any
 ) -> Optimizer:
     """An optimiser over parameter groups.
 
     Args:
-        name: ``sgd``, ``lars``, ``adam`` or ``adamw``.
         groups: dicts with ``params`` and settings; ``name`` is kept by the optimiser.
-        lr, weight_decay: of groups without their own.
         allow_fused: try the fused kernels of SGD, Adam, AdamW; the user's ``fused`` or ``foreach``
             among ``kwargs`` wins.
-        kwargs: further arguments; for ``lars`` solo-learn's ``eta``, ``clip_lr`` and
-            ``exclude_bias_n_norm``.
+        kwargs: ``lr``, ``weight_decay`` and further arguments; for ``lars`` solo-learn's.
 
     Raises:
         ValueError: for an unknown name.
     """
     one_of("optimizer.name", name, _OPTIMIZERS)
-    kwargs = {"lr": lr, "weight_decay": weight_decay, **kwargs}
     if name == "lars":
         return _lars(groups, **kwargs)
     make: Callable[..., Optimizer] = _OPTIMIZERS[name]
@@ -128,11 +107,10 @@ def _lars(
     exclude_bias_n_norm: bool = False,
     **kwargs: Any,
 ) -> Optimizer:
-    """timm's LARS with solo-learn's meaning.
+    """timm's LARS; as in solo-learn every tensor adapts, whatever its weight decay.
 
-    solo-learn adapts every tensor, whatever its weight decay; with ``exclude_bias_n_norm`` those
-    of one axis take plain steps without any decay. (Where a gradient is exactly zero timm still
-    decays the weights and solo-learn does not.)
+    With ``exclude_bias_n_norm`` those of one axis take plain steps without any decay. (Where a
+    gradient is exactly zero timm still decays the weights and solo-learn does not.)
     """
     if exclude_bias_n_norm:
         plain = {"weight_decay": 0, "always_adapt": False}

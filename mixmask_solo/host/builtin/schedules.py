@@ -18,62 +18,41 @@ SCHEDULERS = ("warmup_cosine", "cosine", "cosine_from_one", "step", "warmup_step
 
 @dataclass(frozen=True)
 class Schedule:
-    """One learning rate over time; all counts in the unit (steps or epochs) it is stepped in.
+    """One learning rate over time; all counts in the unit (steps or epochs) it is stepped in."""
 
-    Args:
-        warmup: length of the linear warm-up; may be fractional.
-        total: length of the whole schedule, where the cosine ends.
-        start_lr: rate at 0, with a warm-up.
-        min_lr: where the cosine ends.
-        milestones: multiply by ``gamma`` from each of these on, instead of a cosine.
-        gamma: the factor.
-    """
-
-    warmup: float = 0.0
-    total: float = 1.0
-    start_lr: float = 0.0
+    warmup: float = 0.0  # length of the linear warm-up; may be fractional
+    total: float = 1.0  # length of the whole schedule, where the cosine ends at ``min_lr``
+    start_lr: float = 0.0  # rate at 0, with a warm-up
     min_lr: float = 0.0
-    milestones: tuple[float, ...] | None = None
+    milestones: tuple[float, ...] | None = None  # times ``gamma`` from each on; no cosine then
     gamma: float = 0.1
 
     def lr(self, base: float, at: int) -> float:
-        """Rate of a group with base rate ``base`` at step or epoch ``at``.
-
-        The warm-up reaches ``base`` at ``warmup - 1`` and rests there for one, as in solo-learn.
-        """
-        if at < self.warmup:
-            return self._warm(base, at)
+        """Rate of a group with base rate ``base`` at step or epoch ``at``."""
+        if at < self.warmup:  # reaches ``base`` one before its end and rests there, as solo-learn's
+            risen = min(at / (self.warmup - 1), 1.0) if at and self.warmup > 1 else 0.0
+            return self.start_lr + (base - self.start_lr) * risen
         if self.milestones is not None:
             return base * self.gamma ** bisect_right(self.milestones, at)
         span = max(self.total - self.warmup, 1e-12)
         progress = min((at - self.warmup) / span, 1.0)
         return self.min_lr + (base - self.min_lr) * (1 + math.cos(math.pi * progress)) / 2
 
-    def _warm(self, base: float, at: int) -> float:
-        if at == 0 or self.warmup <= 1:
-            return self.start_lr
-        return self.start_lr + (base - self.start_lr) * min(at / (self.warmup - 1), 1.0)
-
 
 class ScheduledLR(LRScheduler):
-    """Applies a :class:`Schedule` to every group of an optimiser.
+    """Applies a :class:`Schedule` to every group of an optimiser, whose rates are the base rates.
 
-    Args:
-        optimizer: its groups' rates are the base rates.
-        schedule: the common schedule.
-        static: indexes of groups that keep their rate (SimSiam's predictor). As in solo-learn
-            their very first step is part of the warm-up.
+    The ``static`` groups (SimSiam's predictor), given by index, keep theirs; as in solo-learn their
+    very first step is part of the warm-up.
     """
 
     def __init__(
         self, optimizer: Optimizer, schedule: Schedule, static: tuple[int, ...] = ()
     ) -> None:
-        self.schedule = schedule
-        self.static = static
+        self.schedule, self.static = schedule, static
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
-        """Rates of all groups at the current step or epoch."""
         at = self.last_epoch
         return [
             base if i in self.static and at > 0 else self.schedule.lr(base, at)

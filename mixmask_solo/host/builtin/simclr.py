@@ -17,11 +17,7 @@ __all__ = ["SimCLR"]
 
 
 class SimCLR(BaseMethod):
-    """Chen et al., 2020, as in solo-learn; negatives from all processes.
-
-    Args:
-        cfg: with ``method_kwargs: {proj_hidden_dim, proj_output_dim, temperature}``.
-    """
+    """Chen et al., 2020, as in solo-learn; negatives from all processes."""
 
     needs = ("proj_hidden_dim", "proj_output_dim", "temperature")
     heads: ClassVar = {"projector": {}}
@@ -32,15 +28,8 @@ class SimCLR(BaseMethod):
         self.temperature: float = kwargs.temperature
         self.projector = mlp(self.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim)
 
-    def forward(self, X: Tensor) -> Out:
-        """Adds ``z (N, D)``, any length."""
-        out = super().forward(X)
-        return {**out, "z": self.projector(out["feats"])}
-
-    def multicrop_forward(self, X: Tensor) -> Out:
-        """The same for small crops."""
-        out = super().multicrop_forward(X)
-        return {**out, "z": self.projector(out["feats"])}
+    def project(self, feats: Tensor) -> Out:
+        return {"z": self.projector(feats)}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """NT-Xent over all views; a sample's index tells its positives."""

@@ -1,55 +1,112 @@
 # SPDX-License-Identifier: MIT
-"""What every family is made of: mixed outputs, target views, and the λ-weighted pair loss."""
+"""What every family is made of: branches with their outputs, and the shape of their loss."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from mixmask_solo.objectives import soft
 from mixmask_solo.strategies import Branch
 
-__all__ = ["Family", "Mixed", "Out", "PairLoss", "soft_pair", "target_views"]
+__all__ = ["Family", "Forwarded", "Out"]
 
-PairLoss = Callable[[Tensor, Tensor], Tensor]
 Out = dict[str, Any]
 
 
-class Mixed(NamedTuple):
-    """A branch, the online output of its images, and those images' momentum output if needed."""
+@dataclass(eq=False)
+class Forwarded:
+    """A branch and what the networks made of it.
+
+    Args:
+        branch: as its strategy made it.
+        out: the online network's output for its images.
+        momentum: gives their momentum projection ``(N, D)``, computed at most once.
+        negative: ``(N, D)`` projections of its hard negatives, without gradient.
+    """
 
     branch: Branch
     out: Out
     momentum: Callable[[], Tensor]
+    negative: Tensor | None = None
 
 
-class Family(Protocol):
-    """How one method turns mixed outputs into losses."""
+class Family:
+    """How one method turns a step's branches into losses.
 
-    pairing: ClassVar[str]
+    Args:
+        method: the host's, for its queue and temperature.
+        out: what the host's base class returned for the views, per view; may be added to.
+        branches: all of the step.
+    """
 
-    def losses(self, method: Any, out: Out, mixed: Sequence[Mixed]) -> list[Tensor]:
-        """One scalar per branch, unweighted by ``branch.weight``.
+    pairing: ClassVar[str] = "query"
+    only_other: ClassVar[bool] = False  # unless asked, not even "query" compares with the own view
+    complete: ClassVar[bool] = False  # a term holds both directions, there is no mirror
+    direction: ClassVar[float | None] = None  # InfoNCE: share of one view's queries in the host's
 
-        Args:
-            method: the host's method, for its queue and temperature.
-            out: what the host's base class returned for the views, per view; may be added to.
-            mixed: the branches with their outputs.
-        """
+    def __init__(self, method: Any, out: Out, branches: Sequence[Forwarded]) -> None:
+        self.method, self.out, self.branches = method, out, branches
+        self.targets = self.view_targets()
 
+    @classmethod
+    def losses(cls, method: Any, out: Out, branches: Sequence[Forwarded]) -> list[Tensor]:
+        """One scalar per branch, unweighted by ``branch.weight``."""
+        family = cls(method, out, branches)
+        return [
+            family._hardened(b) if b.branch.images is None else family.loss(b) for b in branches
+        ]
 
-def target_views(branch: Branch, pairing: str, n_views: int) -> list[int]:
-    """Indexes of the un-mixed views a branch is compared with; view 0 is the mixed one."""
-    targets = branch.targets or ("both" if pairing == "query" else "other")
-    return list(range(n_views)) if targets == "both" else list(range(1, n_views))
+    def loss(self, b: Forwarded) -> Tensor:
+        """Terms of all views that the branch predicts and, with ``pair``, that predict it."""
+        views = self.views(b)
+        terms = [self.predict(b, v) for v in views]
+        if self.pairing_of(b) == "pair" and not self.complete:
+            target = self.own_target(b)
+            terms += [self.mirror(b, v, target) for v in views]
+        return self.reduce(torch.stack(terms))
 
+    def views(self, b: Forwarded) -> list[int]:
+        """Indexes of the un-mixed views that a branch is compared with."""
+        default = "both" if self.pairing_of(b) == "query" and not self.only_other else "other"
+        targets = b.branch.targets if b.branch.images is not None else "other"
+        both = (targets or default) == "both"
+        return [v for v in range(len(self.targets)) if both or v != b.branch.view]
 
-def soft_pair(loss: PairLoss, pred: Tensor, target: Tensor, branch: Branch) -> Tensor:
-    """λ-weighted mean of ``loss(pred_i, target_i)`` and ``loss(pred_i, target_partner(i))``."""
-    _, lam, partner = branch.mixture
-    own = loss(pred, target)
-    if not branch.switch:
-        return (lam * own).mean()
-    return soft(own, loss(pred, target[partner]), lam).mean()
+    def pairing_of(self, b: Forwarded) -> str:
+        """``query`` or ``pair``."""
+        return b.branch.pairing or self.pairing
+
+    def reduce(self, terms: Tensor) -> Tensor:
+        """Over views, as the host reduces its own directions."""
+        return terms.mean()
+
+    def view_targets(self) -> Sequence[Tensor]:
+        """What is predicted of each un-mixed view."""
+        targets: Sequence[Tensor] = self.out["momentum_z"]
+        return targets
+
+    def own_target(self, b: Forwarded) -> Tensor:
+        """The same of the branch's images."""
+        return b.momentum()
+
+    def predict(self, b: Forwarded, v: int) -> Tensor:
+        """Scalar: the branch's images predict view v."""
+        raise NotImplementedError
+
+    def mirror(self, b: Forwarded, v: int, target: Tensor) -> Tensor:
+        """Scalar: view v predicts the branch's images. Here the *predictions* are the sources'."""
+        raise NotImplementedError
+
+    def _hardened(self, b: Forwarded) -> Tensor:
+        """What hard negatives add to the method's own loss of the branch's view."""
+        if self.direction is None or len(self.out["z"]) > 2:
+            raise ValueError(
+                f"{b.branch.name} makes a view's own negatives harder: needs two views"
+            )
+        [v] = self.views(b)
+        plain = Forwarded(b.branch, b.out, b.momentum)
+        return self.direction * (self.predict(b, v) - self.predict(plain, v))

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mixmask_solo.methods.mocov2.method import MoCoV2
+from mixmask_solo.methods.mocov2.method import MoCoStep, MoCoV2
 from mixmask_solo.methods.mocov2.options import complete_mocov2
-from mixmask_solo.methods.mocov2.step import MoCoStep
 
 if TYPE_CHECKING:
     from mixmask_solo.host import Host
@@ -16,11 +15,7 @@ __all__ = ["mocov2"]
 
 
 def mocov2(host: Host) -> type[Any]:
-    """The class ``MoCoV2`` over ``host.base_momentum``.
-
-    Args:
-        host: whose base classes bring backbone, classifier, optimiser, moving average.
-    """
+    """``MoCoV2`` over the base that brings backbone, classifier, optimiser, moving average."""
     step_base = type("MoCoStepBase", (MoCoStep, host.base_momentum), {})
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:

@@ -12,7 +12,7 @@ from mixmask_solo.config.check import with_defaults
 from mixmask_solo.config.nodes import to_values
 from mixmask_solo.config.rules import check_mocov2
 from mixmask_solo.config.schema import METHOD_KWARGS, MOMENTUM
-from mixmask_solo.strategies import BLOCKS
+from mixmask_solo.strategies import blocks
 
 __all__ = ["complete_mocov2"]
 
@@ -29,7 +29,7 @@ def complete_mocov2(cfg: Any) -> DictConfig:
     """
     values = to_values(cfg)
     written, momentum = values.get("method_kwargs"), values.get("momentum")
-    kwargs = check(written, METHOD_KWARGS[NAME], "method_kwargs", extra=BLOCKS)
+    kwargs = check(written, METHOD_KWARGS[NAME], "method_kwargs", extra=blocks())
     check_mocov2(
         kwargs,
         written,

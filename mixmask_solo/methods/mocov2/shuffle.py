@@ -18,11 +18,7 @@ Encode = Callable[[Tensor], dict[str, Tensor]]
 
 
 class Permutations:
-    """One permutation after the other for the key batches of a step, the same on all ranks.
-
-    Args:
-        step: whose seed, epoch and batch index they depend on, and not its rank.
-    """
+    """One permutation after the other for the key batches of a step, the same on all ranks."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -39,16 +35,9 @@ class Permutations:
 def encode_shuffled(encode: Encode, x: Tensor, permutations: Permutations) -> dict[str, Tensor]:
     """Encodes the images of all processes in another order; every process gets its own rows back.
 
-    In one process the images only change their groups of split BatchNorm. In W processes all
-    images are gathered, so that each encodes N that were drawn from all ranks.
-
-    Args:
-        encode: from images to rows, by name.
-        x: ``(N, C, H, W)``, N equal in all processes.
-        permutations: of this step; one is used up.
-
-    Returns:
-        What ``encode`` returns, its rows in the order of ``x``.
+    In one process the images ``x (N, C, H, W)`` only change their groups of split BatchNorm. In W
+    processes all are gathered, so that each encodes N that were drawn from all ranks. One of the
+    step's permutations is used up.
     """
     n, everything = len(x), gather_keys(x)
     order = permutations.next(n * world_size(), x.device)

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from mixmask_solo.config.schema.augmentations import Crop
-from mixmask_solo.data.augmentations.operations import RandomBlur, crop, sometimes
+from mixmask_solo.data.augmentations.builtin import RandomBlur, crop, sometimes
 
 
 def pixels(image):

@@ -11,7 +11,7 @@ from torchvision.transforms import functional as F
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.schema.augmentations import Chance
 from mixmask_solo.data import DATASETS
-from mixmask_solo.data.augmentations import ViewOptions, build_all, known, register, registry
+from mixmask_solo.data.augmentations import ViewOptions, build_all, known, pipeline, register
 
 DIGITS = DATASETS["digits"]
 
@@ -23,7 +23,7 @@ class Options(ViewOptions):
 
 @pytest.fixture
 def mine(monkeypatch):
-    monkeypatch.setattr(registry, "_PIPELINES", dict(registry._PIPELINES))
+    monkeypatch.setattr(pipeline, "_PIPELINES", dict(pipeline._PIPELINES))
 
     @register("mine", Options)
     def steps(options):

@@ -9,13 +9,19 @@ from torchvision import transforms
 from torchvision.transforms import functional as F
 
 from mixmask_solo.data import DATASETS
-from mixmask_solo.data.augmentations.standard import probe_training, unaugmented
+from mixmask_solo.data.augmentations import assemble
+from mixmask_solo.data.augmentations.standard import probe_options, unaugmented
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 
 
 def tensor(image):
     return F.normalize(F.to_tensor(image), MEAN, STD)
+
+
+def probe_training(dataset, size):
+    options = replace(probe_options(dataset, size), mean=MEAN, std=STD)
+    return assemble("solo", options, dataset, "data.augmentations").transform
 
 
 def test_natural_images_are_resized_to_256_and_cropped_to_224(picture):
@@ -50,7 +56,7 @@ def test_probes_train_on_crops_and_flips(picture):
     torch.manual_seed(2)
     expected = tensor(direct(image))
     torch.manual_seed(2)
-    assert torch.equal(probe_training(DATASETS["cifar10"], 32, MEAN, STD)(image), expected)
+    assert torch.equal(probe_training(DATASETS["cifar10"], 32)(image), expected)
 
 
 def test_a_probe_may_enlarge_and_cut_small_images_as_patrickhua(picture):
@@ -59,11 +65,11 @@ def test_a_probe_may_enlarge_and_cut_small_images_as_patrickhua(picture):
     facts = replace(DATASETS["cifar100"], resize=36, interpolation="bicubic")
     expected = tensor(F.center_crop(F.resize(image, 36, bicubic), 32))
     assert torch.equal(unaugmented(facts, 32, MEAN, STD)(image), expected)
-    crop, *_ = probe_training(facts, 32, MEAN, STD).transforms
+    crop, *_ = probe_training(facts, 32).transforms
     assert (crop.interpolation, crop.scale) == (bicubic, (0.08, 1.0))
 
 
 def test_characters_are_not_mirrored():
-    steps = probe_training(DATASETS["digits"], 32, MEAN, STD).transforms
+    steps = probe_training(DATASETS["digits"], 32).transforms
     assert not any(isinstance(s, transforms.RandomHorizontalFlip) for s in steps)
     assert steps[0].scale == (0.6, 1.0)

@@ -9,7 +9,7 @@ from torchvision.datasets import ImageFolder
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageError, num_classes, source
-from mixmask_solo.data.sources.imagenet100 import IMAGENET100
+from mixmask_solo.data.sources.class_folders import IMAGENET100
 
 
 def cfg(path, dataset="custom", **data):

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import IMAGENET_STD
-from mixmask_solo.data import build_pretrain, num_classes, source
+from mixmask_solo.data import ImageError, build_pretrain, num_classes, source
 from mixmask_solo.data.sources import read
+from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.tools import check, open_path
 
 DECODERS = ("image_folder", "resident", "dali")
@@ -294,6 +297,14 @@ def test_a_pipe_that_takes_a_files_place_is_not_waited_for(put):
     for attempt in (images.image, images.encoded):
         with pytest.raises(ValueError, match=r"x\.png .*no regular file"):
             attempt(0)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="no file that fails when read")
+def test_an_error_of_the_disk_is_no_short_file():
+    images = FolderSource(Path("/proc/self"), ["mem"], [0], ["a"])
+    with pytest.raises(ImageError, match="Input/output error") as caught:
+        images.image(0)
+    assert caught.value.__cause__.errno == errno.EIO
 
 
 def test_links_to_nowhere_are_damaged_images(put):

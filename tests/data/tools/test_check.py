@@ -108,6 +108,17 @@ def test_a_configuration_names_the_data_too(folder):
     assert report.splits["train"].formats == {"array": 1442}
 
 
+def test_no_key_of_a_configuration_is_asked_for(tmp_path, picture):
+    for name in ("train/a", "val/b"):
+        (tmp_path / name).mkdir(parents=True)
+        picture(0).save(tmp_path / name / "0.png")
+    with pytest.raises(ConfigError, match=r"^the path is .*: class b is not among the 1 classes"):
+        open_path(tmp_path)
+    (tmp_path / "list.txt").write_text("train/a/0.png 999\n")
+    with pytest.raises(ConfigError, match=r"only 1 images: number the classes from 0$"):
+        open_path(tmp_path / "list.txt")
+
+
 def test_one_split_is_not_counted_twice(folder):
     assert list(open_path(folder / "train")) == ["train"]
 

@@ -13,8 +13,8 @@ from filelock import FileLock
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import source
+from mixmask_solo.data.sources.webdataset import tar_name, untar_name
 from mixmask_solo.data.tools import convert, open_path
-from mixmask_solo.data.tools.naming import tar_name, untar_name
 from mixmask_solo.data.tools.shards import cut
 
 NAMES = (

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mixmask_solo.methods import get_methods
-from mixmask_solo.strategies import Branch
+from mixmask_solo.strategies import Branch, Strategy
 from support.methods import method_config
 
 
@@ -27,17 +27,13 @@ class Table(nn.Module):
         return self.rows[x.flatten().long()]
 
 
-class Given:
-    """A strategy that returns branches made beforehand."""
+class Given(Strategy):
+    """A strategy whose options are branches made beforehand."""
 
-    def __init__(self, branches: Sequence[Branch]) -> None:
-        self.made = list(branches)
-
-    def views(self, views: Sequence[Tensor], step: Any) -> list[Tensor]:
-        return list(views)
+    name = "given"
 
     def branches(self, views: Sequence[Tensor], step: Any) -> list[Branch]:
-        return self.made
+        return list(self.options)
 
 
 @pytest.fixture
@@ -87,7 +83,7 @@ def give() -> Callable[[Any, Sequence[Branch]], None]:
     """``give(model, branches)``: these instead of the strategies of the configuration."""
 
     def give(model: Any, branches: Sequence[Branch]) -> None:
-        model.strategies = [Given(branches)] if branches else []
+        model.strategies = nn.ModuleDict({"given": Given(branches)} if branches else {})
 
     return give
 

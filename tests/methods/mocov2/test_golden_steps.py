@@ -30,7 +30,8 @@ def rows(block: int) -> Tensor:
 
 
 def branch(name: str, block: int, lam: float, partner: Tensor = REVERSE) -> Branch:
-    return Branch(name, Mixture(rows(block), torch.full((N,), lam, dtype=torch.float64), partner))
+    share = torch.full((N,), lam, dtype=torch.float64)
+    return Branch.of(name, Mixture(rows(block), share, partner))
 
 
 def close(actual: Tensor, expected: Any) -> None:

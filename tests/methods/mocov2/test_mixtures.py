@@ -36,7 +36,7 @@ def run(make_table_model: Any, give: Any) -> Any:
         images = torch.arange(3 * N, dtype=torch.float64).view(3, N, 1, 1, 1)
         step = [torch.arange(N), [images[0], images[1]], torch.full((N,), -1)]
         losses = []
-        for branches in ([], [Branch("b", Mixture(images[2], LAM, PARTNER), **branch)]):
+        for branches in ([], [Branch.of("b", Mixture(images[2], LAM, PARTNER), **branch)]):
             model = make_table_model(
                 q.flatten(0, 1), k.flatten(0, 1), queue, temperature=T, symmetric=symmetric
             )

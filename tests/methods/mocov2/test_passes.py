@@ -51,7 +51,7 @@ def test_running_statistics_see_a_mixture_in_each_direction_that_contrasts_it(
 ) -> None:
     model = make_model(symmetric=True, **kwargs)
     if order is None:
-        mask, mix = (2 + [s.name for s in model.strategies].index(n) for n in ("mixmask", "unmix"))
+        mask, mix = (2 + list(model.strategies).index(n) for n in ("mixmask", "unmix"))
         order = [0, *sorted([mask, mix]), 1, mask]
     twin, passes = deepcopy(model.backbone), []
     model.backbone.register_forward_hook(lambda _, x, __: passes.append(x[0]))

@@ -74,7 +74,9 @@ def published(start: Any, symmetric: bool) -> tuple[list[float], Any, Any, Tenso
     for step, (_, (x1, x2), _) in enumerate(DataLoader(Views(), N)):
         average()
         draws = Step(SEED, 0, step, 0, torch.device("cpu"))
-        mixtures = [b.mixture for s in start.strategies for b in s.branches([x1, x2], draws)]
+        mixtures = [
+            b.mixture for s in start.strategies.values() for b in s.branches([x1, x2], draws)
+        ]
         loss, new = direction(x1, x2, mixtures, step, 0)
         if symmetric:
             other, k1 = direction(x2, x1, mixtures, step, 1)

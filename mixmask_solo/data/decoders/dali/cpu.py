@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mixmask_solo.data.decoders.dali.areas import Area, union
-from mixmask_solo.data.decoders.dali.feeder import EncodedBatch, Feeder
+from mixmask_solo.data.decoders.dali.feeder import Area, EncodedBatch, Feeder
 from mixmask_solo.data.decoders.dali.pipelines import parts
 from mixmask_solo.data.order.loading import WorkerLoader
-from mixmask_solo.data.order.sampler import Key
 from mixmask_solo.data.sources.base import Encoded
 
 __all__ = ["Decoded", "PartDecoder", "guard"]
@@ -31,8 +30,8 @@ _built_in: set[int] = set()  # processes in which DALI's threads run
 class PartDecoder:
     """Decodes parts of images with DALI, one thread.
 
-    The pipeline is built in the process that uses it. DALI's pipelines do not survive an image
-    that cannot be decoded; then the next call builds another.
+    The pipeline is built in the process that uses it. It does not survive an image that cannot be
+    decoded; then the next call builds another.
     """
 
     def __init__(self) -> None:
@@ -43,10 +42,9 @@ class PartDecoder:
     def __call__(
         self, files: list[Encoded], start: NDArray[np.int64], end: NDArray[np.int64]
     ) -> list[Tensor]:
-        """Decodes each image from row and column ``start`` to ``end``, exclusive, (n, 2) each.
+        """Each image from row and column ``start`` to ``end``, exclusive, (n, 2) each.
 
-        Returns:
-            (h, w, 3) uint8 each, valid until the next call.
+        As (h, w, 3) uint8, valid until the next call.
 
         Raises:
             RuntimeError: when one of them cannot be decoded.
@@ -74,7 +72,7 @@ def guard(loader: WorkerLoader) -> WorkerLoader:
     """Sees to it that a loader's workers cannot hang.
 
     A fork takes along locks that DALI's threads hold, but not the threads. Where DALI ran in this
-    process already, workers are forked off a clean server instead, which starts some seconds late.
+    process, workers are forked off a clean server instead, which takes some seconds to start.
     """
     if loader.num_workers:
         loader.timeout = _SILENCE
@@ -86,7 +84,7 @@ def guard(loader: WorkerLoader) -> WorkerLoader:
 
 
 class Decoded(Dataset[Any]):
-    """Batches by the numbers of their images: the dataset of a loader without a collation."""
+    """Whole batches: the dataset of a loader without a collation."""
 
     def __init__(self, feeder: Feeder) -> None:
         self.feeder = feeder
@@ -95,11 +93,8 @@ class Decoded(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.feeder.reader)
 
-    def __getitem__(self, key: Key | int) -> Any:
-        return self.__getitems__([key])
-
     def __getitems__(self, keys: Any) -> Any:
-        """A whole batch; None where every image of it is left out."""
+        """A batch as training takes it, see :meth:`Feeder.batch`."""
         read = self.feeder.read(keys)
         try:
             views = self._views(read)
@@ -111,9 +106,11 @@ class Decoded(Dataset[Any]):
     def _views(self, read: EncodedBatch) -> list[Tensor]:
         if not read.files:
             return []
-        start, end = union(read.areas)
-        decoded = self.decoder(read.files, start, end)
-        return [_view(one, decoded, start) for one in read.areas]
+        boxes = np.stack([area.draws.box for area in read.areas])
+        start = boxes[..., :2].min(axis=0)
+        end = (boxes[..., :2] + boxes[..., 2:]).max(axis=0)
+        decoded = self.decoder(read.files, start, end)  # what any of the views shows
+        return [_view(area, decoded, start) for area in read.areas]
 
 
 def _view(area: Area, decoded: list[Tensor], origin: NDArray[np.int64]) -> Tensor:
@@ -121,10 +118,26 @@ def _view(area: Area, decoded: list[Tensor], origin: NDArray[np.int64]) -> Tenso
         size = area.view.size
         squares = torch.empty((3, len(rows), size, size), dtype=torch.uint8)
         for place, row in enumerate(rows.tolist()):
-            area.cut(row, decoded[row], origin[row], squares[:, place])
+            squares[:, place] = _square(area, row, decoded[row], origin[row])
         flipped = np.flatnonzero(area.draws.flip[rows]).tolist()
         if flipped:
             squares[:, flipped] = squares[:, flipped].flip(3)
         return squares
 
     return area.view.make(pixels, area.draws, _CPU, cropped=True)
+
+
+def _square(area: Area, row: int, part: Tensor, origin: NDArray[np.int64]) -> Tensor:
+    """What is shown, not mirrored, of an image's decoded part (H, W, 3) that begins at ``origin``.
+
+    As (3, size, size) uint8, resized with antialiasing as Pillow does it.
+    """
+    top, left, height, width = area.draws.box[row].tolist()
+    top, left = top - int(origin[0]), left - int(origin[1])
+    shown = part[top : top + height, left : left + width].permute(2, 0, 1)[None]
+    fit, size = area.fit[row].tolist(), area.view.size
+    if fit != [height, width]:
+        kernel = area.view.kernel
+        shown = F.interpolate(shown, fit, mode=kernel, antialias=True, align_corners=False)
+    down, right = (round((length - size) / 2.0) for length in fit)  # torchvision's rounding
+    return shown[0, :, down : down + size, right : right + size]

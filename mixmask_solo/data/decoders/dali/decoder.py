@@ -18,7 +18,7 @@ from mixmask_solo.data.decoders.dali.gpu import Gpu, stream
 from mixmask_solo.data.decoders.dali.pipelines import library
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.order.cores import worker_count
-from mixmask_solo.data.order.loading import DirectLoader, WorkerLoader, as_it_is
+from mixmask_solo.data.order.loading import Batches, DirectLoader, WorkerLoader, as_it_is
 from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
@@ -29,12 +29,9 @@ __all__ = ["Dali"]
 class Dali:
     """``data.format: dali``, see :class:`mixmask_solo.data.module.Decoder`.
 
-    Args:
-        cfg: the configuration; ``dali`` is read.
-        task: refused with a pipeline for single images only, or one that is not cropped first.
-
     Raises:
-        ConfigError: for either, and where DALI is not installed.
+        ConfigError: for a pipeline that exists for single images only or does not crop first, for
+            wrong keys of ``dali``, and where DALI is not installed.
     """
 
     def __init__(self, cfg: Any, task: Task) -> None:
@@ -63,31 +60,29 @@ class Dali:
         return here and torch.cuda.is_available()
 
     def training(self, data: ImageData, batches: EpochBatches) -> DirectLoader | WorkerLoader:
-        """The task's views, from one decoding of each image."""
         on_gpu = self.on_gpu(data)
         views = views_of(data.pipelines, channels_last=data.channels_last and on_gpu)
         reader, labelled = data.reader(data.opened), data.task.labelled
         feeder = Feeder(reader, views, training=True, labelled=labelled, verify=self.verify)
         if on_gpu:
-            return self._ahead(data, feeder, batches)
-        workers = data.workers(data.opened)
-        loader = guard(WorkerLoader(Decoded(feeder), batches, workers, as_it_is))
+            return self._on_gpu(data, feeder, batches)
+        loader = self._in_workers(data, feeder, batches)
         return loader.ahead(data.device, channels_last=data.channels_last)
 
     def in_order(
         self, data: ImageData, source: Source, batches: BatchSampler
     ) -> DirectLoader | WorkerLoader:
-        """Un-augmented images."""
         views, reader = [unaugmented_view(data.task)], data.reader(source)
         feeder = Feeder(reader, views, training=False, labelled=True, verify=self.verify)
-        if self.on_gpu(data):
-            return self._ahead(data, feeder, batches)
-        return guard(WorkerLoader(Decoded(feeder), batches, data.workers(source), as_it_is))
+        make = self._on_gpu if self.on_gpu(data) else self._in_workers
+        return make(data, feeder, batches)
 
-    def _ahead(
-        self, data: ImageData, feeder: Feeder, batches: EpochBatches | BatchSampler
-    ) -> DirectLoader:
-        """On a GPU, with as many threads as the loader has workers elsewhere."""
+    def _in_workers(self, data: ImageData, feeder: Feeder, batches: Batches) -> WorkerLoader:
+        workers = data.workers(feeder.reader.source)
+        return guard(WorkerLoader(Decoded(feeder), batches, workers, as_it_is))
+
+    def _on_gpu(self, data: ImageData, feeder: Feeder, batches: Batches) -> DirectLoader:
+        """With as many threads as the loader has workers elsewhere."""
         threads = max(1, worker_count(data.block.get("num_workers"), data.processes))
         index = data.device.index if data.device.type == "cuda" else None
         device = torch.device("cuda", torch.cuda.current_device() if index is None else index)

@@ -2,13 +2,13 @@
 """From the numbers of images to what DALI is fed with: bytes that it can decode, and their sizes.
 
 Pillow has the last word on every image that is not a plain, whole JPEG file: it decodes the image
-here, or says that it is damaged, and DALI gets the pixels in the simplest of formats (PPM). So all
-decoders agree on what is an image, and formats unknown to DALI need no other way.
+here, or says that it is damaged, and DALI gets the pixels in the simplest of formats (PPM).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,73 +17,56 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.batched.views import View
-from mixmask_solo.data.decoders.dali.areas import Area, area
 from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
 from mixmask_solo.data.order.sampler import Key
 from mixmask_solo.data.sources import ImageError
 from mixmask_solo.data.sources.base import Encoded
 from mixmask_solo.data.tolerance import DAMAGED, WHOLE, Reader
 
-__all__ = ["EncodedBatch", "Feeder", "Keys"]
+__all__ = ["Area", "EncodedBatch", "Feeder", "Keys"]
 
 Keys = Sequence[Key] | Sequence[int]
+Found = tuple[int, Encoded, int, int]  # index, bytes, height, width
+
+
+class Area(NamedTuple):
+    """What part of each image of a batch a view shows."""
+
+    view: View
+    draws: Draws  # the box is resized
+    fit: NDArray[np.int64]  # (n, 2) height and width of that; a square in its centre is shown
 
 
 class EncodedBatch(NamedTuple):
-    """A batch before decoding.
+    """A batch before decoding."""
 
-    Attributes:
-        keys: what was asked for.
-        indexes: (n,) int64, of the images that are really there.
-        files: (n) bytes of each.
-        areas: what each view shows of them.
-    """
-
-    keys: Keys
-    indexes: NDArray[np.int64]
-    files: list[Encoded]
-    areas: list[Area]
+    keys: Keys  # what was asked for
+    indexes: NDArray[np.int64]  # (n,) of the images that are really there
+    files: list[Encoded]  # n
+    areas: list[Area]  # of each view
 
 
+@dataclass
 class Feeder:
-    """Reads batches, and gives them the form that training takes.
+    """Reads batches, and gives them the form that training takes."""
 
-    Args:
-        reader: of the images.
-        views: what is made of each image.
-        training: whether places stay filled; else damaged images are left out under ``skip``.
-        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
-        verify: whether Pillow looks once at the compressed data of each image.
-    """
-
-    def __init__(
-        self,
-        reader: Reader,
-        views: Sequence[View],
-        *,
-        training: bool,
-        labelled: bool,
-        verify: bool = True,
-    ) -> None:
-        self.reader = reader
-        self.views = views
-        self.training = training
-        self.labelled = labelled
-        self.verify = verify
+    reader: Reader
+    views: Sequence[View]
+    _: KW_ONLY
+    training: bool  # whether places stay filled; else damaged images are left out under skip
+    labelled: bool  # whether a batch is [x, targets] instead of [indexes, views, targets]
+    verify: bool = True  # whether Pillow looks once at the compressed data of each image
 
     def read(self, keys: Keys, *, by_pillow: bool = False) -> EncodedBatch:
-        """A batch of ``(epoch, index)``, or of indexes.
-
-        Args:
-            keys: of its places.
-            by_pillow: whether Pillow decodes every image, after DALI refused one of them.
+        """A batch; after DALI refused one of its images, Pillow decodes them all.
 
         Raises:
             ImageError: for a damaged image, as the run has it.
         """
         pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
-        found: list[tuple[int, Encoded, int, int]] = []
+        found: list[Found] = []
         for epoch, index in pairs:
             plain = None if by_pillow else self._jpeg(index)
             one = plain or self._decoded(epoch, index)
@@ -91,12 +74,14 @@ class Feeder:
                 found.append(one)
         indexes = np.array([one[0] for one in found], dtype=np.int64)
         sizes = np.array([one[2:] for one in found], dtype=np.int64).reshape(-1, 2)
-        seed, epoch = self.reader.seed, pairs[0][0]
-        areas = [area(v, v.draw(sizes, seed, epoch, indexes), sizes) for v in self.views]
+        areas = []
+        for view in self.views:
+            draws = view.draw(sizes, self.reader.seed, pairs[0][0], indexes)
+            areas.append(Area(view, draws, _fit(view, sizes)))
         return EncodedBatch(keys, indexes, [one[1] for one in found], areas)
 
     def batch(self, read: EncodedBatch, views: list[Tensor], device: torch.device) -> Any:
-        """A batch as training takes it; None without any image."""
+        """A batch as training takes it; None where all of its images are left out."""
         if not read.files:
             return None
         targets = torch.from_numpy(self.reader.source.labels[read.indexes]).to(device)
@@ -104,7 +89,7 @@ class Feeder:
             return [views[0], targets]
         return [torch.from_numpy(read.indexes).to(device), views, targets]
 
-    def _jpeg(self, index: int) -> tuple[int, Encoded, int, int] | None:
+    def _jpeg(self, index: int) -> Found | None:
         """What DALI decodes itself."""
         known = int(self.reader.states[index])
         if known == DAMAGED:
@@ -113,8 +98,7 @@ class Feeder:
             encoded = self.reader.source.encoded(index)
         except ImageError:
             return None  # what to do about it is decided where Pillow fails as well
-        size = None if encoded is None else jpeg_size(encoded)
-        if encoded is None or size is None:
+        if encoded is None or (size := jpeg_size(encoded)) is None:
             return None
         if self.verify and known != WHOLE:
             if not is_whole(encoded):
@@ -122,7 +106,7 @@ class Feeder:
             self.reader.states[index] = WHOLE
         return index, encoded, *size
 
-    def _decoded(self, epoch: int, index: int) -> tuple[int, Encoded, int, int] | None:
+    def _decoded(self, epoch: int, index: int) -> Found | None:
         """An image that Pillow decodes, as PPM; None for one that is left out."""
         image: Image.Image | None
         if self.training:
@@ -134,3 +118,12 @@ class Feeder:
         head = b"P6 %d %d 255\n" % image.size
         ppm = np.frombuffer(head + image.tobytes(), dtype=np.uint8)
         return index, ppm, image.height, image.width
+
+
+def _fit(view: View, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    if view.shorter is None:
+        return np.full_like(sizes, view.size)
+    short = sizes.min(axis=1, keepdims=True)
+    # torchvision's rounding: the longer side is cut off, not rounded
+    longer = (view.shorter * sizes / short).astype(np.int64)
+    return np.where(sizes == short, view.shorter, longer)

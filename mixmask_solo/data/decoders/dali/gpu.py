@@ -8,38 +8,32 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mixmask_solo.data.decoders.dali.feeder import EncodedBatch, Feeder, Keys
+from mixmask_solo.data.decoders.dali.feeder import Area, EncodedBatch, Feeder, Keys
 from mixmask_solo.data.decoders.dali.pipelines import crops
 
 __all__ = ["Gpu", "stream"]
 
 
 class Gpu(NamedTuple):
-    """Where and how much.
+    """Where and how much."""
 
-    Attributes:
-        device: the GPU; the CPU works as well, slower than ``cpu.Decoded``, and serves the tests.
-        threads: DALI's, of all pipelines together.
-        prefetch: batches decoded ahead.
-        batch_size: the largest batch.
-    """
-
-    device: torch.device
-    threads: int
-    prefetch: int
-    batch_size: int
+    device: torch.device  # the CPU works as well, slower than cpu.Decoded, and serves the tests
+    threads: int  # DALI's, of all pipelines together
+    prefetch: int  # batches decoded ahead
+    batch_size: int  # the largest
 
 
 class _Pipelines:
     """DALI pipelines with one batch inside each.
 
-    As many as there are batches to decode ahead, and not one with a queue: that would take its
-    whole queue at once, also where an epoch ends sooner, and DALI's pipelines do not survive an
-    image that cannot be decoded. So the batch in question is decoded by Pillow, its pipeline built
-    again, and the others go on.
+    Not one pipeline with a queue, which would take its whole queue at once, also where an epoch
+    ends sooner. None survives an image that cannot be decoded: Pillow decodes that batch, its
+    pipeline is built again, and the others go on.
     """
 
     def __init__(self, feeder: Feeder, gpu: Gpu) -> None:
@@ -65,7 +59,7 @@ class _Pipelines:
         return read, squares
 
     def finish(self, read: EncodedBatch, squares: list[Tensor]) -> Any:
-        """A batch as training takes it; None where all of its images are left out."""
+        """A batch as training takes it, see :meth:`Feeder.batch`."""
         device = self.gpu.device
         views = [
             area.view.make(_rows_of(square), area.draws, device, cropped=True)
@@ -83,9 +77,8 @@ class _Pipelines:
             pipeline = crops(self.feeder.views, gpu.batch_size, threads, gpu.device)
         pipeline.feed_input("encoded", read.files)
         for number, area in enumerate(read.areas):
-            start, end = area.window()
-            pipeline.feed_input(f"start{number}", start)
-            pipeline.feed_input(f"end{number}", end)
+            for name, corners in zip(("start", "end"), _window(area), strict=True):
+                pipeline.feed_input(f"{name}{number}", corners)
         pipeline.schedule_run()
         return pipeline
 
@@ -103,10 +96,10 @@ class _Pipelines:
 
 
 def stream(feeder: Feeder, gpu: Gpu, batches: Iterable[Keys]) -> Iterator[Any]:
-    """Batches as training takes them, in the order in which they are asked for, some on their way.
+    """Batches as training takes them, see :meth:`Feeder.batch`, in the order asked for.
 
     One thread reads files while the GPU decodes what was read before. It ends with the iteration,
-    whoever ends it. None where all images of a batch are left out.
+    whoever ends it.
     """
     coming = iter(batches)
     pipelines = _Pipelines(feeder, gpu)
@@ -129,6 +122,19 @@ def stream(feeder: Feeder, gpu: Gpu, batches: Iterable[Keys]) -> Iterator[Any]:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _window(area: Area) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """First and last row and column, (n, 2) each, of a resize straight to the shown square.
+
+    In pixels of the stored image; of a mirrored one the columns the other way round.
+    """
+    size, box, flip = area.view.size, area.draws.box, area.draws.flip
+    scale = box[:, 2:] / area.fit
+    start = box[:, :2] + scale * np.rint((area.fit - size) / 2.0)
+    end = start + scale * size
+    start[flip, 1], end[flip, 1] = end[flip, 1].copy(), start[flip, 1].copy()
+    return start.astype(np.float32), end.astype(np.float32)
 
 
 def _rows_of(squares: Tensor) -> Any:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What is to be known of a JPEG file before DALI decodes it: its size, and that it is whole.
 
-Crops are drawn before anything is decoded, hence the size. All markers are walked through, those
-between and after the scans too, which Pillow's opening of a file does not do: DALI 2.4's decoder
-writes outside of its buffers for some files that are spliced from two, which have a second frame in
-what should be the first one's data. Where the compressed data is damaged but the markers are not,
-it decodes garbage without a word; Pillow refuses such files.
+Crops are drawn before anything is decoded, hence the size. All markers are walked through, unlike
+in Pillow's opening of a file: DALI 2.4's decoder writes outside of its buffers for some files that
+have a second frame in what should be the first one's data. Where the compressed data is damaged but
+the markers are not, it decodes garbage without a word; Pillow refuses such files.
 """
 
 from __future__ import annotations
@@ -27,15 +26,11 @@ _TAIL = 64  # bytes that may follow the end mark
 
 
 def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
-    """Height and width of a plain, complete-looking JPEG file.
+    """Height and width of a plain, complete-looking JPEG file, (bytes,) uint8.
 
-    Args:
-        encoded: (bytes,) uint8.
-
-    Returns:
-        None for anything that is better left to Pillow: other formats, CMYK, colours stored as RGB,
-        which not every decoder notices, 12 bits, arithmetic coding, files whose markers are not
-        those of one frame from beginning to end.
+    None for anything that is better left to Pillow: other formats, CMYK, colours stored as RGB,
+    which not every decoder notices, 12 bits, arithmetic coding, files whose markers are not those
+    of one frame from beginning to end.
     """
     if encoded[:2].tobytes() != b"\xff\xd8" or b"\xff\xd9" not in encoded[-_TAIL:].tobytes():
         return None

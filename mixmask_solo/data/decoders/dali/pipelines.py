@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -19,22 +18,16 @@ __all__ = ["crops", "library", "parts"]
 _AS_PILLOW = {"adjust_orientation": False, "jpeg_fancy_upsampling": True}
 
 
-class Library(NamedTuple):
-    """The parts of DALI that are used here."""
-
-    fn: ModuleType
-    types: ModuleType
-    pipeline: ModuleType
-
-
-def library() -> Library:
-    """DALI's modules.
+def library() -> Any:
+    """The package ``nvidia.dali``, with those of its modules that are used here.
 
     Raises:
         ConfigError: where it is not installed, or cannot be loaded.
     """
     try:
-        return Library(*(importlib.import_module(f"nvidia.dali.{n}") for n in Library._fields))
+        for module in ("fn", "types", "pipeline"):
+            importlib.import_module(f"nvidia.dali.{module}")
+        return importlib.import_module("nvidia.dali")
     except (ImportError, OSError) as error:
         raise ConfigError(
             f"data.format is 'dali', but NVIDIA DALI cannot be imported ({error}): "
@@ -85,7 +78,7 @@ def crops(views: Sequence[View], batch_size: int, threads: int, device: torch.de
     return _built(dali, outputs, batch_size=batch_size, exec_dynamic=True, **options)
 
 
-def _built(dali: Library, outputs: Callable[[Any], list[Any]], **options: Any) -> Any:
+def _built(dali: Any, outputs: Callable[[Any], list[Any]], **options: Any) -> Any:
     """A pipeline that is fed with files as ``encoded``."""
     pipeline = dali.pipeline.Pipeline(prefetch_queue_depth=1, **options)
     with pipeline:
@@ -94,5 +87,5 @@ def _built(dali: Library, outputs: Callable[[Any], list[Any]], **options: Any) -
     return pipeline
 
 
-def _numbers(dali: Library, name: str, kind: Any) -> Any:
+def _numbers(dali: Any, name: str, kind: Any) -> Any:
     return dali.fn.external_source(name=name, dtype=kind, ndim=1)

@@ -25,13 +25,9 @@ _VIEWS_AT_ONCE = 2048
 
 
 class Augmented:
-    """Training batches.
+    """Training batches of a stack, see :class:`mixmask_solo.data.tasks.Task`.
 
-    Args:
-        stack: the images.
-        views: what is made of each of them; those that differ by their draws alone are made
-            together.
-        labelled: whether a batch is ``[x, targets]`` instead of ``[indexes, views, targets]``.
+    Views that differ by their draws alone are made together.
     """
 
     def __init__(self, stack: Stack, views: Sequence[View], *, labelled: bool) -> None:
@@ -43,18 +39,23 @@ class Augmented:
     def __len__(self) -> int:
         return len(self.stack)
 
-    def __getitems__(self, keys: Sequence[Key]) -> list[Any]:
-        """A batch of one epoch."""
-        epoch = keys[0][0]
+    def together(self, batches: Sequence[Sequence[Key]]) -> Iterator[list[Any]]:
+        """Batches of one epoch, made in one go."""
+        keys = [key for batch in batches for key in batch]
+        epoch, sizes = keys[0][0], [len(batch) for batch in batches]
         indexes = np.array([self._present(index, epoch) for _, index in keys], dtype=np.int64)
         views = [view for group in self.groups for view in self._made(group, epoch, indexes)]
-        targets = to_device(self.stack.labels[indexes], self.stack.device)
+        of_batch = zip(*(view.split(sizes) for view in views), strict=True)
+        device = self.stack.device
+        targets = to_device(self.stack.labels[indexes], device).split(sizes)
         if self.labelled:
-            return [views[0], targets]
-        return [to_device(indexes, self.stack.device), views, targets]
+            yield from ([x, y] for (x,), y in zip(of_batch, targets, strict=True))
+            return
+        numbers = to_device(indexes, device).split(sizes)
+        yield from ([n, list(v), y] for n, v, y in zip(numbers, of_batch, targets, strict=True))
 
     def at_once(self, batch_size: int) -> int:
-        """Batches that are made in one go."""
+        """How many batches are made in one go."""
         if self.stack.device.type == "cpu":
             return 1
         return max(1, _VIEWS_AT_ONCE // (batch_size * self.views))
@@ -70,13 +71,10 @@ class Augmented:
         surplus = start % at_once
         rest = batches.since(epoch, start - surplus)
         while group := list(islice(rest, at_once)):
-            made = self.__getitems__([key for batch in group for key in batch])
-            parts = _parts(made, [len(batch) for batch in group])
-            yield from islice((list(batch) for batch in zip(*parts, strict=True)), surplus, None)
+            yield from islice(self.together(group), surplus, None)
             surplus = 0
 
     def _made(self, group: list[View], epoch: int, indexes: NDArray[np.int64]) -> Sequence[Tensor]:
-        """Each view of a group, (N, 3, size, size)."""
         stack = self.stack
         sizes = np.tile(np.array([stack.size]), (len(indexes), 1))
         draws = [view.draw(sizes, stack.reader.seed, epoch, indexes) for view in group]
@@ -97,14 +95,3 @@ def in_order(stack: Stack, view: View, batches: Iterable[list[int]]) -> Iterator
         chosen = chosen[stack.present[chosen]]
         targets = to_device(stack.labels[chosen], stack.device)
         yield [view.unaugmented(stack.take(chosen)), targets] if len(chosen) else None
-
-
-def _parts(made: Any, sizes: list[int]) -> list[list[Any]]:
-    """Each member of several batches made together, as a list over the batches."""
-    parts: list[list[Any]] = []
-    for member in made:
-        if isinstance(member, Tensor):
-            parts.append(list(member.split(sizes)))
-        else:
-            parts.append([list(views) for views in zip(*_parts(member, sizes), strict=True)])
-    return parts

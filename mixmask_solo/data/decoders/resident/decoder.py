@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The decoder for small data sets: decoded once, kept in memory, augmented in batches.
 
-Each training process holds the whole set, as every epoch deals its images out anew; on one machine
-that is one copy a GPU, or a process where they are kept in the machine's memory. Which images form
-a batch, and which draws a view is made with, does not depend on anything but (seed, epoch, index,
-number of the view).
+Each training process holds the whole set, as every epoch deals its images out anew.
 """
 
 from __future__ import annotations
@@ -37,12 +34,8 @@ _HOMES = ("auto", "device", "host")
 class Resident:
     """``data.format: resident``, see :class:`mixmask_solo.data.module.Decoder`.
 
-    Args:
-        cfg: the configuration; ``data.resident_on`` is read.
-        task: refused with a pipeline for single images only.
-
     Raises:
-        ConfigError: for either.
+        ConfigError: for a wrong ``data.resident_on`` or a pipeline for single images only.
     """
 
     def __init__(self, cfg: Any, task: Task) -> None:
@@ -53,13 +46,11 @@ class Resident:
         self._stacks: dict[int, Stack] = {}
 
     def training(self, data: ImageData, batches: EpochBatches) -> DirectLoader:
-        """Batches made on the training device, where that is a GPU several small ones at once."""
         views = views_of(data.pipelines, channels_last=data.channels_last)
         dataset = Augmented(self.stack(data, data.opened), views, labelled=data.task.labelled)
         return DirectLoader(dataset, batches, dataset.epoch)
 
     def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> DirectLoader:
-        """Un-augmented batches made on the training device."""
         stack = self.stack(data, source)
         return DirectLoader(stack, batches, partial(in_order, stack, unaugmented_view(data.task)))
 
@@ -74,8 +65,7 @@ class Resident:
             # nothing else runs while images are decoded: all cores, unless a number is given
             setting = data.block.get("num_workers")
             workers = setting if isinstance(setting, int) else core_share(data.processes)
-            quiet = data.place[0] > 0
-            reader = data.reader(source)
+            reader, quiet = data.reader(source), data.place[0] > 0
             found = decode(reader, choose, device=data.device, workers=workers, quiet=quiet)
         elif found.device != data.device:  # asked for before there was a trainer
             found = found.moved(choose(found.planes.nbytes, str(found)), data.device)

@@ -12,25 +12,24 @@ from mixmask_solo.config import ConfigError
 __all__ = ["choose_home", "free_memory", "in_words"]
 
 _SHARE = 0.5  # of what is free: networks, queues and other processes want some too
-_AVAILABLE = "MemAvailable:"
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-_GROUPS = (
-    ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    ("sys/fs/cgroup/memory", *_V1),
-)
+_GROUPS = {  # limit, use, and what of that can be dropped, in both versions of control groups
+    "sys/fs/cgroup": ("memory.max", "memory.current", "inactive_file"),
+    "sys/fs/cgroup/memory": _V1,
+}
 
 
 def choose_home(
     need: int, what: str, device: torch.device, asked: str, processes: int = 1
 ) -> torch.device:
-    """Where a data set is kept.
+    """Where a data set of ``need`` bytes is kept.
 
     Args:
-        need: bytes.
+        need: of one of the training ``processes`` on this machine.
         what: the data set in words, for the message.
         device: where training runs.
         asked: ``data.resident_on``: ``device``, ``host``, or ``auto`` for the first that has room.
-        processes: training processes on this machine, each of which keeps a data set of its own.
+        processes: each keeps a data set of its own.
 
     Raises:
         ConfigError: where it does not fit, naming the sizes.
@@ -60,9 +59,9 @@ def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type != "cpu":
         return None
-    free = [left for group in _GROUPS if (left := _left(root, *group)) is not None]
-    free += [1024 * n for name, n in _figures(root / "proc/meminfo").items() if name == _AVAILABLE]
-    return min(free, default=None)
+    free = [_left(root / folder, *names) for folder, names in _GROUPS.items()]
+    free.append(_figures(root / "proc/meminfo", unit=1024).get("MemAvailable:"))
+    return min((size for size in free if size is not None), default=None)
 
 
 def in_words(size: int) -> str:
@@ -73,19 +72,20 @@ def in_words(size: int) -> str:
     return f"{size / 1024**3:.1f} GiB"
 
 
-def _left(root: Path, folder: str, limit: str, used: str, droppable: str) -> int | None:
+def _left(group: Path, limit: str, used: str, droppable: str) -> int | None:
     """What a control group leaves; pages of files that it can drop do not count as used."""
     try:
-        top, taken = (int((root / folder / name).read_text()) for name in (limit, used))
+        top, taken = (int((group / name).read_text()) for name in (limit, used))
     except (OSError, ValueError):  # no such file, or "max"
         return None
-    return top - taken + _figures(root / folder / "memory.stat").get(droppable, 0)
+    return top - taken + _figures(group / "memory.stat").get(droppable, 0)
 
 
-def _figures(file: Path) -> dict[str, int]:
+def _figures(file: Path, unit: int = 1) -> dict[str, int]:
     """The names and numbers that each line of a file begins with."""
     try:
         pairs = [line.split()[:2] for line in file.read_text().splitlines()]
     except OSError:
         return {}
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+    found = (pair for pair in pairs if len(pair) == 2 and pair[1].isdecimal())
+    return {name: unit * int(number) for name, number in found}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -19,9 +19,8 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.batched.plan import to_device
 from mixmask_solo.data.decoders.resident.memory import in_words
 from mixmask_solo.data.order.workers import Loader
-from mixmask_solo.data.sources import ImageError, Source
+from mixmask_solo.data.sources import ImageError, Source, Subset
 from mixmask_solo.data.sources.arrays import ArraySource
-from mixmask_solo.data.sources.subset import Subset
 from mixmask_solo.data.tolerance import Reader
 
 __all__ = ["Stack", "decode"]
@@ -32,13 +31,10 @@ _LINE_EVERY = 10.0  # seconds between lines about the progress
 
 
 class Stack:
-    """All images of a source.
+    """All images of a reader's source; batches are made on ``device``.
 
-    Args:
-        reader: of the source; knows which images could be read.
-        planes: (3, N, H, W) uint8, on a GPU or in the machine's memory; colours apart from each
-            other, so that each channel of a batch is one block of memory.
-        device: where batches are made.
+    ``planes`` are (3, N, H, W) uint8, on a GPU or in the machine's memory: each channel of a batch
+    is one block of memory.
     """
 
     def __init__(self, reader: Reader, planes: Tensor, device: torch.device) -> None:
@@ -83,14 +79,9 @@ def decode(
     workers: int = 0,
     quiet: bool = False,
 ) -> Stack:
-    """Reads every image of a source.
+    """Reads every image of a source, in this process or in workers.
 
-    Args:
-        reader: of images of one size; decides what is done about damaged ones.
-        choose: from the bytes needed and the images in words to where they are kept.
-        device: where batches are made.
-        workers: processes that decode.
-        quiet: whether progress stays unsaid.
+    ``choose`` says from the bytes needed and the images in words where they are kept.
 
     Raises:
         ConfigError: for images of different sizes, naming the first odd one, or too many.
@@ -106,46 +97,35 @@ def decode(
     home = choose(3 * count * height * width, _words(count, height, width))
     planes = torch.empty((3, count, height, width), dtype=torch.uint8, device=home)
     colour = torch.tensor(reader.tolerance.colour, dtype=torch.uint8, device=home)[:, None, None]
-    progress = _Progress(count, quiet)
-    for number, (pixels, failures) in enumerate(_decoded(chunks, workers)):
+    decoded: Iterable[Any] = _loader(chunks, workers)
+    if not quiet:
+        decoded = _told(decoded, count, f"{in_words(planes.nbytes)} on {home}")
+    for number, (pixels, failures) in enumerate(decoded):
         first = number * _AT_ONCE
-        planes[:, first : first + pixels.shape[1]] = pixels.to(home)
+        planes[:, first : first + _AT_ONCE] = pixels.to(home)
         for index, error in failures:
             if isinstance(error, ConfigError):
                 raise error
             reader.failed(index, error)
             planes[:, index] = colour
-        progress.say(first + pixels.shape[1])
-    stack = Stack(reader, planes, device)
-    if not stack.present.any():
-        raise ImageError(f"none of the {count} images can be read")
-    progress.end(f"{in_words(planes.nbytes)} on {home}")
-    return stack
+    return Stack(reader, planes, device)
 
 
-class _Progress:
+def _told(chunks: Iterable[Any], count: int, where: str) -> Iterator[Any]:
     """A line now and then while it takes long, and one at the end."""
-
-    def __init__(self, count: int, quiet: bool) -> None:
-        self.count = count
-        self.quiet = quiet
-        self.begun = self.said = time.monotonic()
-
-    def say(self, done: int) -> None:
-        now = time.monotonic()
-        if not self.quiet and now - self.said > _LINE_EVERY:
-            self.said = now
-            _log.warning("data.format=resident: %d of %d images decoded", done, self.count)
-
-    def end(self, where: str) -> None:
-        seconds = time.monotonic() - self.begun
-        if not self.quiet and seconds > 1.0:
-            text = "data.format=resident: %d images decoded in %.0f s, %s"
-            _log.warning(text, self.count, seconds, where)
+    begun = said = time.monotonic()
+    for number, chunk in enumerate(chunks):
+        yield chunk
+        if (now := time.monotonic()) - said > _LINE_EVERY:
+            said, done = now, min(count, (number + 1) * _AT_ONCE)
+            _log.warning("data.format=resident: %d of %d images decoded", done, count)
+    if (seconds := time.monotonic() - begun) > 1.0:
+        text = "data.format=resident: %d images decoded in %.0f s, %s"
+        _log.warning(text, count, seconds, where)
 
 
 class _Chunks(Dataset[Any]):
-    """Image k · 256 and the 255 after it: (3, n, H, W) uint8, and what went wrong."""
+    """Item k: images from k · 256 on as (3, n, H, W) uint8, and what went wrong with which."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -167,7 +147,8 @@ class _Chunks(Dataset[Any]):
             try:
                 pixels[:, place] = self._planes(index)
             except (ConfigError, ImageError) as error:
-                failures.append((index, type(error)(str(error))))  # without what caused it
+                # without the cause: a disk may recover, but nothing is read twice here
+                failures.append((index, type(error)(str(error))))
         return torch.from_numpy(pixels), failures
 
     def _planes(self, index: int) -> NDArray[np.uint8]:
@@ -186,7 +167,7 @@ def _words(count: int, height: int, width: int) -> str:
     return f"{count:,} images of {width}x{height}"
 
 
-def _decoded(chunks: _Chunks, workers: int) -> Loader:
+def _loader(chunks: _Chunks, workers: int) -> Loader:
     workers = min(workers, len(chunks) // 4)  # starting one takes longer than a few chunks
     if workers:
         chunks.source.warm()

@@ -359,9 +359,9 @@ def test_unknown_homes_are_refused(views_cfg, place) -> None:
 
 
 def test_pipelines_for_single_images_are_refused(views_cfg, monkeypatch) -> None:
-    from mixmask_solo.data.augmentations import ViewOptions, registry
+    from mixmask_solo.data.augmentations import ViewOptions, pipeline
 
-    monkeypatch.setitem(registry._PIPELINES, "mine", (ViewOptions, lambda options: []))
+    monkeypatch.setitem(pipeline._PIPELINES, "mine", (ViewOptions, lambda options: []))
     cfg = views_cfg(DIGITS)
     cfg["augmentations"].append({"pipeline": "mine", "crop_size": 8})
     message = r"augmentations\[1\]\.pipeline is 'mine', which data\.format=resident cannot make"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The share that is asked for: one number for all masks, or one per mask."""
+"""What masks on a grid have in common: how they are asked for, and the way to pixels."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["check_ratio", "resolve_device"]
+__all__ = ["check_ratio", "resolve_device", "upsample"]
 
 
 def resolve_device(
     device: torch.device | str | None, generator: torch.Generator | None
 ) -> torch.device:
-    """``device``, else the generator's, else the CPU.
-
-    Raises:
-        ValueError: where both are given and differ, since torch cannot draw across devices.
-    """
+    """``device``, else the generator's, else the CPU; ValueError where both differ."""
     if device is None:
         return generator.device if generator is not None else torch.device("cpu")
     wanted = torch.device(device)
@@ -31,12 +27,7 @@ def resolve_device(
 
 
 def check_ratio(n: int, grid: int, ratio: float | Tensor) -> None:
-    """Checks what both kinds of masks have in common.
-
-    Raises:
-        ValueError: for fewer than one mask, a grid below 2, a ratio outside [0, 1], a tensor of
-            another shape than ``(n,)``, or a number that keeps none or all of the cells.
-    """
+    """Raises ValueError for what ``blocked`` and ``discrete`` do not take."""
     if n < 1 or grid < 2:
         raise ValueError(
             f"n is {n} and grid is {grid}: need n >= 1 masks of grid >= 2 cells a side"
@@ -60,3 +51,27 @@ def check_ratio(n: int, grid: int, ratio: float | Tensor) -> None:
             f"ratio is {ratio}: of {cells} cells this keeps {kept}, so nothing would be mixed; "
             f"choose from {1 / cells:.4g} up to, but below, 1"
         )
+
+
+def upsample(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest upsampling of grid masks: pixel (r, c) lies in cell (floor(r·g/H), floor(c·g/W)).
+
+    In integers: ``F.interpolate`` takes no bool, and rounds where g does not divide the size.
+
+    Args:
+        mask: ``(n, g, g)`` of any dtype; rows and columns may differ in number.
+        size: height and width of the image.
+
+    Returns:
+        ``(n, 1, H, W)`` of the same dtype.
+
+    Raises:
+        ValueError: for another number of axes.
+    """
+    if mask.ndim != 3:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}: need (n, rows, columns) of cells")
+    rows, columns = (
+        torch.arange(pixels, device=mask.device) * cells // pixels
+        for cells, pixels in zip(mask.shape[1:], size, strict=True)
+    )
+    return mask[:, None, rows[:, None], columns]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mixmask_solo.objectives import nt_xent, simclr, soft_nt_xent
+from mixmask_solo.objectives import Source, simclr, soft_nt_xent
 
 
 def row_loss(anchor: int, positive: int, rows: Tensor, temperature: float) -> float:
@@ -26,6 +26,15 @@ def draw(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     u, v = torch.randn(2, n, 5, generator=generator, dtype=torch.float64)
     return u, v
+
+
+def mixed(lam: Tensor, partner: Tensor) -> list[Source]:
+    return [Source(None, lam), Source(partner, 1 - lam)]
+
+
+def nt_xent(u: Tensor, v: Tensor, temperature: float) -> Tensor:
+    """Of two views: one source each, of weight 1."""
+    return soft_nt_xent(u, v, [Source(None, torch.ones(len(u)))], temperature)
 
 
 @pytest.mark.parametrize("labels", ["", "_labels"])
@@ -47,13 +56,13 @@ def test_nt_xent_is_the_definition_row_by_row():
     expected = [
         0.5 * (row_loss(i, i + 4, rows, 0.3) + row_loss(i + 4, i, rows, 0.3)) for i in range(4)
     ]
-    torch.testing.assert_close(nt_xent(u, v, 0.3), torch.tensor(expected, dtype=torch.float64))
+    assert nt_xent(u, v, 0.3).item() == pytest.approx(sum(expected) / 4)
 
 
 def test_two_views_agree_with_the_multi_view_form():
     u, v = draw(6)
     stacked = simclr(torch.cat([u, v]), torch.arange(6).repeat(2), 0.2)
-    torch.testing.assert_close(nt_xent(u, v, 0.2).mean(), stacked)
+    torch.testing.assert_close(nt_xent(u, v, 0.2), stacked)
 
 
 @given(n=st.integers(2, 7), seed=st.integers(0, 99), share=st.floats(0, 1))
@@ -62,8 +71,8 @@ def test_soft_labels_equal_two_weighted_passes(n, seed, share):
     u, v = draw(n, seed)
     partner = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     lam = torch.full((n,), share, dtype=torch.float64)
-    one = soft_nt_xent(u, v, lam, partner, 0.2).mean()
-    first, second = nt_xent(u, v, 0.2).mean(), nt_xent(u, v[partner.argsort()], 0.2).mean()
+    one = soft_nt_xent(u, v, mixed(lam, partner), 0.2)
+    first, second = nt_xent(u, v, 0.2), nt_xent(u, v[partner.argsort()], 0.2)
     torch.testing.assert_close(one, share * first + (1 - share) * second)
 
 
@@ -75,15 +84,13 @@ def test_soft_labels_row_by_row_with_a_share_per_sample():
         [row_loss(j + 3, s, rows, 0.3) + row_loss(s, j + 3, rows, 0.3) for s in (j, partner[j])]
         for j in range(3)
     ]
-    expected = [
-        0.5 * (a * own + (1 - a) * other) for a, (own, other) in zip(lam, pair, strict=True)
-    ]
-    share = torch.tensor(lam, dtype=torch.float64)
-    actual = soft_nt_xent(u, v, share, torch.tensor(partner), 0.3)
-    torch.testing.assert_close(actual, torch.tensor(expected, dtype=torch.float64))
-    unswitched = soft_nt_xent(u, v, share, torch.tensor(partner), 0.3, switch=False)
-    own_only = [0.5 * a * own for a, (own, _) in zip(lam, pair, strict=True)]
-    torch.testing.assert_close(unswitched, torch.tensor(own_only, dtype=torch.float64))
+    own, other = (
+        sum(0.5 * a * losses[s] for a, losses in zip(shares, pair, strict=True)) / 3
+        for s, shares in enumerate((lam, [1 - a for a in lam]))
+    )
+    sources = mixed(torch.tensor(lam, dtype=torch.float64), torch.tensor(partner))
+    assert soft_nt_xent(u, v, sources, 0.3).item() == pytest.approx(own + other)
+    assert soft_nt_xent(u, v, sources[:1], 0.3).item() == pytest.approx(own)
 
 
 def test_query_only_is_a_soft_cross_entropy_of_the_mixed_rows():
@@ -94,15 +101,14 @@ def test_query_only_is_a_soft_cross_entropy_of_the_mixed_rows():
     targets = torch.zeros(3, 6, dtype=torch.float64)
     targets[torch.arange(3), 3 + torch.arange(3)] += lam
     targets[torch.arange(3), 3 + partner] += 1 - lam
-    expected = F.cross_entropy(logits, targets, reduction="none")
-    torch.testing.assert_close(soft_nt_xent(u, v, lam, partner, 0.3, query_only=True), expected)
+    actual = soft_nt_xent(u, v, mixed(lam, partner), 0.3, query_only=True)
+    torch.testing.assert_close(actual, F.cross_entropy(logits, targets))
 
 
 def test_gradients():
     u, v = (x.requires_grad_() for x in draw(3))
-    lam, partner = torch.tensor([0.2, 0.9, 0.5]).double(), torch.tensor([1, 2, 0])
-    assert torch.autograd.gradcheck(lambda a, b: nt_xent(a, b, 0.5), (u, v))
-    assert torch.autograd.gradcheck(lambda a, b: soft_nt_xent(a, b, lam, partner, 0.5), (u, v))
+    sources = mixed(torch.tensor([0.2, 0.9, 0.5]).double(), torch.tensor([1, 2, 0]))
+    assert torch.autograd.gradcheck(lambda a, b: soft_nt_xent(a, b, sources, 0.5), (u, v))
 
 
 def test_float32_under_autocast():

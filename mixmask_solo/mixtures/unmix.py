@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CutMix: the regional mixture of Un-Mix."""
+"""The mixtures of Un-Mix: Mixup, the global one, and CutMix, the regional one."""
 
 from __future__ import annotations
 
@@ -10,22 +10,41 @@ from torch import Tensor
 
 from mixmask_solo.mixtures.mixture import Mixture, check_batch, check_lam, lam_dtype
 
-__all__ = ["Box", "cutmix", "cutmix_box"]
+__all__ = ["Box", "cutmix", "cutmix_box", "mixup"]
+
+
+def mixup(x: Tensor, lam: Tensor, partner: Tensor) -> Mixture:
+    """Blends whole images: ``lam * x + (1 - lam) * x[partner]``.
+
+    Args:
+        x: ``(N, C, H, W)`` floating point.
+        lam: own share within [0, 1], ``()`` or ``(1,)`` for the whole batch (as published) or
+            ``(N,)``.
+        partner: ``(N,)`` int64.
+
+    Returns:
+        The mixture; ``lam`` is the weight as applied, that is in the images' precision.
+
+    Raises:
+        ValueError: for wrong shapes, integer images or shares outside [0, 1].
+    """
+    check_batch(x, partner)
+    check_lam(lam, len(x))
+    if not x.is_floating_point():
+        raise ValueError(f"x is {x.dtype}: Mixup blends values, convert the images to float first")
+    weight = lam.to(x.dtype).expand(len(x))
+    images = torch.lerp(x[partner], x, weight[:, None, None, None])
+    return Mixture(images, weight.to(lam_dtype(x)), partner)
 
 
 class Box(NamedTuple):
-    """Rows ``top .. bottom - 1`` and columns ``left .. right - 1`` come from the partner.
+    """Rows ``top .. bottom - 1`` and columns ``left .. right - 1`` come from the partner."""
 
-    Args:
-        top, bottom, left, right: int64, one value per box.
-        lam: float64, the own share that is left.
-    """
-
-    top: Tensor
+    top: Tensor  # int64, one value per box, as the next three
     bottom: Tensor
     left: Tensor
     right: Tensor
-    lam: Tensor
+    lam: Tensor  # float64, the own share that is left
 
 
 def cutmix_box(lam: Tensor, size: tuple[int, int], center: tuple[Tensor, Tensor]) -> Box:
@@ -59,8 +78,7 @@ def cutmix(
 
     Args:
         x: ``(N, C, H, W)`` of any dtype.
-        lam: own share asked for, within [0, 1]: ``()`` or ``(1,)`` for one box for the whole batch
-            (as published), ``(N,)`` for a box per image.
+        lam: own share asked for, as for :func:`mixup`: one box for the batch, or one per image.
         partner: ``(N,)`` int64.
         generator: source of randomness on the device of x; torch's default where None.
 
@@ -74,11 +92,11 @@ def cutmix(
     check_lam(lam, len(x))
     height, width = x.shape[2:]
     lam = lam.to(x.device).view(-1)
-    center = [
+    row, column = (
         torch.randint(pixels, lam.shape, generator=generator, device=x.device)
         for pixels in (height, width)
-    ]
-    box = cutmix_box(lam, (height, width), (center[0], center[1]))
+    )
+    box = cutmix_box(lam, (height, width), (row, column))
     rows = _between(box.top, box.bottom, height)[:, None, :, None]
     columns = _between(box.left, box.right, width)[:, None, None, :]
     images = torch.where(rows & columns, x[partner], x)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixmask_solo.objectives import byol, simsiam, soft
+from mixmask_solo.objectives import Source, byol, simsiam, weigh
 
 
 @pytest.mark.parametrize(("loss", "name"), [(byol, "byol"), (simsiam, "simsiam")])
@@ -44,12 +44,22 @@ def test_permuting_targets_equals_permuting_predictions_by_the_inverse(n, seed, 
     p, z = torch.randn(2, n, 5, generator=generator, dtype=torch.float64)
     partner = torch.randperm(n, generator=generator)
     lam = torch.full((n,), share, dtype=torch.float64)
-    ours = soft(byol(p, z), byol(p, z[partner]), lam).mean()
+    ours = weigh(byol, p, z, [Source(None, lam), Source(partner, 1 - lam)])
     published = share * byol(p, z).mean() + (1 - share) * byol(p[partner.argsort()], z).mean()
     torch.testing.assert_close(ours, published)
 
 
-def test_soft_takes_a_share_per_sample():
-    own, other = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([5.0, 5.0, 5.0])
-    weighed = soft(own, other, torch.tensor([1.0, 0.0, 0.25]))
-    torch.testing.assert_close(weighed, torch.tensor([1.0, 5.0, 4.0]))
+def test_any_number_of_sources_and_targets_that_belong_together():
+    pred, target, more = torch.tensor([[1.0, 2.0, 4.0], [10.0, 20.0, 40.0], [0.1, 0.2, 0.3]])
+    index = torch.tensor([2, 2, 0])
+    weights = torch.tensor([[0.5, 1.0, 0.0], [0.25, 0.0, 0.5], [0.25, 0.0, 0.5]])
+    sources = [Source(None, weights[0]), Source(index, weights[1]), Source(None, weights[2])]
+    expected = 0.0
+    for where, weight in sources:
+        for i in range(3):
+            j = i if where is None else int(where[i])
+            expected += float(weight[i] * (pred[i] * target[j] + more[j])) / 3
+    actual = weigh(lambda p, t, m: p * t + m, pred, (target, more), sources)
+    assert actual.item() == pytest.approx(expected)
+    whole = weigh(lambda p, t: p.sum() + t[0], pred, target, sources[1:2])  # of a whole batch
+    assert whole.item() == pytest.approx(float(weights[1].mean()) * (7.0 + 40.0))

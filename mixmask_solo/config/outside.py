@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""What other packages bring, by their entry points; nothing of it is imported before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from mixmask_solo.config.errors import ConfigError
+
+__all__ = ["load_outside", "outside"]
+
+
+@cache
+def outside(group: str) -> dict[str, list[EntryPoint]]:
+    """Entry points of installed packages by name; a name may be brought by several."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=group):
+        found.setdefault(entry.name, []).append(entry)
+    return found
+
+
+def load_outside(group: str, name: str, key: str, registered: Container[str]) -> None:
+    """Imports the module that registers ``name``.
+
+    Args:
+        group: of the entry points.
+        name: of one of them.
+        key: what in the configuration asks for it.
+        registered: names that are known by now; the import is to add this one.
+
+    Raises:
+        ConfigError: naming the package that cannot be used, and why.
+    """
+    found = outside(group)[name]
+    packages = sorted({entry.dist.name if entry.dist else "?" for entry in found})
+    if len(packages) > 1:
+        raise ConfigError(f"{key} is brought by {' and '.join(packages)}: uninstall all but one")
+    what = f"{key} is brought by package {packages[0]} (entry point {name} = {found[0].value})"
+    try:
+        found[0].load()
+    except Exception as error:  # whatever somebody else's module does
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(f"{what}, which cannot be loaded ({reason}): mend or remove it") from None
+    if name not in registered:
+        raise ConfigError(f"{what}, which registers no {name}: mend or remove it")

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+r"""Families whose images predict a target without gradient, each its own, in no other's company.
+
+``pair`` adds to the direction that Eq. 6 has (mixtures predict view 2) its mirror image, view 2
+predicting the mixtures: :math:`\lambda_i\,\ell(p^2_i, t^m_i) + (1-\lambda_i)\,\ell(p^2_{\pi(i)},
+t^m_i)`. Mixtures pass the online network once. All passes are in training mode: a batch of mixtures
+enters the running statistics of each network that forwards it, after the views.
+
+**BYOL, SimSiam.** ``pair`` is the default, *published in words*: Un-Mix's README states the mixture
+for any framework with the framework's whole loss of two views, of view 2 and the mixtures of view
+1, in either order, weighed λ and 1 − λ; its author says the same when asked about other frameworks.
+No code or formula exists. ``query`` is MixMask's Eq. 6 carried over from MoCo: then the target
+network's statistics see clean images only.
+
+**SwAV.** Targets are Sinkhorn codes. Those of un-mixed views are computed again by the host's
+``get_assignments``, before its step moves the queue: bit for bit the codes of its own loss. Codes
+of mixtures are balanced over the mixed batch, joined by the queue of the view they are made from.
+*Published*: Un-Mix's code, both directions, hence ``pair`` is the default. *Differs from it*: its
+re-ordered pass flips the mixtures' codes alone, so that un-flipped mixtures predict the un-flipped
+codes of view 2 and one direction never sees the partner; here both do. It also pushes mixtures
+into the queue and mixes small crops; neither is done here.
+
+**DINO.** The teacher's centred and sharpened outputs for the large crops, at the epoch's
+temperature; mixtures read the centre and never move it. All of it is an extension.
+
+**NNBYOL, NNSiam.** Targets are the nearest neighbours that the host's ``find_nn`` gives for the
+views, before its step moves the queue: those of its own loss. All of it is an extension. ``pair``
+is refused: a mixture's one nearest neighbour resembles one of its sources at most.
+
+**ReSSL.** Compared are relations to a queue of past keys, one direction only: the query of view 1
+follows the momentum key of the weakly augmented view 2, and so does a mixture. Cross entropy is
+linear in its target, so this is the loss against the λ-weighted mean of both sources' relations. An
+extension; ``targets: both`` averages over the keys of both views, ``pair`` is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from mixmask_solo.methods.families.base import Family, Forwarded
+from mixmask_solo.objectives import (
+    byol,
+    cross_entropy,
+    log_probabilities,
+    queue_lse,
+    relation_from_lse,
+    relation_target,
+    sharpened,
+    simsiam,
+    weigh,
+)
+
+__all__ = [
+    "BYOLFamily",
+    "DINOFamily",
+    "NNBYOLFamily",
+    "NNSiamFamily",
+    "ReSSLFamily",
+    "SimSiamFamily",
+    "SwAVFamily",
+]
+
+
+class _Predicting(Family):
+    predictor: ClassVar[str] = "p"  # the online output that predicts
+
+    def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Of distributions, unless a method has vectors."""
+        return cross_entropy(prediction, target)
+
+    def prediction(self, x: Tensor) -> Tensor:
+        """What ``pair_loss`` takes, from the online output."""
+        return x
+
+    def loss(self, b: Forwarded) -> Tensor:
+        self.own = self.prediction(b.out[self.predictor])  # once for all views and sources
+        return super().loss(b)
+
+    def predict(self, b: Forwarded, v: int) -> Tensor:
+        return weigh(self.pair_loss, self.own, self.targets[v], b.branch.sources)
+
+    def mirror(self, b: Forwarded, v: int, target: Tensor) -> Tensor:
+        loss, predictions = self.pair_loss, self.prediction(self.out[self.predictor][v])
+        return weigh(lambda t, p: loss(p, t), target, predictions, b.branch.sources)
+
+
+class BYOLFamily(_Predicting):
+    """2 − 2·cos(prediction, momentum projection), summed as BYOL sums its directions."""
+
+    pairing = "pair"
+
+    def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return byol(prediction, target)
+
+    def reduce(self, terms: Tensor) -> Tensor:
+        return terms.sum()
+
+
+class SimSiamFamily(_Predicting):
+    """−cos(prediction, projection without gradient), averaged as SimSiam does."""
+
+    pairing = "pair"
+
+    def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return simsiam(prediction, target)
+
+    def view_targets(self) -> Sequence[Tensor]:
+        z: Sequence[Tensor] = self.out["z"][: self.method.num_large_crops]
+        return z
+
+    def own_target(self, b: Forwarded) -> Tensor:
+        z: Tensor = b.out["z"]
+        return z
+
+
+class SwAVFamily(_Predicting):
+    """Swapped prediction of Sinkhorn codes, averaged."""
+
+    pairing = "pair"
+
+    def prediction(self, x: Tensor) -> Tensor:
+        return log_probabilities(x, float(self.method.temperature))
+
+    def view_targets(self) -> Sequence[Tensor]:
+        return self._codes(self.out["p"][: self.method.num_large_crops])
+
+    def own_target(self, b: Forwarded) -> Tensor:
+        # The host has a queue for each view and takes them in turn.
+        return self._codes([b.out["p"]] * (b.branch.view + 1))[-1]
+
+    def _codes(self, logits: Sequence[Tensor]) -> list[Tensor]:
+        codes: list[Tensor] = self.method.get_assignments(logits)
+        return codes
+
+
+class DINOFamily(_Predicting):
+    """Self-distillation against the centred, sharpened teacher, averaged."""
+
+    predictor = "z"
+
+    def prediction(self, x: Tensor) -> Tensor:
+        return log_probabilities(x, float(self.method.dino_loss_func.student_temp))
+
+    def view_targets(self) -> Sequence[Tensor]:
+        return [self._teacher(z) for z in self.out["momentum_z"]]
+
+    def own_target(self, b: Forwarded) -> Tensor:
+        return self._teacher(b.momentum())
+
+    def _teacher(self, z: Tensor) -> Tensor:
+        loss = self.method.dino_loss_func
+        return sharpened(z, loss.center, float(loss.teacher_temp_schedule[loss.epoch]))
+
+
+class NNBYOLFamily(BYOLFamily):
+    """BYOL's loss, the targets replaced by the neighbours of the momentum projections."""
+
+    pairing = "query"
+
+    def view_targets(self) -> Sequence[Tensor]:
+        return [self.method.find_nn(z)[1] for z in self.out["momentum_z"]]
+
+
+class NNSiamFamily(SimSiamFamily):
+    """SimSiam's loss, the targets replaced by the neighbours of the projections."""
+
+    pairing = "query"
+
+    def view_targets(self) -> Sequence[Tensor]:
+        return [self.method.find_nn(z)[1] for z in self.out["z"]]
+
+
+class ReSSLFamily(Family):
+    """Cross entropy of relations to the queue, averaged over the views asked for."""
+
+    only_other = True
+
+    def view_targets(self) -> Sequence[Any]:
+        """A call for each view: a relation costs a product with the whole queue."""
+        queue, t = self.method.queue, self.method.temperature_k
+        return [
+            cache(lambda key=key: relation_target(key, queue, t)) for key in self.out["momentum_z"]
+        ]
+
+    def predict(self, b: Forwarded, v: int) -> Tensor:
+        query, t = b.out["z"], self.method.temperature_q
+        lse = queue_lse(query, self.method.queue.T, t)
+        target: Tensor = self.targets[v]()  # type: ignore[operator]
+        return weigh(lambda q, k: relation_from_lse(q, k, lse, t), query, target, b.branch.sources)

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Strategies by the name of their block under ``method_kwargs``: from YAML to modules.
+
+A block is read once, by :func:`fill_blocks`: what it returns is stored with the run, and modules
+are made of that as it stands. Another package brings a strategy by decorating it with
+:func:`register` and naming its module in the entry points ``mixmask_solo.strategies``; a script may
+just import it (docs/extending.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config.nodes import to_values
+from mixmask_solo.config.outside import load_outside, outside
+from mixmask_solo.strategies.base import Filter, Strategy
+from mixmask_solo.strategies.mixmask import MixMask
+from mixmask_solo.strategies.permutations import settle, share_partners
+from mixmask_solo.strategies.step import seeded
+from mixmask_solo.strategies.unmix import UnMix
+
+__all__ = [
+    "InputFilter",
+    "blocks",
+    "build_strategies",
+    "fill_blocks",
+    "input_filter",
+    "kind_of",
+    "make_strategies",
+    "register",
+    "stored_filter",
+]
+
+GROUP = "mixmask_solo.strategies"
+_PERMUTATIONS = "permutations"
+_OURS: tuple[type[Strategy], ...] = (UnMix, MixMask)  # as the published MixMask* forwards them
+_STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
+Kind = TypeVar("Kind", bound=type[Strategy])
+
+
+def register(kind: Kind) -> Kind:
+    """Class decorator that makes ``method_kwargs.<kind.name>`` the block of a strategy.
+
+    Raises:
+        ValueError: when the name is taken.
+    """
+    if kind.name in (*_STRATEGIES, _PERMUTATIONS):
+        raise ValueError(f"a strategy named {kind.name!r} is registered already")
+    _STRATEGIES[kind.name] = kind
+    return kind
+
+
+def blocks() -> tuple[str, ...]:
+    """All keys of strategies under ``method_kwargs``, which every method takes."""
+    return tuple(dict.fromkeys([*_STRATEGIES, _PERMUTATIONS, *outside(GROUP)]))
+
+
+def kind_of(name: str) -> type[Strategy]:
+    """The strategy of a block that is there."""
+    return _STRATEGIES[name]
+
+
+def fill_blocks(cfg: Any) -> dict[str, Any]:
+    """``method_kwargs`` with every option of its blocks written out, partners as they really are.
+
+    So two runs compare equal exactly when they are, and no later default changes what is stored.
+
+    Args:
+        cfg: a pretraining configuration; a block that is null is switched off.
+
+    Raises:
+        ConfigError: for an unknown key, a wrong type or an impossible value of a block, for blocks
+            that contradict each other, or a package that cannot be loaded.
+    """
+    kwargs = to_values(cfg.get("method_kwargs"), "method_kwargs") or {}
+    options = _read(kwargs)
+    for name, block in options.items():
+        _STRATEGIES[name].check(block, cfg)
+    permutations = settle(kwargs.get(_PERMUTATIONS), options)
+    filled = {**kwargs, **{name: asdict(block) for name, block in options.items()}}
+    return filled | ({_PERMUTATIONS: permutations} if permutations else {})
+
+
+def make_strategies(filled: Any, seed: int = 5) -> list[Strategy]:
+    """The strategies of :func:`fill_blocks`' ``method_kwargs``.
+
+    Ours come in the published order, others behind them in the file's: BatchNorm's running
+    statistics depend on who is forwarded first.
+
+    Args:
+        filled: mapping or DictConfig.
+        seed: of the run. A strategy's parameters depend on it and on its name alone, and the
+            method's do not depend on strategies.
+    """
+    kwargs, made = to_values(filled) or {}, []
+    for name in _present(kwargs):
+        kind = _STRATEGIES[name]
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seeded(seed, name).initial_seed())
+            made.append(kind(kind.options_type(**kwargs[name])))
+    if kwargs.get(_PERMUTATIONS) == "same":
+        share_partners(made)
+    return made
+
+
+def build_strategies(cfg: Any) -> list[Strategy]:
+    """The strategies of any pretraining configuration; raises as :func:`fill_blocks` does."""
+    return make_strategies(fill_blocks(cfg), int(cfg.get("seed", 5)))
+
+
+class InputFilter:
+    """What images ``(N, C, H, W)`` pass before any network: filters, one after the other."""
+
+    def __init__(self, filters: Sequence[Filter]) -> None:
+        self.filters = filters
+
+    def __call__(self, x: Tensor) -> Tensor:
+        for apply in self.filters:
+            x = (apply.to(x.device) if isinstance(apply, nn.Module) else apply)(x)
+        return x
+
+    def before(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A forward pre-hook: it leaves a network's state_dict as it is."""
+        return (self(args[0]), *args[1:])
+
+
+def input_filter(options: Iterable[tuple[type[Strategy], Any]]) -> InputFilter | None:
+    """The filters of strategies with these options; None where no strategy has one."""
+    filters = [f for kind, block in options if (f := kind.input_filter(block)) is not None]
+    return InputFilter(filters) if filters else None
+
+
+def stored_filter(kwargs: Mapping[str, Any]) -> InputFilter | None:
+    """The filter of the run that stored these ``method_kwargs`` in its checkpoint.
+
+    Raises:
+        ConfigError: for the block of a strategy that is not installed here.
+    """
+    unknown = [k for k, v in kwargs.items() if isinstance(v, Mapping) and k not in blocks()]
+    if unknown:
+        raise ConfigError(
+            f"the checkpoint was trained with method_kwargs.{unknown[0]}, a strategy of a package "
+            "that is not installed here: what it does to inputs is unknown; install the package"
+        )
+    return input_filter((_STRATEGIES[name], block) for name, block in _read(kwargs).items())
+
+
+def _read(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name of the block."""
+    return {
+        name: check(kwargs[name], _STRATEGIES[name].options_type, f"method_kwargs.{name}")
+        for name in _present(kwargs)
+    }
+
+
+def _present(kwargs: Mapping[str, Any]) -> list[str]:
+    """Names of the strategies asked for, ours first; imports those of other packages."""
+    known = [name for name in blocks() if name != _PERMUTATIONS]
+    present = [name for name, block in kwargs.items() if name in known and block is not None]
+    for name in present:
+        if name not in _STRATEGIES:
+            load_outside(GROUP, name, f"method_kwargs.{name}", _STRATEGIES)
+    ours = [kind.name for kind in _OURS]
+    return sorted(present, key=lambda name: ours.index(name) if name in ours else len(ours))

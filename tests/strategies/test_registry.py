@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Strategies from outside: a name once; a broken package is one line, and only where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config import outside as entry_points
+from mixmask_solo.strategies import Branch, blocks, build_strategies, fill_blocks, register
+from support.strategies import Dimmer, registered  # noqa: F401
+
+
+def config(**blocks: Any) -> Any:
+    return OmegaConf.create({"seed": 3, "method_kwargs": blocks})
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``install(name, value, package)``: as if packages with such entry points were there."""
+
+    def install(*entries: tuple[str, str, str]) -> None:
+        found: dict[str, list[Any]] = {}
+        for name, value, package in entries:
+            real = EntryPoint(name, value, "mixmask_solo.strategies")
+            dist = SimpleNamespace(name=package)
+            fake = SimpleNamespace(name=name, value=value, dist=dist, load=real.load)
+            found.setdefault(name, []).append(fake)
+        monkeypatch.setattr(entry_points, "outside", lambda group: found)
+        monkeypatch.setattr("mixmask_solo.strategies.registry.outside", lambda group: found)
+
+    return install
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_name_is_given_once() -> None:
+    for name in ("mixmask", "permutations", "dimmer"):
+        with pytest.raises(ValueError, match=f"'{name}' is registered already"):
+            register(type("Again", (Dimmer,), {"name": name}))
+
+
+@pytest.mark.usefixtures("registered")
+def test_ours_come_first_and_others_as_in_the_file() -> None:
+    written = config(centred={}, mixmask={}, dimmer={}, unmix={}, harder=None)
+    assert [s.name for s in build_strategies(written)] == ["unmix", "mixmask", "centred", "dimmer"]
+    filled = fill_blocks(written)
+    assert filled["dimmer"] == {"lr": 0.1}
+    assert filled["harder"] is None
+    assert fill_blocks(OmegaConf.create({"method_kwargs": filled})) == filled
+    with pytest.raises(ConfigError, match=r"unknown key method_kwargs\.dimmer\.rate"):
+        fill_blocks(config(dimmer={"rate": 1}))
+
+
+@pytest.mark.usefixtures("registered")
+def test_parameters_start_from_the_seed_and_the_name_alone() -> None:
+    before = torch.get_rng_state()
+    [first], [_, again] = (
+        build_strategies(config(dimmer={})),
+        build_strategies(config(unmix={}, dimmer={"lr": 1.0})),
+    )
+    assert torch.equal(first.share, again.share)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("no.such.module", "ModuleNotFoundError: No module named 'no'"),
+        ("math:erase", "AttributeError"),
+        ("math", "registers no erase"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_one_line_where_it_matters(
+    value: str, reason: str, install: Any
+) -> None:
+    install(("erase", value, "broken-masks"))
+    assert "erase" in blocks()
+    assert build_strategies(config(mixmask={}, erase=None))
+    with pytest.raises(ConfigError) as error:
+        fill_blocks(config(erase={}))
+    text = str(error.value)
+    assert "\n" not in text
+    assert text.startswith("method_kwargs.erase is brought by package broken-masks")
+    assert reason in text
+
+
+def test_two_packages_of_one_name_are_both_named(install: Any) -> None:
+    install(("erase", "a", "one"), ("erase", "b", "two"))
+    with pytest.raises(ConfigError, match="brought by one and two: uninstall all but one"):
+        fill_blocks(config(erase={}))
+
+
+def test_a_branch_shows_itself_unless_it_says_more() -> None:
+    made = Branch("mine", torch.zeros(3, 1, 2, 2))
+    [(index, weight)] = made.sources
+    assert index is None
+    assert weight.tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="neither images nor negatives"):
+        Branch("mine", None)
