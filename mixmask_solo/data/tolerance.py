@@ -92,8 +92,8 @@ class Tolerance:
         if self._log is None:
             raise error
         if damage.name not in {known.name for known in self.damaged()}:
+            self._met[damage.name] = damage
             _append(self._log, damage)
-        self._met[damage.name] = damage
         if len(self.damaged()) > self.max_errors:  # after the append, so that the last one sees all
             raise ImageError(
                 f"more than {self.max_errors} images cannot be read (data.max_errors), the last is "

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.backbone import load_pretrained
 from mixmask_solo.evaluation.run_knn import evaluate_knn
 from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.strategies import registry
+from support.checkpoint import load_pretrained
 from support.strategies import Centre, registered  # noqa: F401
 from support.tiny import config, interrupted, weights
 
