@@ -21,8 +21,6 @@ from mixmask_solo.data.sources.storage import DECODERS, STORAGES, storage
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.runs.trainer import build_trainer
 
-__all__ = ["NAMES", "Bench", "Rate", "Running", "alone", "bench", "require_known", "variants"]
-
 NAMES = ("pil", "resident", "dali cpu", "dali gpu")
 
 

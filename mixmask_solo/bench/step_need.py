@@ -15,8 +15,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
 from mixmask_solo.methods import get_methods
 
-__all__ = ["make_step", "per_second", "random_batch", "step_rates"]
-
 _CPU_BATCH = 32  # a ResNet-50 step of 256 takes minutes there; images/s hardly depend on it
 _HALVES = {"16": torch.float16, "bf16": torch.bfloat16}
 _WARMUP = 3  # on a GPU, which chooses its kernels then

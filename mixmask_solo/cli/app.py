@@ -16,8 +16,6 @@ from mixmask_solo.cli.compose import config_folder
 from mixmask_solo.cli.ending import fail, loading, one_line, supervise
 from mixmask_solo.cli.job import Outcome, reporting
 
-__all__ = ["run_hydra", "show_usage", "told_metrics"]
-
 _FOLDERS = ("--config-path", "-cp", "--config-dir", "-cd")
 _HINTS = {
     "Could not override|not in struct": "the configuration has no such key; check its spelling, or "

@@ -16,8 +16,6 @@ from mixmask_solo.config.nodes import literal
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["add_config_arguments", "compose", "config_folder", "hydra_value", "resume_command"]
-
 _RESUME = "resume_from_checkpoint"
 # Read as this very string without quotes: the slash rules out numbers, booleans and null.
 _PLAIN = re.compile(r"[\w.+-]*/[\w./+-]*", re.ASCII)

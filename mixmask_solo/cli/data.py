@@ -13,8 +13,6 @@ from typing import Any
 from mixmask_solo.cli.compose import add_config_arguments, compose
 from mixmask_solo.cli.ending import Parser, fail, loading, one_line
 
-__all__ = ["main"]
-
 COMMAND = "mixmask-data"
 _LOOK = "read every image, list what is wrong or odd"
 _STORE = "folders to shards and back, bytes unchanged"

@@ -9,8 +9,6 @@ from pathlib import Path
 from mixmask_solo.cli.compose import add_config_arguments, compose, hydra_value
 from mixmask_solo.cli.ending import Parser, loading, one_line, supervise
 
-__all__ = ["main"]
-
 COMMAND = "mixmask demo"
 EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal interrupted."
 

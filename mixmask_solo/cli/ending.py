@@ -18,8 +18,6 @@ from mixmask_solo.cli.compose import resume_command
 from mixmask_solo.cli.faults import explain
 from mixmask_solo.cli.ranks import dismiss, orphaned, rank, watch
 
-__all__ = ["Failure", "Parser", "complain", "fail", "loading", "one_line", "supervise"]
-
 
 class Failure(SystemExit):
     """The end of a command that said why; ``directory`` is the run's folder, where it is known."""

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from mixmask_solo.cli.ranks import lost
 
-__all__ = ["Fault", "explain"]
-
 
 class Fault(NamedTuple):
     """One way to end; where every process of a training meets it (``shared``), rank zero speaks."""

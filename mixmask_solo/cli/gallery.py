@@ -9,8 +9,6 @@ from mixmask_solo.cli.compose import add_config_arguments, compose
 from mixmask_solo.cli.ending import Parser, loading, one_line
 from mixmask_solo.config import ConfigError
 
-__all__ = ["main"]
-
 COMMAND = "mixmask-gallery"
 EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-__all__ = ["Job", "Outcome", "reporting"]
-
 _VARIABLE = "MIXMASK_SOLO_JOB"  # the descriptor to write the report to
 _LONGEST = 4000  # a pipe takes this much without anybody reading
 

@@ -14,8 +14,6 @@ from typing import Any
 from mixmask_solo.cli.ending import Parser, fail, loading, one_line
 from mixmask_solo.report.columns import columns
 
-__all__ = ["main"]
-
 COMMAND = "mixmask-knn"
 EPILOG = """
 Everything that is not given comes from the run itself (its checkpoint or args.json), so that

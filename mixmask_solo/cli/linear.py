@@ -7,8 +7,6 @@ from typing import Any
 
 from mixmask_solo.cli.app import run_hydra, told_metrics
 
-__all__ = ["headline", "main"]
-
 COMMAND = "mixmask-linear"
 USAGE = """
 mixmask-linear --config-path FOLDER --config-name FILE pretrained_feature_extractor=PATH [key=value]

@@ -7,8 +7,6 @@ from typing import Any
 
 from mixmask_solo.cli.app import run_hydra, told_metrics
 
-__all__ = ["headline", "main"]
-
 COMMAND = "mixmask-pretrain"
 USAGE = """
 mixmask-pretrain --config-path FOLDER --config-name FILE [key=value ...]

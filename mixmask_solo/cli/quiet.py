@@ -10,8 +10,6 @@ from typing import Any
 
 from mixmask_solo.cli.ranks import rank
 
-__all__ = ["quiet"]
-
 _HARMLESS = (
     r".*does not have many workers.*",  # decided by data.num_workers
     r"The number of training batches .* is smaller than the logging interval.*",

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["dismiss", "lost", "orphaned", "rank", "watch"]
-
 _POLL = 0.5  # seconds
 _GRACE = 30.0  # for this process to notice by itself, save what it can and say what happened
 _children: list[subprocess.Popen[Any]] = []

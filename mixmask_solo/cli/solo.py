@@ -11,8 +11,6 @@ from mixmask_solo.cli.app import show_usage
 from mixmask_solo.cli.ending import fail
 from mixmask_solo.registration import register
 
-__all__ = ["main"]
-
 USAGE = """
 mixmask-solo SCRIPT [ARGUMENT ...]
 mixmask-solo -m MODULE [ARGUMENT ...]

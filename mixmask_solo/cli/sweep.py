@@ -21,8 +21,6 @@ from mixmask_solo.cli.job import Job, Outcome
 from mixmask_solo.config import ConfigError
 from mixmask_solo.report.columns import columns
 
-__all__ = ["Planned", "expand", "sweep"]
-
 _BASIC = ["BasicSweeper", "BasicLauncher"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _HEAD = ("job", "overrides", "status", "seconds", "folder", "outcome")

@@ -19,8 +19,6 @@ from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
 from mixmask_solo.config.nodes import full_key, to_values
 from mixmask_solo.config.option import convert, describe, members
 
-__all__ = ["check", "with_defaults"]
-
 T = TypeVar("T")
 
 

@@ -8,8 +8,6 @@ from typing import Literal
 
 from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
 
-__all__ = ["DATASETS", "DatasetInfo", "info"]
-
 Channels = tuple[float, float, float]
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from mixmask_solo.config.errors import ConfigError
 
-__all__ = ["count_devices", "read_devices"]
-
 _ALLOWED = "give a number of devices, a list of their indices such as [0, 1], -1 or auto"
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "did_you_mean", "listing"]
-
 
 class ConfigError(ValueError):
     """A configuration the user has to change.

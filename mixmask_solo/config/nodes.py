@@ -11,8 +11,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mixmask_solo.config.errors import ConfigError
 
-__all__ = ["full_key", "literal", "to_values"]
-
 
 def to_values(node: Any, prefix: str = "") -> Any:
     """Copies a node, OmegaConf's or plain, into dicts, lists and scalars.

@@ -13,8 +13,6 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
 
-__all__ = ["convert", "describe", "members", "option"]
-
 _WORDS = {
     int: "a whole number",
     float: "a number",

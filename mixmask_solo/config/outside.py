@@ -9,8 +9,6 @@ from importlib.metadata import EntryPoint, entry_points
 
 from mixmask_solo.config.errors import ConfigError
 
-__all__ = ["load_outside", "outside"]
-
 
 @cache
 def outside(group: str) -> dict[str, list[EntryPoint]]:

@@ -22,8 +22,6 @@ from mixmask_solo.config.schema import (
     Pretrain,
 )
 
-__all__ = ["resolve_linear", "resolve_pretrain"]
-
 # with an EMA copy of the network; only these read ``momentum``
 _MOMENTUM_METHODS = ("byol", "dino", "mocov2", "mocov2plus", "mocov3", "nnbyol", "ressl")
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from mixmask_solo.config.errors import ConfigError
 
-__all__ = ["check_kwargs", "check_mocov2", "check_schedule", "count_crops"]
-
 # whose loss is written for exactly two large crops
 _TWO_VIEWS = (
     *("mocov2", "mocov2plus", "simsiam"),

@@ -11,8 +11,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.config.nodes import to_values
 
-__all__ = ["data_block", "get"]
-
 
 def get(cfg: Any, key: str, default: Any = None) -> Any:
     """A dotted key as a plain value; ``default`` where it is absent or null."""

@@ -11,8 +11,6 @@ import numpy as np
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.sources import Source
 
-__all__ = ["digest", "identity"]
-
 
 def identity(data: ImageData) -> dict[str, Any]:
     """Number of images and classes, digests of labels and names, of each split that there is.

@@ -12,8 +12,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
 from mixmask_solo.data.sources import Source, Subset
 
-__all__ = ["labelled", "refusal", "share", "uncounted"]
-
 log = logging.getLogger(__name__)
 UNLABELLED = -1
 

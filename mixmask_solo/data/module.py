@@ -18,8 +18,6 @@ from mixmask_solo.data.sources import Source, read
 from mixmask_solo.data.tasks import Task
 from mixmask_solo.data.tolerance import Reader, tolerance
 
-__all__ = ["Decoder", "ImageData"]
-
 SOLO_LEARNS_SEED = 5
 
 

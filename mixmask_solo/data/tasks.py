@@ -14,8 +14,6 @@ from mixmask_solo.data.augmentations.standard import probe_options, resizing, un
 from mixmask_solo.data.block import data_block, get
 from mixmask_solo.data.sources import Split
 
-__all__ = ["Task", "pretraining", "probe"]
-
 
 @dataclass(frozen=True)
 class Task:

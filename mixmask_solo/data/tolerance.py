@@ -28,8 +28,6 @@ from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import printable, reason
 
-__all__ = ["DAMAGED", "WHOLE", "Damaged", "Reader", "Tolerance", "damage_of", "tolerance"]
-
 MODES = ("raise", "skip", "blank")
 UNKNOWN, WHOLE, DAMAGED = range(3)
 _LIMIT = 100

@@ -18,8 +18,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained
 
-__all__ = ["actual_stem", "backbone_block", "load_strictly", "load_weights"]
-
 log = logging.getLogger(__name__)
 
 _DEFAULTS: dict[str, Any] = {"kwargs": {}, "stem": "auto", "stem_padding": 2}

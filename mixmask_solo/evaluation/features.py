@@ -16,8 +16,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.order.sampler import position
 
-__all__ = ["KINDS", "CachedFeatures", "extract"]
-
 KINDS = ("backbone", "projector", "pixels")
 _VALIDATED = 4096  # rows at once
 

@@ -16,8 +16,6 @@ from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.data.sources.storage import has_columns
 from mixmask_solo.evaluation.pretrained import Pretrained
 
-__all__ = ["evaluation_data", "first_view"]
-
 
 def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size: int) -> ImageData:
     """Labelled images, un-augmented, of the size and statistics the network knows.

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Layout", "backbone_layout", "plain_names"]
-
 # Online and momentum network. lightly's older benchmarks call the momentum network `backbone`.
 _PAIRS = (
     ("student_backbone.", "teacher_backbone."),  # lightly's DINO

@@ -18,8 +18,6 @@ from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.host.builtin.backbones import build_backbone
 from mixmask_solo.methods import filter_inputs, get_methods
 
-__all__ = ["has_projector", "load_network"]
-
 _PROJECTORS = {"online": "projector.", "momentum": "momentum_projector."}
 
 

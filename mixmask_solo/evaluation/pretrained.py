@@ -12,9 +12,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.layouts import Layout, backbone_layout
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint, stored_config
 
-__all__ = ["Pretrained", "find_checkpoint", "read_pretrained"]
-
-
 _OTHERS = {  # what a file holds that lacks a network, and what to evaluate then
     "online": ("a momentum network only", "momentum"),
     "momentum": ("no momentum network", "online"),

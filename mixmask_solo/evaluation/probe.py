@@ -16,8 +16,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations.randomness import numpy_seeded
 from mixmask_solo.host.builtin import LinearModel
 
-__all__ = ["BestEpoch", "Identity", "Probe", "ProbeOptions", "SoftTargets", "build_probe"]
-
 
 @dataclass
 class ProbeOptions:

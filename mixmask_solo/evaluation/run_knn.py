@@ -19,8 +19,6 @@ from mixmask_solo.evaluation.pretrained import read_pretrained
 from mixmask_solo.host.knn import knn
 from mixmask_solo.records.result import damage, versions
 
-__all__ = ["MOCO", "SOLO_LEARN", "Protocol", "evaluate_knn"]
-
 Labelled = tuple[dict[str, Tensor], Tensor]  # features by kind, labels
 
 

@@ -14,17 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = [
-    "DISTANCES",
-    "UNLABELLED",
-    "Accuracy",
-    "Setting",
-    "accuracies",
-    "knn",
-    "labelled",
-    "nearest",
-]
-
 DISTANCES = ("cosine", "euclidean")
 UNLABELLED = -1
 _EPSILON = 1e-5  # solo-learn's: keeps the vote of a neighbour at distance 0 finite

@@ -9,8 +9,6 @@ from typing import Any
 
 from mixmask_solo.host import Host
 
-__all__ = ["HOST", "REGISTRY"]
-
 _HINT = "pip install 'mixmask_solo[solo]', or choose host: builtin"
 _PARTS = ("BaseMethod", "LinearModel", "METHODS", "base")
 _METHODS = ("byol", "mocov2plus", "simclr", "simsiam")

@@ -22,8 +22,6 @@ from mixmask_solo.host.builtin.online_knn import WeightedKNN
 from mixmask_solo.host.builtin.optimizers import configure_optimizers
 from mixmask_solo.host.knn import UNLABELLED
 
-__all__ = ["OurKeys"]
-
 _DEFAULTS = METHOD["backbone"]
 _OUR_SCHEDULES = ("cosine", "cosine_from_one", "warmup_step")
 _THEIR_SCHEDULES = ("warmup_cosine", "step", "none")

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from mixmask_solo.masks.grid import check_ratio, resolve_device
 
-__all__ = ["blocked"]
-
 _ATTEMPTS = 10  # proposals in a row that may fail before a mask is left as it is
 _LOG_ASPECT = -math.log(0.3)
 

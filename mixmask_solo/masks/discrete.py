@@ -9,8 +9,6 @@ from torch.distributions import Binomial
 
 from mixmask_solo.masks.grid import check_ratio, resolve_device
 
-__all__ = ["discrete"]
-
 
 def discrete(
     n: int,

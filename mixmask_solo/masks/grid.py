@@ -8,8 +8,6 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["check_ratio", "resolve_device", "upsample"]
-
 
 def resolve_device(
     device: torch.device | str | None, generator: torch.Generator | None

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["MaskPool"]
-
 
 @dataclass(eq=False)
 class MaskPool:

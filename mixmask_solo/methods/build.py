@@ -16,8 +16,6 @@ from mixmask_solo.strategies import blocks, fill_blocks
 if TYPE_CHECKING:
     from mixmask_solo.host import Host
 
-__all__ = ["build_methods"]
-
 
 def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
     """Classes with strategies, of a host's methods and ours, by method name.

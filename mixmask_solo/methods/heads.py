@@ -20,8 +20,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.config.schema.heads import HEADS
 
-__all__ = ["BEHIND", "FRONT", "JointHead", "JointViews", "SimCLRHead", "SimSiamHead", "check_head"]
-
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule as _Host
 else:

@@ -26,8 +26,6 @@ from mixmask_solo.methods.families import Family, Forwarded
 from mixmask_solo.methods.refused import check_negatives
 from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies
 
-__all__ = ["BranchesMixin"]
-
 if TYPE_CHECKING:  # stands for either host's
     from mixmask_solo.host.builtin import BaseMomentumMethod as _Host
 else:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:  # stands for either host's
 else:
     _Host = object
 
-__all__ = ["OnlineKNN", "feed_knn"]
-
 FEATURES = ("backbone", "projector")
 _KEY = "knn_eval.features"
 

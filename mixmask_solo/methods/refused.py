@@ -14,8 +14,6 @@ from mixmask_solo.config.errors import listing
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.strategies import blocks, kind_of
 
-__all__ = ["REFUSED", "check_method", "check_negatives", "check_options", "refusing"]
-
 REFUSED: dict[str, str] = {
     "all4one": (
         "it joins three losses, one of them on a transformer that reads several neighbours of one "

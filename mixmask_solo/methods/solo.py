@@ -7,8 +7,6 @@ from mixmask_solo.host import load
 from mixmask_solo.methods.build import build_methods
 from mixmask_solo.methods.refused import REFUSED, refusing
 
-__all__ = ["METHODS", "REGISTERED"]
-
 _HOST = load("solo")
 
 METHODS = build_methods(_HOST, __name__)

@@ -9,8 +9,6 @@ from torch import Tensor
 from mixmask_solo.masks import upsample
 from mixmask_solo.mixtures.mixture import Mixture, check_batch, lam_dtype
 
-__all__ = ["mixmask"]
-
 
 def mixmask(x: Tensor, mask: Tensor, partner: Tensor) -> Mixture:
     """Mixes by a mask: ``m * x + (1 - m) * x[partner]`` (MixMask paper, Eq. 1).

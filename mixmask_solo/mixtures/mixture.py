@@ -8,8 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Mixture", "check_batch", "check_lam", "lam_dtype"]
-
 
 class Mixture(NamedTuple):
     """A batch of mixed images; row i shows image i and image ``partner[i]``."""

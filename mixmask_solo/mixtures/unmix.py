@@ -10,8 +10,6 @@ from torch import Tensor
 
 from mixmask_solo.mixtures.mixture import Mixture, check_batch, check_lam, lam_dtype
 
-__all__ = ["Box", "cutmix", "cutmix_box", "mixup"]
-
 
 def mixup(x: Tensor, lam: Tensor, partner: Tensor) -> Mixture:
     """Blends whole images: ``lam * x + (1 - lam) * x[partner]``.

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["KeyQueue"]
-
 
 class KeyQueue(nn.Module):
     """Mixin of a method: the buffers ``queue (..., D, K)`` and ``queue_ptr (1,)``.

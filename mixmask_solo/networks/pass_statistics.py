@@ -19,8 +19,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mixmask_solo.networks.split_norm import SplitBatchNorm2d
 
-__all__ = ["PassStatistics"]
-
 
 class PassStatistics:
     """Keeps the statistics of each pass in its ``with`` block, to :meth:`fold` them behind it.

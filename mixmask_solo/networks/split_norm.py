@@ -18,8 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["SplitBatchNorm2d", "split_batch_norm"]
-
 
 class SplitBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm over each of ``splits`` interleaved groups of the batch while training.

@@ -8,8 +8,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather as all_gather_with_grad
 
-__all__ = ["gather", "gather_keys", "mean_over_ranks", "rank", "world_size"]
-
 
 def world_size() -> int:
     """Number of processes, 1 without ``torch.distributed``."""

@@ -20,8 +20,6 @@ from mixmask_solo.objectives.info_nce import with_hard_negative
 from mixmask_solo.objectives.precision import full_precision, upcast
 from mixmask_solo.objectives.weigh import Share, weigh
 
-__all__ = ["simclr", "soft_in_batch_nce", "soft_nt_xent"]
-
 
 @full_precision
 def soft_nt_xent(

@@ -18,8 +18,6 @@ from torch.autograd.function import once_differentiable
 
 from mixmask_solo.objectives.precision import full_precision
 
-__all__ = ["info_nce", "info_nce_from_lse", "queue_lse", "with_hard_negative"]
-
 # Keys taken at once. On the CPU a chunk of 256-d keys has to survive in the second-level cache
 # between the two products that read it; on a GPU few large products win, up to 256 MiB of logits.
 _CPU_KEYS = 2048

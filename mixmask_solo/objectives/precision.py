@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["full_precision", "upcast"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

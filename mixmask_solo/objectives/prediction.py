@@ -16,16 +16,6 @@ from torch import Tensor
 
 from mixmask_solo.objectives.precision import full_precision
 
-__all__ = [
-    "byol",
-    "cross_entropy",
-    "log_probabilities",
-    "relation_from_lse",
-    "relation_target",
-    "sharpened",
-    "simsiam",
-]
-
 
 @full_precision
 def byol(p: Tensor, z: Tensor) -> Tensor:

@@ -14,8 +14,6 @@ from torch import Tensor
 from mixmask_solo.objectives.distributed import gather, mean_over_ranks
 from mixmask_solo.objectives.precision import full_precision
 
-__all__ = ["barlow_twins", "covariance", "invariance", "variance"]
-
 
 @full_precision
 def barlow_twins(u: Tensor, v: Tensor, lamb: float, scale: float) -> Tensor:

@@ -9,8 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Share", "weigh"]
-
 
 class Share(NamedTuple):
     """What each image of a branch shows, and how much of it.

@@ -16,8 +16,6 @@ from mixmask_solo.records.files import read_json, replacing
 from mixmask_solo.records.foreign import read_foreign, refuse_archives, unreadable, with_state_dict
 from mixmask_solo.records.integrity import defect, is_sealed, seal
 
-__all__ = ["LAST", "META", "AtomicCheckpointIO", "read_checkpoint", "stored_config"]
-
 LAST = "last.ckpt"
 META = "mixmask_solo"
 

@@ -17,8 +17,6 @@ from mixmask_solo.config.errors import listing
 from mixmask_solo.records import inert_pickle
 from mixmask_solo.records.inert_pickle import Inert
 
-__all__ = ["read_foreign", "refuse_archives", "unreadable", "with_state_dict"]
-
 # How PyTorch's releases say which class their safe reading refuses.
 _REFUSED = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
 _ONE = ("state_dict", "model_state_dict", "model")  # where weights lie

@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Inert", "Unpickler", "load"]
-
 
 class Inert(dict[Any, Any]):
     """Stands for an instance of a class that is not loaded.

@@ -15,8 +15,6 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["checksum", "defect", "is_sealed", "seal"]
-
 _END = b"PK\x05\x06"  # the zip record that ends the file, 22 bytes and the comment
 _END_SIZE = 22
 _MARK = b"mixmask-crc32:"

@@ -16,8 +16,6 @@ import torch
 
 from mixmask_solo.data import Tolerance
 
-__all__ = ["LIST", "RESULT", "damage", "now", "this_process", "versions"]
-
 log = logging.getLogger(__name__)
 
 LIST = "damaged_images.txt"

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["columns"]
-
 
 def columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Lines of cells under each other, the columns of numbers (counted from 0) to the right."""

@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 
 from mixmask_solo.report.style import COLORS, DPI, FAINT, RC
 
-__all__ = ["curves", "read_metrics"]
-
 Series = dict[int, float]  # step -> value
 _PANEL = (8.0, 4.0)  # inches; two of them make 1600 pixels
 _LAM, _SPREAD = "own share λ", "spread of the embedding (0 = collapse)"

@@ -6,8 +6,6 @@ from __future__ import annotations
 from mixmask_solo.bench.data_bench import Bench, Rate
 from mixmask_solo.report.columns import columns
 
-__all__ = ["as_text", "verdict"]
-
 _HEAD = ("decoder", "images/s", "lowest", "highest", "data/step", "waiting")
 _ENOUGH = 0.03  # of a run's time; less waiting than this is not worth a word
 

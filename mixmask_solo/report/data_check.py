@@ -6,8 +6,6 @@ from __future__ import annotations
 from mixmask_solo.data.tools import Report
 from mixmask_solo.data.tools.check import SplitReport
 
-__all__ = ["as_text"]
-
 _EXAMPLES = 3
 _DAMAGED = 50
 

@@ -21,8 +21,6 @@ from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.storage import DECODERS
 from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
 
-__all__ = ["NAMES", "compare"]
-
 NAMES = ("pil", *DECODERS)
 _VIEWS = 2  # shown of each pipeline
 _STORED_EDGE = 512  # pixels, more than the picture has for an image

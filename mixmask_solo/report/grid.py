@@ -15,8 +15,6 @@ from torch import Tensor
 
 from mixmask_solo.report.style import DPI, FAINT, INK, RC
 
-__all__ = ["Row", "Section", "draw", "rgb", "unnormalised"]
-
 _WIDTH = 16.0  # inches, 1600 pixels
 _LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.45, 0.2, 0.09, 0.5, 0.62
 _LARGEST = 3.0

@@ -21,8 +21,6 @@ from mixmask_solo.report.style import COLORS, INK
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Step, Strategy, build_strategies
 
-__all__ = ["Panel", "gallery", "panels", "picture"]
-
 _STEPS = 64  # looked at for a mixture of each kind; a coin of 0.1 misses in one case of a thousand
 _OWN, _PARTNER = COLORS[:2]
 _CELLS = ListedColormap([_PARTNER, _OWN])

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["COLORS", "DPI", "FAINT", "INK", "RC"]
-
 DPI = 100
 INK = "#1f2933"
 FAINT = "#7b8794"

@@ -15,8 +15,6 @@ from mixmask_solo.records.files import plain_name, replacing
 from mixmask_solo.runs.metrics_csv import MetricsCSV
 from mixmask_solo.runs.run import Run
 
-__all__ = ["Checkpointer"]
-
 
 class Checkpointer(Callback):
     """Saves ``last.ckpt`` after every epoch and a numbered one every ``frequency`` epochs.

@@ -13,8 +13,6 @@ from mixmask_solo.config.devices import count_devices
 from mixmask_solo.records.checkpoints import META, stored_config
 from mixmask_solo.runs.run import Run
 
-__all__ = ["Completed", "Difference", "differences", "refuse_contradictions"]
-
 log = logging.getLogger(__name__)
 
 Completed = Callable[[dict[str, Any]], dict[str, Any]]

@@ -16,8 +16,6 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
-__all__ = ["EpochState"]
-
 log = logging.getLogger(__name__)
 _LIMIT = 1 << 28  # bytes of k-NN features that a checkpoint takes from a process
 _KEY = "mixmask_solo_epoch"

@@ -14,8 +14,6 @@ from mixmask_solo.evaluation.backbone import load_weights
 from mixmask_solo.evaluation.pretrained import find_checkpoint, read_pretrained
 from mixmask_solo.records.integrity import checksum
 
-__all__ = ["beginning", "initialise"]
-
 log = logging.getLogger(__name__)
 
 

@@ -15,8 +15,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mixmask_solo.runs.run import Run
 
-__all__ = ["InterruptSaver", "Interrupted"]
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 

@@ -26,8 +26,6 @@ from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 
-__all__ = ["linear", "resolve"]
-
 _KEY = "pretrained_feature_extractor"
 
 

@@ -13,8 +13,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from mixmask_solo.records.files import replacing
 
-__all__ = ["METRICS", "MetricsCSV"]
-
 METRICS = "metrics.csv"
 _FIRST = ("step", "epoch")
 

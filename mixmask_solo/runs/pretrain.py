@@ -24,8 +24,6 @@ from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 from mixmask_solo.strategies import blocks, fill_blocks
 
-__all__ = ["completed", "pretrain", "resolve"]
-
 log = logging.getLogger(__name__)
 _BANK_BOUND = 2 << 30  # bytes of features a process up to which `knn_eval.enabled: auto` means true
 _DERIVED = ("num_large_crops", "num_small_crops")  # keys of `data` that resolving adds

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from mixmask_solo.runs.readback import Readback
 
-__all__ = ["EmbeddingStd", "ProgressReport", "Throughput"]
-
 _LINE_EVERY = 60.0  # seconds between lines where no terminal shows a bar
 _REDRAW_EVERY = 0.25
 _EPOCH_LINE_EVERY = 1.0  # seconds; a probe on cached features has many epochs in one

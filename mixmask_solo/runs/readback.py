@@ -13,8 +13,6 @@ from torch import Tensor
 
 from mixmask_solo.runs.run import Run
 
-__all__ = ["NonFiniteLoss", "Readback"]
-
 
 class NonFiniteLoss(Exception):
     """Names step, terms and last good checkpoint."""

@@ -23,8 +23,6 @@ from mixmask_solo.runs.progress import Throughput
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
 
-__all__ = ["ResultFile"]
-
 log = logging.getLogger(__name__)
 _HEARTBEAT = 10.0  # seconds
 

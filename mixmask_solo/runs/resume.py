@@ -15,8 +15,6 @@ from mixmask_solo.records.result import RESULT
 from mixmask_solo.runs.contradictions import Completed, differences, refuse_contradictions
 from mixmask_solo.runs.run import Run
 
-__all__ = ["locate"]
-
 log = logging.getLogger(__name__)
 
 

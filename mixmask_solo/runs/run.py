@@ -20,8 +20,6 @@ from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.records.files import plain_name, read_json, write_json
 from mixmask_solo.records.result import this_process
 
-__all__ = ["Run", "new_directory"]
-
 _HOLDER = ".holder.json"
 _GRACE = 15.0  # seconds until the workers of a killed process notice, which hold its lock
 

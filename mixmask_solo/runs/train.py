@@ -27,8 +27,6 @@ from mixmask_solo.runs.resume import locate
 from mixmask_solo.runs.run import Run, new_directory
 from mixmask_solo.runs.trainer import build_loggers, build_trainer
 
-__all__ = ["train"]
-
 Build = Callable[[Run, Trainer], tuple[LightningModule, LightningDataModule]]
 
 _PATHS = (

@@ -22,8 +22,6 @@ from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.records.checkpoints import AtomicCheckpointIO
 from mixmask_solo.runs.metrics_csv import MetricsCSV
 
-__all__ = ["Reseed", "build_loggers", "build_trainer", "trainer_keys"]
-
 log = logging.getLogger(__name__)
 _OURS = (
     *("callbacks", "default_root_dir", "enable_checkpointing", "logger", "plugins"),

@@ -13,8 +13,6 @@ from mixmask_solo.mixtures import Mixture
 from mixmask_solo.objectives import Share
 from mixmask_solo.strategies.step import Step
 
-__all__ = ["Branch", "Filter", "Pairing", "Strategy", "Targets", "Views"]
-
 Filter = Callable[[Tensor], Tensor]
 Pairing = Literal["query", "pair"]
 Targets = Literal["both", "other"]

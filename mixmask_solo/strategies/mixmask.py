@@ -45,8 +45,6 @@ from mixmask_solo.strategies.base import Branch, Pairing, Targets
 from mixmask_solo.strategies.permutations import Mixing, Partner
 from mixmask_solo.strategies.step import Step
 
-__all__ = ["MixMask", "MixMaskOptions"]
-
 _DRAW = {"block": blocked, "discrete": discrete}
 _POOL_MASKS = 16_384  # at most so many drawn at once, 1 MiB of bool at grid 8
 

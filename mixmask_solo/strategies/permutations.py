@@ -35,8 +35,6 @@ from mixmask_solo.mixtures import Mixture, partner
 from mixmask_solo.strategies.base import Branch, Strategy
 from mixmask_solo.strategies.step import Step
 
-__all__ = ["Mixing", "Partner", "settle", "share_partners"]
-
 Partner = Literal["reverse", "random", "roll"]
 _BOTH = ("mixmask", "unmix")
 _KEY = "method_kwargs.permutations"

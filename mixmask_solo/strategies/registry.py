@@ -25,18 +25,6 @@ from mixmask_solo.strategies.permutations import settle, share_partners
 from mixmask_solo.strategies.step import seeded
 from mixmask_solo.strategies.unmix import UnMix
 
-__all__ = [
-    "InputFilter",
-    "blocks",
-    "build_strategies",
-    "fill_blocks",
-    "input_filter",
-    "kind_of",
-    "make_strategies",
-    "register",
-    "stored_filter",
-]
-
 GROUP = "mixmask_solo.strategies"
 _PERMUTATIONS = "permutations"
 _OURS: tuple[type[Strategy], ...] = (UnMix, MixMask)  # as the published MixMask* forwards them

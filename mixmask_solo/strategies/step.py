@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Step", "seeded"]
-
 
 def seeded(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator on ``device`` that depends on every part of ``key`` and on nothing else."""

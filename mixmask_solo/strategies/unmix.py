@@ -48,8 +48,6 @@ from mixmask_solo.strategies.base import Branch, Pairing, Targets
 from mixmask_solo.strategies.permutations import Mixing, Partner
 from mixmask_solo.strategies.step import Step
 
-__all__ = ["UnMix", "UnMixOptions"]
-
 
 @dataclass
 class UnMixOptions:

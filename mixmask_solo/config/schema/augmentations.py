@@ -13,18 +13,6 @@ from typing import Any, Literal
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 
-__all__ = [
-    "Augmentation",
-    "Chance",
-    "ColorJitter",
-    "Crop",
-    "GaussianBlur",
-    "GlyphOptions",
-    "Rotation",
-    "SoloOptions",
-    "ViewOptions",
-]
-
 
 @dataclass
 class Crop:

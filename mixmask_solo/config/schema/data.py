@@ -10,9 +10,6 @@ from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.config.errors import ConfigError, listing
 from mixmask_solo.config.option import option
 
-__all__ = ["Data", "LinearData"]
-
-
 _Storage = Literal["image_folder", "parquet", "webdataset", "file_list"]
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from mixmask_solo.config.option import option
 
-__all__ = ["HEADS", "Predictor", "Projector"]
-
 HEADS = {"simclr": ("solo", "htdt", "google"), "simsiam": ("solo", "patrickhua")}
 """Choices of ``method_kwargs.head`` by method; the first is the default."""
 

@@ -11,8 +11,6 @@ from mixmask_solo.config.option import option
 from mixmask_solo.config.schema.heads import HEADS, Predictor, Projector
 from mixmask_solo.config.schema.solo_methods import SOLO_METHOD_KWARGS
 
-__all__ = ["METHOD_KWARGS", "MOMENTUM", "Momentum"]
-
 
 @dataclass
 class _Contrastive(Projector):

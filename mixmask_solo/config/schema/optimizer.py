@@ -9,8 +9,6 @@ from typing import Any, Literal
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 
-__all__ = ["OPTIMIZER_KWARGS", "LinearOptimizer", "LinearScheduler", "Optimizer", "Scheduler"]
-
 
 @dataclass
 class _Torch:

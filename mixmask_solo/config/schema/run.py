@@ -18,8 +18,6 @@ from mixmask_solo.config.schema.optimizer import (
     Scheduler,
 )
 
-__all__ = ["Linear", "Pretrain"]
-
 _PRECISIONS = (
     *("64", "64-true", "32", "32-true", "16", "16-true", "16-mixed"),
     *("bf16", "bf16-true", "bf16-mixed"),

@@ -10,8 +10,6 @@ from typing import Any
 from mixmask_solo.config.option import option
 from mixmask_solo.config.schema.heads import Predictor, Projector
 
-__all__ = ["SOLO_METHOD_KWARGS"]
-
 
 @dataclass(kw_only=True)
 class _Queue:

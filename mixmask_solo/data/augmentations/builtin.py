@@ -16,8 +16,6 @@ from torchvision.transforms import InterpolationMode
 from mixmask_solo.config.schema.augmentations import ColorJitter, Crop, GlyphOptions, SoloOptions
 from mixmask_solo.data.augmentations.pipeline import Operation, register
 
-__all__ = ["RandomBlur", "crop", "glyphs", "solo", "sometimes"]
-
 
 @register("solo", SoloOptions)
 def solo(options: SoloOptions) -> list[Operation]:

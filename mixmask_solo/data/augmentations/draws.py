@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from mixmask_solo.config.schema.augmentations import ColorJitter, Crop, GlyphOptions, SoloOptions
 from mixmask_solo.data.augmentations.randomness import uniforms
 
-__all__ = ["DRAWS", "Draws", "draw_glyphs", "draw_solo", "random_resized_boxes"]
-
 _ATTEMPTS = 10
 _RATIO = (3 / 4, 4 / 3)
 _BOX = 4 * _ATTEMPTS

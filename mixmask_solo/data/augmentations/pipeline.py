@@ -31,8 +31,6 @@ from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema.augmentations import ViewOptions
 
-__all__ = ["Operation", "Pipeline", "assemble", "build", "build_all", "known", "register"]
-
 GROUP = "mixmask_solo.pipelines"  # entry points: which module of a package registers a name
 Operation = Callable[[Image.Image], Image.Image]
 Options = TypeVar("Options", bound=ViewOptions)

@@ -12,8 +12,6 @@ from torchvision.transforms import InterpolationMode
 from mixmask_solo.config.datasets import DatasetInfo
 from mixmask_solo.config.schema.augmentations import Chance, Crop, SoloOptions
 
-__all__ = ["probe_options", "resizing", "unaugmented"]
-
 Kernel = Literal["bilinear", "bicubic"]
 
 

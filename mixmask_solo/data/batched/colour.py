@@ -15,8 +15,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["LUMA", "blend", "equalize", "grey", "jitter", "shift_hue", "solarize"]
-
 LUMA = (0.299, 0.587, 0.114)  # Pillow's; torchvision's tensor functions round the first to 0.2989
 _TINY = 1e-12
 _LEVELS = 256

@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Kernel", "box_weights", "resample", "resize", "rotate", "whole_weights"]
-
 Kernel = Literal["bicubic", "bilinear"]
 
 _OUTSIDE = 1e6  # a place so far away that every kernel is 0 there

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from mixmask_solo.data.augmentations.draws import Draws
 
-__all__ = ["Plan", "plan", "to_device"]
-
 _HUE = 3
 _ROUNDS = 4
 _GROUPS = ("gray", "sigma", "solarize", "equalize", "angle")

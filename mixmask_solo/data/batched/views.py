@@ -43,8 +43,6 @@ from mixmask_solo.data.batched.geometry import (
 from mixmask_solo.data.batched.plan import Plan, plan, to_device
 from mixmask_solo.data.tasks import Task
 
-__all__ = ["Pixels", "View", "require_draws", "unaugmented_view", "views_of"]
-
 Pixels = Callable[[NDArray[np.int64]], Tensor]
 """From some rows of a batch to (3, n, H, W) uint8 on the device that makes views."""
 

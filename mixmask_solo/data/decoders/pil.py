@@ -22,8 +22,6 @@ from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 from mixmask_solo.data.tolerance import Reader
 
-__all__ = ["Augmented", "Pil", "Plain"]
-
 
 class Augmented(Dataset[Any]):
     """A task's views of an image, from one decoding.

@@ -16,8 +16,6 @@ import torch
 
 from mixmask_solo.config import ConfigError
 
-__all__ = ["core_share", "worker_count"]
-
 
 def core_share(processes: int = 1, environ: Mapping[str, str] = os.environ) -> int:
     """Cores for one training process, at least 1; those of this machine share evenly."""

@@ -13,8 +13,6 @@ from mixmask_solo.data.order.prefetch import prefetched
 from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.order.workers import Loader
 
-__all__ = ["Batches", "DirectLoader", "WorkerLoader", "as_it_is"]
-
 Batches = EpochBatches | BatchSampler
 """Which images form which batch."""
 

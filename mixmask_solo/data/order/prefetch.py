@@ -10,8 +10,6 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-__all__ = ["prefetched"]
-
 
 def prefetched(
     batches: Iterable[Any], device: torch.device | None, *, channels_last: bool = False

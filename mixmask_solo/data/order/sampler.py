@@ -15,8 +15,6 @@ from torch.utils.data import Sampler
 from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.sources import Source
 
-__all__ = ["EpochBatches", "Key", "Last", "Shard", "position"]
-
 Key = tuple[int, int]
 """Epoch and number of an image: what a place of a training batch is asked for by."""
 

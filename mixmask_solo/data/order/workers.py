@@ -22,8 +22,6 @@ from torch.utils.data import DataLoader
 
 from mixmask_solo.config import ConfigError
 
-__all__ = ["Loader", "leave_signals"]
-
 _IGNORED = {signal.Signals[name] for name in ("SIGINT", "SIGUSR1") if hasattr(signal, name)}
 _SENT = {signal.SIGTERM, *_IGNORED}
 _LOOK_EVERY = 5.0  # seconds

@@ -16,8 +16,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.base import Labels, Source
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["ArraySource", "held_out", "read_cifar", "read_digits", "read_stl10"]
-
 _FILES = {
     "cifar10": "cifar-10-batches-py/ (unpacked from cifar-10-python.tar.gz)",
     "cifar100": "cifar-100-python/ (unpacked from cifar-100-python.tar.gz)",

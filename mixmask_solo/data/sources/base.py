@@ -16,10 +16,6 @@ from torch import Tensor
 
 from mixmask_solo.data.sources.blocks import Blocks
 
-__all__ = [
-    *("UNLABELLED", "Encoded", "ImageError", "Labels", "Source", "Subset", "printable", "reason"),
-]
-
 Encoded = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 UNLABELLED = -1

@@ -13,8 +13,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Blocks"]
-
 # Worker w of W makes the batches w, w + W, ...: with 2 or 4 workers each reads lanes of its own.
 _LANES = 4
 _AT_ONCE = 4  # blocks, at least, that a lane shuffles together

@@ -12,11 +12,6 @@ from mixmask_solo.data.sources.files import read_lines
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import Contents, hidden, walk
 
-__all__ = [
-    *("ANNOTATIONS", "CLASSES_FILE", "IMAGENET100", "IMAGES", "class_folders", "escaped"),
-    *("folder_name", "listed_folders", "listed_names"),
-]
-
 CLASSES_FILE = "classes.txt"
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's; its images all lie in ...
 IMAGES = "images"

@@ -18,8 +18,6 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["IMAGE", "LABEL", "Columns", "choose", "find_columns", "opened_table", "row_ids"]
-
 IMAGE = ("image", "img")
 LABEL = ("label", "labels", "fine_label", "class", "target")
 # whole numbers that say something else of an image

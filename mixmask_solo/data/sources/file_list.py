@@ -19,8 +19,6 @@ from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.label_values import numbered
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["LIST_SUFFIXES", "read_file_list"]
-
 LIST_SUFFIXES = (".txt", ".tsv", ".csv", ".lst")
 _FILE = ("path", "file", "filename", "file_name", "filepath", "file_path")
 _PATH = (*_FILE, *IMAGE, "image_path", "img_path")

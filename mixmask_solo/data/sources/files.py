@@ -12,8 +12,6 @@ from uuid import uuid4
 
 from mixmask_solo.config import ConfigError
 
-__all__ = ["Handles", "read_lines", "write_whole"]
-
 _MOST = 64  # a process may often have no more than 1,024 files open, sockets included
 
 

@@ -31,8 +31,6 @@ from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, Contents, images_below, look
 from mixmask_solo.data.sources.splits import require_no_splits, split_folder
 
-__all__ = ["FolderSource", "count_classes", "read_folder"]
-
 _log = logging.getLogger(__name__)
 
 _OUTSIDE = "images outside the class folders"

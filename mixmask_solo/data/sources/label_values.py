@@ -21,8 +21,6 @@ from mixmask_solo.config.errors import did_you_mean
 from mixmask_solo.data.sources.base import UNLABELLED, Labels, printable
 from mixmask_solo.data.sources.request import Request
 
-__all__ = ["Where", "label_texts", "numbered"]
-
 Where = Callable[[int], str]  # from a row to the file and the row in it, for messages
 Refuse = Callable[[str, str, str], ConfigError]  # a text, how it is shown, what is wrong with it
 

@@ -28,8 +28,6 @@ from mixmask_solo.data.sources.label_values import label_texts, numbered
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.shards import find_shards
 
-__all__ = ["CACHE_BYTES", "ParquetSource", "read_parquet"]
-
 # What one process keeps of the encoded bytes: CIFAR-10 (46 MB) and Tiny-ImageNet (195 MB) fit.
 CACHE_BYTES = 512 << 20
 

@@ -20,8 +20,6 @@ from mixmask_solo.data.sources.request import Request, Split
 from mixmask_solo.data.sources.storage import TABLES, storage
 from mixmask_solo.data.sources.webdataset import read_webdataset
 
-__all__ = ["num_classes", "read", "source"]
-
 READERS: dict[str, Callable[[Request], Source]] = {
     "digits": read_digits,
     "cifar": read_cifar,

@@ -10,8 +10,6 @@ from typing import Literal
 
 from mixmask_solo.config import ConfigError
 
-__all__ = ["Request", "Split"]
-
 Split = Literal["pretrain", "train", "val"]
 
 

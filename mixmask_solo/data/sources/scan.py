@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["IMAGE_SUFFIXES", "Contents", "hidden", "images_below", "is_image", "look", "walk"]
-
 # torchvision's list, and .gif, .jfif and .avif, which it passes over in silence
 IMAGE_SUFFIXES: tuple[str, ...] = (
     *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif", ".jfif"),

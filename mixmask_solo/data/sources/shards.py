@@ -13,8 +13,6 @@ from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import hidden
 from mixmask_solo.data.sources.splits import split_words, stem
 
-__all__ = ["expand", "files_in", "find_shards"]
-
 _NUMBERED = re.compile(r"(?P<name>.*-)(?P<number>\d+)-of-(?P<count>\d+)(?P<end>.*)")
 _BRACES = re.compile(r"\{([^{}]*)\}")  # the innermost
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")

@@ -14,8 +14,6 @@ from mixmask_solo.data.sources.class_folders import CLASSES_FILE, IMAGES, listed
 from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import look
 
-__all__ = ["require_no_splits", "split_folder", "split_word", "split_words", "stem"]
-
 _LIST = f"if these are classes, name the folders in a {CLASSES_FILE} beside them, one a line"
 _WORDS = {
     **dict.fromkeys(("train", "training", "trainset", "trainval"), "train"),

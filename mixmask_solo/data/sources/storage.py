@@ -15,8 +15,6 @@ from mixmask_solo.data.sources.scan import look, walk
 from mixmask_solo.data.sources.shards import expand, files_in
 from mixmask_solo.data.sources.splits import split_words
 
-__all__ = ["DECODERS", "STORAGES", "TABLES", "has_columns", "require_known", "storage"]
-
 STORAGES = ("image_folder", "parquet", "webdataset", "file_list")
 TABLES = ("parquet", "file_list")  # with columns, which the block may name
 DECODERS = ("dali", "resident")

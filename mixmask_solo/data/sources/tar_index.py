@@ -20,8 +20,6 @@ from mixmask_solo.data.sources.base import printable
 from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES
 
-__all__ = ["TarImage", "TarIndex", "index_of"]
-
 _FORMAT = 3
 _IMAGES = {suffix[1:] for suffix in (*IMAGE_SUFFIXES, ".gif")}
 _LABELS = ("cls", "json")

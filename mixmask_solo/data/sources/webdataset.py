@@ -25,8 +25,6 @@ from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.shards import find_shards
 from mixmask_solo.data.sources.tar_index import TarImage, index_of
 
-__all__ = ["TarSource", "read_webdataset", "tar_name", "untar_name"]
-
 _QUOTED = {ord(c): f"%{ord(c):02X}" for c in "%.\n\r\t\v\f"}
 
 

@@ -20,8 +20,6 @@ from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.base import printable
 from mixmask_solo.data.tolerance import Damaged, damage_of
 
-__all__ = ["Report", "SplitReport", "check"]
-
 _CHUNK = 32
 _KEPT = 20  # examples of each oddity
 _ORIENTATION = 0x0112

@@ -18,8 +18,6 @@ from mixmask_solo.data.sources.storage import require_known
 from mixmask_solo.data.tools.naming import Names
 from mixmask_solo.data.tools.shards import WRITERS, Indexes, Record, cut, stored_bytes, stored_sizes
 
-__all__ = ["TARGETS", "Converted", "convert"]
-
 TARGETS = (*WRITERS, "image_folder")
 _MEGABYTE = 1_000_000
 _LONGEST = 255  # bytes of a folder's name

@@ -11,8 +11,6 @@ from mixmask_solo.data.sources.class_folders import escaped, folder_name
 from mixmask_solo.data.sources.scan import is_image
 from mixmask_solo.data.sources.splits import split_word
 
-__all__ = ["Names"]
-
 _LONGEST, _LONGEST_PART = 1000, 230  # a part of a path has at most 255 bytes, numbers included
 _MAGIC = {
     b"\x89PNG": ".png",

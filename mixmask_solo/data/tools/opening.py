@@ -11,8 +11,6 @@ from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import Source, read
 from mixmask_solo.data.sources.splits import split_words
 
-__all__ = ["open_config", "open_path"]
-
 _AS_OPTIONS = {
     "data.train_path is": "the path is",
     "data.val_path is": "the path is",

@@ -23,8 +23,6 @@ from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.webdataset import tar_name
 from mixmask_solo.data.tools.naming import Names
 
-__all__ = ["WRITERS", "Indexes", "Record", "cut", "stored_bytes", "stored_sizes"]
-
 # A shuffled epoch reads whole row groups; below this a disk's seeks begin to count.
 ROW_GROUP_BYTES = 8 << 20
 _RECORD = ".mixmask-convert.json"

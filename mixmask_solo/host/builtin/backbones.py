@@ -13,8 +13,6 @@ from torch import nn
 
 from mixmask_solo.host.builtin.defaults import one_of
 
-__all__ = ["build_backbone", "features_dim", "set_stem", "wrong_kwargs"]
-
 _TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 _STEMS = ("auto", "imagenet", "cifar", "cifar_pool")
 _SMALL_IMAGES = ("cifar10", "cifar100", "digits")

@@ -19,8 +19,6 @@ from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
 from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
 
-__all__ = ["BaseMethod"]
-
 Out = dict[str, Any]
 _REQUIRED = ("max_epochs", "backbone.name", "data.dataset", "data.num_classes", "optimizer.name")
 

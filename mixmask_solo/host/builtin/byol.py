@@ -14,8 +14,6 @@ from mixmask_solo.host.builtin.base import Out
 from mixmask_solo.host.builtin.heads import mlp, z_std
 from mixmask_solo.host.builtin.momentum import BaseMomentumMethod, momentum_copy
 
-__all__ = ["BYOL"]
-
 
 class BYOL(BaseMomentumMethod):
     """Grill et al., 2020, as in solo-learn: the sum over all pairs of different views."""

@@ -8,8 +8,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["LINEAR", "METHOD", "MOMENTUM", "complete", "one_of", "require"]
-
 _TRAINING: dict[str, Any] = {
     "optimizer": {"exclude_bias_n_norm_wd": False, "kwargs": {}},
     "accumulate_grad_batches": 1,

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from mixmask_solo.objectives import upcast
 
-__all__ = ["mlp", "z_std"]
-
 
 def mlp(*widths: int, norm: bool = False, bias: bool = True) -> nn.Sequential:
     """Linear, BatchNorm if ``norm`` and ReLU for each hidden width, then a Linear with a bias.

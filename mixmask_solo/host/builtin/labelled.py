@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 else:
     _Module = object
 
-__all__ = ["LabelledMeans", "class_metrics", "labelled_means"]
-
 
 @full_precision
 def class_metrics(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -20,8 +20,6 @@ from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
 from mixmask_solo.objectives import full_precision
 
-__all__ = ["LinearModel"]
-
 
 class LinearModel(LabelledMeans, LightningModule):
     """solo-learn's probe. A frozen backbone stays in eval mode, its BatchNorm untouched.

@@ -16,8 +16,6 @@ from mixmask_solo.host.builtin.momentum import BaseMomentumMethod, momentum_copy
 from mixmask_solo.networks import KeyQueue
 from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
 
-__all__ = ["MoCoV2Plus"]
-
 
 class MoCoV2Plus(BaseMomentumMethod, KeyQueue):
     """MoCo v2 with a symmetric loss and a queue for each view, as in solo-learn."""

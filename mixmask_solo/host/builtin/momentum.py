@@ -15,8 +15,6 @@ from mixmask_solo.host.builtin.base import BaseMethod, Out
 from mixmask_solo.host.builtin.defaults import MOMENTUM
 from mixmask_solo.host.builtin.labelled import class_metrics
 
-__all__ = ["BaseMomentumMethod", "MomentumUpdater", "cosine_tau", "momentum_copy"]
-
 
 def momentum_copy(online: nn.Module) -> nn.Module:
     """A copy without gradients, equal at the start."""

@@ -16,8 +16,6 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from mixmask_solo.host.builtin.defaults import one_of
 from mixmask_solo.host.knn import DISTANCES, Accuracy, Setting, accuracies, labelled, nearest
 
-__all__ = ["WeightedKNN"]
-
 _TEMPERATURE = 0.07
 
 

@@ -15,8 +15,6 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from mixmask_solo.host.builtin.defaults import one_of
 from mixmask_solo.host.builtin.schedules import SCHEDULERS, ScheduledLR, schedule_of
 
-__all__ = ["build_optimizer", "configure_optimizers", "exclude_bias_and_norm", "read_options"]
-
 Group = dict[str, Any]
 _OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "lars": Lars, "adam": Adam, "adamw": AdamW}
 _CHOOSES_KERNEL = ("fused", "foreach", "differentiable", "capturable")

@@ -11,8 +11,6 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["SCHEDULERS", "Schedule", "ScheduledLR", "schedule_of"]
-
 SCHEDULERS = ("warmup_cosine", "cosine", "cosine_from_one", "step", "warmup_step", "none")
 
 

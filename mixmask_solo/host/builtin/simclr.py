@@ -13,8 +13,6 @@ from mixmask_solo import objectives
 from mixmask_solo.host.builtin.base import BaseMethod, Out
 from mixmask_solo.host.builtin.heads import mlp
 
-__all__ = ["SimCLR"]
-
 
 class SimCLR(BaseMethod):
     """Chen et al., 2020, as in solo-learn; negatives from all processes."""

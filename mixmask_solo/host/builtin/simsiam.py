@@ -12,8 +12,6 @@ from mixmask_solo import objectives
 from mixmask_solo.host.builtin.base import BaseMethod, Out
 from mixmask_solo.host.builtin.heads import mlp, z_std
 
-__all__ = ["SimSiam"]
-
 
 class SimSiam(BaseMethod):
     """Chen and He, 2021, as in solo-learn; the predictor's learning rate stays constant."""

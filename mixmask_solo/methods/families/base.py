@@ -12,8 +12,6 @@ from torch import Tensor
 
 from mixmask_solo.strategies import Branch
 
-__all__ = ["Family", "Forwarded", "Out"]
-
 Out = dict[str, Any]
 
 

@@ -42,8 +42,6 @@ from mixmask_solo.objectives import (
     with_hard_negative,
 )
 
-__all__ = ["MoCoFamily", "MoCoV2Family", "MoCoV3Family", "NNCLRFamily", "SimCLRFamily"]
-
 
 class _Queued(Family):
     """InfoNCE against momentum keys and the queue as it was before this step.

@@ -54,16 +54,6 @@ from mixmask_solo.objectives import (
     weigh,
 )
 
-__all__ = [
-    "BYOLFamily",
-    "DINOFamily",
-    "NNBYOLFamily",
-    "NNSiamFamily",
-    "ReSSLFamily",
-    "SimSiamFamily",
-    "SwAVFamily",
-]
-
 
 class _Predicting(Family):
     predictor: ClassVar[str] = "p"  # the online output that predicts

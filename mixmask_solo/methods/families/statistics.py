@@ -26,8 +26,6 @@ from torch import Tensor
 from mixmask_solo.methods.families.base import Family, Forwarded
 from mixmask_solo.objectives import barlow_twins, covariance, invariance, variance, weigh
 
-__all__ = ["BarlowTwinsFamily", "VICRegFamily"]
-
 
 class _Statistics(Family):
     pairing = "pair"

@@ -50,8 +50,6 @@ if TYPE_CHECKING:  # stands for either host's
 else:
     _Host = object
 
-__all__ = ["MoCoStep", "MoCoV2"]
-
 
 class MoCoStep(_Host):
     """The step under the mixin: two passes of an image (query, key), or four if symmetric.

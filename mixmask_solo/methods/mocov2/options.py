@@ -14,8 +14,6 @@ from mixmask_solo.config.rules import check_mocov2
 from mixmask_solo.config.schema import METHOD_KWARGS, MOMENTUM
 from mixmask_solo.strategies import blocks
 
-__all__ = ["complete_mocov2"]
-
 NAME = "mocov2"
 
 

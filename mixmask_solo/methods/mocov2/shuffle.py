@@ -12,8 +12,6 @@ from mixmask_solo.objectives import gather_keys
 from mixmask_solo.objectives.distributed import rank, world_size
 from mixmask_solo.strategies import Step
 
-__all__ = ["Permutations", "encode_shuffled"]
-
 Encode = Callable[[Tensor], dict[str, Tensor]]
 
 

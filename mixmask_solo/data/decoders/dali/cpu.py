@@ -19,8 +19,6 @@ from mixmask_solo.data.decoders.dali.pipelines import parts
 from mixmask_solo.data.order.loading import WorkerLoader
 from mixmask_solo.data.sources.base import Encoded
 
-__all__ = ["Decoded", "PartDecoder", "guard"]
-
 _CPU = torch.device("cpu")
 _SILENCE = 600  # seconds without a batch after which a worker counts as lost
 

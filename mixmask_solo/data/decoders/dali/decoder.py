@@ -23,8 +23,6 @@ from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 
-__all__ = ["Dali"]
-
 
 class Dali:
     """``data.format: dali``, see :class:`mixmask_solo.data.module.Decoder`.

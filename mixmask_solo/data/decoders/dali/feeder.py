@@ -25,8 +25,6 @@ from mixmask_solo.data.sources import ImageError
 from mixmask_solo.data.sources.base import Encoded
 from mixmask_solo.data.tolerance import DAMAGED, WHOLE, Reader
 
-__all__ = ["Area", "EncodedBatch", "Feeder", "Keys"]
-
 Keys = Sequence[Key] | Sequence[int]
 Found = tuple[int, Encoded, int, int]  # index, bytes, height, width
 

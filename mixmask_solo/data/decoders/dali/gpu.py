@@ -16,8 +16,6 @@ from torch import Tensor
 from mixmask_solo.data.decoders.dali.feeder import Area, EncodedBatch, Feeder, Keys
 from mixmask_solo.data.decoders.dali.pipelines import crops
 
-__all__ = ["Gpu", "stream"]
-
 
 class Gpu(NamedTuple):
     """Where and how much."""

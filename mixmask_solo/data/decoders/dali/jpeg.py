@@ -17,8 +17,6 @@ from PIL import Image
 
 from mixmask_solo.data.sources.base import Encoded
 
-__all__ = ["is_whole", "jpeg_size"]
-
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive; all Huffman-coded
 _TABLES = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})  # tables, APPn, comment
 _SCAN, _END, _FILL, _ADOBE = 0xDA, 0xD9, 0xFF, 0xEE

@@ -12,8 +12,6 @@ import torch
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.batched.views import View
 
-__all__ = ["crops", "library", "parts"]
-
 # Pillow ignores EXIF too; fancy upsampling is libjpeg's default, and so Pillow's
 _AS_PILLOW = {"adjust_orientation": False, "jpeg_fancy_upsampling": True}
 

@@ -18,8 +18,6 @@ from mixmask_solo.data.batched.views import View
 from mixmask_solo.data.decoders.resident.stack import Stack
 from mixmask_solo.data.order.sampler import EpochBatches, Key
 
-__all__ = ["Augmented", "in_order"]
-
 # A GPU works on small views faster than the CPU can tell it to, some hundred operations a go.
 _VIEWS_AT_ONCE = 2048
 

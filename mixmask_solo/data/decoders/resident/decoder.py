@@ -26,8 +26,6 @@ from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 
-__all__ = ["Resident"]
-
 _HOMES = ("auto", "device", "host")
 
 

@@ -9,8 +9,6 @@ import torch
 
 from mixmask_solo.config import ConfigError
 
-__all__ = ["choose_home", "free_memory", "in_words"]
-
 _SHARE = 0.5  # of what is free: networks, queues and other processes want some too
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 _GROUPS = {  # limit, use, and what of that can be dropped, in both versions of control groups

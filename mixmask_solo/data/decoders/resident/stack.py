@@ -23,8 +23,6 @@ from mixmask_solo.data.sources import ImageError, Source, Subset
 from mixmask_solo.data.sources.arrays import ArraySource
 from mixmask_solo.data.tolerance import Reader
 
-__all__ = ["Stack", "decode"]
-
 _log = logging.getLogger(__name__)
 _AT_ONCE = 256
 _LINE_EVERY = 10.0  # seconds between lines about the progress
