@@ -120,8 +120,8 @@ class ResultFile(Callback):
     def _leave_nothing(self, trainer: Trainer) -> None:
         """A new run that failed before its first step has no folder."""
         if not (self.run.directory / RESULT).exists():
-            self._damaged(trainer.global_rank).unlink(missing_ok=True)
             with suppress(OSError):  # there is none, or something of another rank in it
+                self._damaged(trainer.global_rank).unlink(missing_ok=True)
                 self.run.directory.rmdir()
 
     def _damaged(self, rank: int) -> Path:

@@ -305,6 +305,13 @@ def test_a_failure_before_the_first_step_leaves_no_folder(
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith("tiny")]
 
 
+def test_what_ended_a_run_is_told_also_where_no_folder_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as error:
+        pretrain(config(tmp_path / "file" / "runs"))
+    assert "damaged" not in str(error.value.filename)  # a file that only tidying up looked for
+
+
 def test_a_folder_in_use_is_refused_with_the_name_of_who_uses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
