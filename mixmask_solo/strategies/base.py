@@ -19,11 +19,12 @@ Targets = Literal["both", "other"]
 
 
 class Views(NamedTuple):
-    """The views of a step, each ``(N, C, H, W)``, large crops first.
+    """The views of a step, each ``(N, C, H, W)``, large crops first: tuples, for a hook.
 
     Attributes:
         online: what the online network sees.
-        momentum: what the momentum network sees of the large crops; others have no use for it.
+        momentum: what the momentum network sees of the large crops; small ones, and methods
+            without such a network, have no use for it.
         loaded: as they were loaded, before any input filter and any strategy; stays as it is.
     """
 
@@ -125,8 +126,8 @@ class Strategy(nn.Module):
     def views(self, views: Views, step: Step) -> Views:
         """Changes what the networks see, before any forward pass.
 
-        ``momentum`` may stay clean while ``online`` is masked. Strategies are asked one after the
-        other.
+        ``momentum`` may stay clean while ``online`` is masked: ``views._replace(online=...)``.
+        Strategies are asked one after the other.
         """
         return views
 
@@ -143,5 +144,8 @@ class Strategy(nn.Module):
         return []
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser, each ``{"name", "params", "lr", ...}``; others stay as is."""
+        """Groups for the optimiser, each ``{"name", "params", "lr", ...}``; others stay as is.
+
+        ``params`` are a tensor or an iterable of at least one.
+        """
         return []

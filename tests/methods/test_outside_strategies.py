@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""What a strategy of another package may return: taken as it is meant, or refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mixmask_solo.methods import get_methods
+from mixmask_solo.strategies import Strategy, Views, register, registry
+from support.methods import method_config
+
+Make = Callable[..., Any]
+
+
+@dataclass
+class Options:
+    pass
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+    """``make(method, **hooks)``: silent, in double precision, with one strategy of these hooks."""
+    monkeypatch.setattr(registry, "_STRATEGIES", dict(registry._STRATEGIES))
+
+    def make(method: str, *, small: int = 0, kwargs: Any = None, **hooks: Any) -> Any:
+        kind = type("Outside", (Strategy,), {"name": "outside", "options_type": Options, **hooks})
+        register(kind)
+        kwargs = {"outside": {}, **(kwargs or {})}
+        cls = get_methods("builtin")[method]
+        model = cls(method_config(method, kwargs, data={"num_small_crops": small}))
+        model.log = model.log_dict = lambda *_, **__: None
+        return model.double()
+
+    return make
+
+
+def batch(small: int = 0) -> list[Any]:
+    views = [torch.rand(8, 3, size, size).double() for size in [32, 32] + [16] * small]
+    return [torch.arange(8), views, torch.arange(8) % 10]
+
+
+def inputs(network: Any) -> list[Tensor]:
+    """What a network gets, from now on."""
+    seen: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    return seen
+
+
+def assert_seen(seen: list[Tensor], expected: list[Tensor]) -> None:
+    for a, b in zip(seen, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_one_momentum_image_for_both_views(make: Make) -> None:
+    """Each view goes online as the strategy has it, whatever the momentum network sees."""
+
+    def views(_: Any, views: Views, step: Any) -> Views:
+        return views._replace(
+            online=[0.5 * views.online[0], 0.25 * views.online[1]], momentum=[views.momentum[0]] * 2
+        )
+
+    model, data = make("byol", views=views), batch()
+    online, momentum = inputs(model.backbone), inputs(model.momentum_backbone)
+    model.training_step(data, 0)
+    x1, x2 = data[1]
+    assert_seen(online, [0.5 * x1, 0.25 * x2])
+    assert_seen(momentum, [x1, x1])
+
+
+def test_momentum_images_of_the_large_crops_alone(make: Make) -> None:
+    def views(_: Any, views: Views, step: Any) -> Views:
+        online = [0.5 * x for x in views.online]
+        return views._replace(online=online, momentum=[2.0 * x for x in views.momentum[:2]])
+
+    model, data = make("byol", small=1, views=views), batch(small=1)
+    online, momentum = inputs(model.backbone), inputs(model.momentum_backbone)
+    model.training_step(data, 0)
+    assert_seen(online, [0.5 * x for x in data[1]])
+    assert_seen(momentum, [2.0 * x for x in data[1][:2]])
+
+
+@pytest.mark.parametrize(
+    ("field", "n", "expected"), [("online", 2, "3"), ("momentum", 1, "2 or 3")]
+)
+def test_another_number_of_views_is_refused(make: Make, field: str, n: int, expected: str) -> None:
+    model = make(
+        "byol", small=1, views=lambda _, views, step: views._replace(**{field: views.online[:n]})
+    )
+    line = rf"^strategy outside: its hook views gives {n} {field} images, expected are {expected}$"
+    with pytest.raises(ValueError, match=line):
+        model.training_step(batch(small=1), 0)
+
+
+def test_views_are_not_changed_in_place(make: Make) -> None:
+    seen: list[Any] = []
+
+    def views(_: Any, views: Views, step: Any) -> Views:
+        seen.extend(views)
+        shared = list(views.online)
+        return Views(shared, shared, [])
+
+    model = make("byol", views=views, branches=lambda _, views, step: seen.append(views) or [])
+    model.training_step(batch(), 0)
+    assert all(isinstance(images, tuple) for images in seen)
+    after = model._views(model.strategies["outside"], Views(*seen[:3]), None)
+    assert all(isinstance(images, tuple) for images in after)
+    assert after.loaded is seen[2]
+
+
+def with_weight(give: Callable[[torch.nn.Module], Any]) -> dict[str, Any]:
+    """Hooks of a strategy that learns the weight of a layer, in groups as ``give`` has them."""
+
+    def __init__(self: Any, options: Any) -> None:
+        Strategy.__init__(self, options)
+        self.net = torch.nn.Linear(1, 1, bias=False)
+
+    return {
+        "__init__": __init__,
+        "views": lambda s, v, step: v._replace(online=[x * s.net.weight[0, 0] for x in v.online]),
+        "param_groups": lambda s: [{"name": "outside", "params": give(s.net), "lr": 0.5}],
+    }
+
+
+@pytest.mark.parametrize(
+    "give", [lambda net: net.parameters(), lambda net: net.weight], ids=["generator", "tensor"]
+)
+@pytest.mark.parametrize("exclude", [True, False])
+def test_parameters_are_learnt_however_they_are_given(make: Make, give: Any, exclude: bool) -> None:
+    model = make("byol", **with_weight(give))
+    model.exclude_bias_n_norm_wd = exclude
+    optimizer = model.configure_optimizers()
+    [group] = [g for g in optimizer.param_groups if g.get("name") == "outside"]
+    weight = model.strategies["outside"].net.weight
+    assert len(group["params"]) == 1
+    assert group["params"][0] is weight
+    before = weight.item()
+    model.training_step(batch(), 0).backward()
+    optimizer.step()
+    assert weight.item() == pytest.approx(before - 0.5 * weight.grad.item())
+
+
+def test_a_group_without_parameters_is_refused(make: Make) -> None:
+    model = make("byol", **with_weight(lambda net: iter(())))
+    with pytest.raises(ValueError, match=r"^strategy outside: its hook param_groups gives a group"):
+        model.configure_optimizers()
