@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mixmask_solo.methods import get_methods
-from mixmask_solo.strategies import Strategy, Views, register, registry
+from mixmask_solo.strategies import InputFilter, Strategy, Views, register, registry
 from support.methods import method_config
 
 Make = Callable[..., Any]
@@ -149,3 +149,37 @@ def test_a_group_without_parameters_is_refused(make: Make) -> None:
     model = make("byol", **with_weight(lambda net: iter(())))
     with pytest.raises(ValueError, match=r"^strategy outside: its hook param_groups gives a group"):
         model.configure_optimizers()
+
+
+class Blur(torch.nn.Conv2d):
+    """A filter with weights and a complex buffer."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 1, bias=False)
+        torch.nn.init.constant_(self.weight, 0.3).requires_grad_(False)
+        self.register_buffer("phase", torch.tensor(0.5j), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (super().forward(x) * self.phase / 0.5j).real
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_filter_with_weights_takes_images_of_any_precision(dtype: torch.dtype) -> None:
+    run, x = InputFilter([Blur(), torch.abs]), torch.randn(2, 3, 4, 4)
+    goal = (0.3 * x.to(dtype).float().sum(1, keepdim=True)).abs().expand_as(x).to(dtype)
+    for autocast in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = run(x.to(dtype))
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), goal.double(), rtol=1e-2, atol=1e-6)
+        exact = run(x.to(dtype).float()).to(dtype)  # as an evaluation has it
+        assert torch.equal(found, exact)
+
+
+def test_a_filter_with_weights_in_a_network_of_bfloat16(make: Make) -> None:
+    model = make("byol", input_filter=classmethod(lambda cls, options: Blur())).bfloat16()
+    online, data = inputs(model.backbone), batch()
+    data[1] = [x.bfloat16() for x in data[1]]
+    model.training_step(data, 0)
+    goal = (0.3 * data[1][0].float().sum(1, keepdim=True)).bfloat16().expand_as(data[1][0])
+    torch.testing.assert_close(online[0], goal)
