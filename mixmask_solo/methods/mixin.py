@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from mixmask_solo.config.errors import listing
 from mixmask_solo.methods.families import Family, Forwarded
-from mixmask_solo.methods.refused import check_negatives
+from mixmask_solo.methods.refused import check_branch
 from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies
 
 if TYPE_CHECKING:  # stands for either host's
@@ -63,6 +63,8 @@ class BranchesMixin(_Host):
         for strategy in self._strategies():
             views = self._views(strategy, views, step)
         branches = [b for s in self._strategies() for b in s.branches(clean, step)]
+        for branch in branches:
+            check_branch(self, branch)
         out: Any = self._host_step(indexes, views, targets, batch_idx)
         if branches:
             out["loss"] = out["loss"] + self._branch_loss(out, branches)
@@ -136,7 +138,6 @@ class BranchesMixin(_Host):
     def _negative(self, branch: Branch) -> Tensor | None:
         if branch.negatives is None:
             return None
-        check_negatives(self.cfg.method, branch.name)
         network = self.momentum_forward if hasattr(self, "momentum_backbone") else self
         z: Tensor = network(branch.negatives)["z"]
         return z

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
@@ -43,7 +43,7 @@ class Branch:
             branch is then what ``negatives`` add to the method's own loss.
         sources: images of the batch that a branch's image shows, by share; none given, image i
             itself with weight 1, as for a masked view.
-        view: index of the view it was made from.
+        view: index of the view it was made from, a large crop.
         negatives: ``(N, C, H, W)``, a hard negative for each image's query (InfoNCE only).
         alpha: factor of the hard negatives' similarities.
         weight: factor of this branch's loss.
@@ -68,6 +68,10 @@ class Branch:
         shown = self.negatives if self.images is None else self.images
         if shown is None:
             raise ValueError(f"branch {self.name} has neither images nor negatives")
+        for key, known in (("pairing", Pairing), ("targets", Targets)):
+            if (value := getattr(self, key)) not in (None, *get_args(known)):
+                choices = " or ".join(get_args(known))
+                raise ValueError(f"branch {self.name} has {key} {value!r}: choose {choices}")
         if not self.sources:
             whole = Share(None, shown.new_ones(len(shown)))
             object.__setattr__(self, "sources", (whole,))

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.methods import get_methods
-from mixmask_solo.strategies import InputFilter, Strategy, Views, register, registry
+from mixmask_solo.methods.families import FAMILIES
+from mixmask_solo.methods.refused import check_branch
+from mixmask_solo.strategies import Branch, InputFilter, Strategy, Views, register, registry
 from support.methods import method_config
 
 Make = Callable[..., Any]
@@ -183,3 +187,60 @@ def test_a_filter_with_weights_in_a_network_of_bfloat16(make: Make) -> None:
     model.training_step(data, 0)
     goal = (0.3 * data[1][0].float().sum(1, keepdim=True)).bfloat16().expand_as(data[1][0])
     torch.testing.assert_close(online[0], goal)
+
+
+def of(name: str, *, large: int = 2, **kwargs: Any) -> Any:
+    """What a branch is checked against."""
+    cfg = SimpleNamespace(method=name, method_kwargs=SimpleNamespace(**kwargs))
+    return SimpleNamespace(cfg=cfg, num_large_crops=large)
+
+
+ONE_SIDED = of("mocov2", symmetric=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "line"),
+    [
+        (of("barlow_twins"), {"pairing": "query"}, r"pairing query, but method is barlow_twins: "),
+        (of("vicreg"), {"pairing": "query"}, r"pairing query, .* is vicreg: .* choose pair"),
+        (of("nnbyol"), {"pairing": "pair"}, r"pairing pair, but method is nnbyol: "),
+        (of("nnclr"), {"pairing": "pair"}, r"pairing pair, but method is nnclr: .*; choose query"),
+        (of("nnsiam"), {"pairing": "pair"}, r"pairing pair, but method is nnsiam: "),
+        (of("ressl"), {"pairing": "pair"}, r"pairing pair, but method is ressl: its loss has one"),
+        (ONE_SIDED, {"pairing": "pair"}, r"pairing pair, .* is mocov2: .* leave pairing out"),
+        (ONE_SIDED, {"targets": "both"}, r"targets both, .* is mocov2: .* leave targets out"),
+        (of("byol"), {"view": 2}, r"view 2, but the large crops are 0 to 1"),
+        (of("byol"), {"view": -1}, r"view -1, but the large crops are 0 to 1"),
+    ],
+)
+def test_what_a_method_refuses_of_a_branch(method: Any, fields: dict[str, Any], line: str) -> None:
+    branch = Branch("outside", torch.zeros(2), **fields)
+    with pytest.raises(ConfigError, match=rf"^strategy outside makes a branch with {line}"):
+        check_branch(method, branch)
+
+
+@pytest.mark.parametrize(
+    ("field", "choices"), [("pairing", "query or pair"), ("targets", "both or other")]
+)
+def test_an_unknown_word_is_refused(field: str, choices: str) -> None:
+    with pytest.raises(ValueError, match=rf"^branch outside has {field} 'Own': choose {choices}$"):
+        Branch("outside", torch.zeros(2), **{field: "Own"})  # type: ignore[arg-type]
+
+
+def test_branches_that_a_method_takes() -> None:
+    fields = [{}, {"view": 1, "pairing": "query", "targets": "other"}]
+    for name in sorted(FAMILIES.keys() - {"barlow_twins", "vicreg"}):
+        for more in fields:
+            check_branch(of(name, symmetric=False), Branch("outside", torch.zeros(2), **more))
+    both = Branch("outside", torch.zeros(2), pairing="pair", targets="both")
+    for method in (of("mocov2", symmetric=True), of("byol"), of("barlow_twins"), of("vicreg")):
+        check_branch(method, both)
+
+
+@pytest.mark.parametrize("fields", [{"pairing": "pair"}, {"targets": "both"}, {"view": 3}])
+def test_a_step_refuses_them_before_any_network_runs(make: Make, fields: dict[str, Any]) -> None:
+    model = make("mocov2", branches=lambda s, v, step: [Branch(s.name, v[0], **fields)])
+    online = inputs(model.backbone)
+    with pytest.raises(ConfigError, match=r"^strategy outside makes a branch with"):
+        model.training_step(batch(), 0)
+    assert not online
