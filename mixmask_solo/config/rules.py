@@ -15,6 +15,12 @@ _TWO_VIEWS = (
 )
 # whose queue a whole number of steps has to fill
 _QUEUES = ("mocov2", "mocov2plus", "nnbyol", "nnclr", "nnsiam", "ressl")
+_ONE_SIDED = (
+    "with method_kwargs.symmetric false view 1 is only a query and view 2 only a key; set "
+    "symmetric to true, or leave {} out"
+)
+ONE_SIDED = {(k, v): _ONE_SIDED.format(k) for k, v in (("targets", "both"), ("pairing", "pair"))}
+"""What asymmetric MoCo refuses of a block or a branch, by option and value, and why."""
 _GLOBAL_BATCH = "(optimizer.batch_size x devices x num_nodes)"
 
 
@@ -112,11 +118,7 @@ def check_mocov2(
             "groups of BatchNorm smaller than a process's batch, the other larger; choose one"
         )
     blocks = {name: b for name, b in (written or {}).items() if isinstance(b, Mapping)}
-    for key, value in (("targets", "both"), ("pairing", "pair")):
+    for (key, value), reason in ONE_SIDED.items():
         for name, block in blocks.items():
             if block.get(key) == value and not kwargs.symmetric:
-                raise ConfigError(
-                    f"method_kwargs.{name}.{key} is {value}: with method_kwargs.symmetric false "
-                    "view 1 is only a query and view 2 only a key; set symmetric to true, or "
-                    f"leave {key} out"
-                )
+                raise ConfigError(f"method_kwargs.{name}.{key} is {value}: {reason}")

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mixmask_solo.config.errors import listing
 from mixmask_solo.methods.families import Family, Forwarded
-from mixmask_solo.methods.refused import check_negatives
+from mixmask_solo.methods.refused import check_branch
 from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies
 
 if TYPE_CHECKING:  # stands for either host's
@@ -46,8 +47,8 @@ class BranchesMixin(_Host):
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """Adds the strategies' own groups."""
-        own = [group for s in self._strategies() for group in s.param_groups()]
+        """Adds the strategies' own groups; ValueError for one without parameters."""
+        own = [_listed(s.name, group) for s in self._strategies() for group in s.param_groups()]
         return [*super().learnable_params, *own]
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -55,17 +56,32 @@ class BranchesMixin(_Host):
         if not self.strategies:
             return super().training_step(batch, batch_idx)
         indexes, loaded, targets = batch
-        loaded = [loaded] if isinstance(loaded, Tensor) else list(loaded)
-        clean = [self._filter(x) for x in loaded] if self._filter else loaded
+        loaded = (loaded,) if isinstance(loaded, Tensor) else tuple(loaded)
+        clean = tuple(self._filter(x) for x in loaded) if self._filter else loaded
         step = self._step(batch_idx, clean[0].device)
         views = Views(clean, clean, loaded)
         for strategy in self._strategies():
-            views = strategy.views(views, step)
+            views = self._views(strategy, views, step)
         branches = [b for s in self._strategies() for b in s.branches(clean, step)]
+        for branch in branches:
+            check_branch(self, branch)
         out: Any = self._host_step(indexes, views, targets, batch_idx)
         if branches:
             out["loss"] = out["loss"] + self._branch_loss(out, branches)
         return out
+
+    def _views(self, strategy: Any, views: Views, step: Step) -> Views:
+        """What a strategy makes of the views; ValueError for another number of them."""
+        online, momentum, _ = strategy.views(views, step)
+        made = Views(tuple(online), tuple(momentum), views.loaded)
+        n, large = len(views.loaded), self.num_large_crops
+        for field, numbers in (("online", {n}), ("momentum", {min(large, n), n})):
+            if (given := len(getattr(made, field))) not in numbers:
+                raise ValueError(
+                    f"strategy {strategy.name}: its hook views gives {given} {field} images, "
+                    f"expected are {listing(sorted(numbers))}"
+                )
+        return made
 
     def _host_step(self, indexes: Tensor, views: Views, targets: Tensor, batch_idx: int) -> Any:
         """The host's step over the momentum network's views, replaced where it goes online.
@@ -74,8 +90,10 @@ class BranchesMixin(_Host):
         the online one by ``base_training_step`` and nowhere else. Small crops know it alone.
         """
         large = self.num_large_crops
-        seen = [*views.momentum[:large], *views.online[large:]]
-        self._online = {id(m): o for o, m in zip(views.online, views.momentum, strict=True)}
+        # Aliases, so that each view is an object of its own though a strategy gives one twice.
+        seen = [m.view_as(m) for m in views.momentum[:large]]
+        self._online = {id(m): o for m, o in zip(seen, views.online, strict=False)}
+        seen += views.online[large:]
         try:
             return super().training_step([indexes, seen, targets], batch_idx)
         finally:
@@ -120,7 +138,6 @@ class BranchesMixin(_Host):
     def _negative(self, branch: Branch) -> Tensor | None:
         if branch.negatives is None:
             return None
-        check_negatives(self.cfg.method, branch.name)
         network = self.momentum_forward if hasattr(self, "momentum_backbone") else self
         z: Tensor = network(branch.negatives)["z"]
         return z
@@ -131,3 +148,12 @@ class BranchesMixin(_Host):
     def _step(self, batch_idx: int, device: torch.device) -> Step:
         seed = int(self.cfg.get("seed", 5))
         return Step(seed, self.current_epoch, batch_idx, self.global_rank, device)
+
+
+def _listed(name: str, group: dict[str, Any]) -> dict[str, Any]:
+    """A strategy's group with its parameters in a list: a generator can be read only once."""
+    params = group["params"]
+    params = [params] if isinstance(params, Tensor) else list(params)
+    if not params:
+        raise ValueError(f"strategy {name}: its hook param_groups gives a group without parameters")
+    return {**group, "params": params}

@@ -11,8 +11,9 @@ from typing import Any
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
+from mixmask_solo.config.rules import ONE_SIDED
 from mixmask_solo.methods.families import FAMILIES
-from mixmask_solo.strategies import blocks, kind_of
+from mixmask_solo.strategies import Branch, blocks, kind_of
 
 REFUSED: dict[str, str] = {
     "all4one": (
@@ -87,6 +88,28 @@ def check_options(method: str, kwargs: Mapping[str, Any]) -> None:
                 raise ConfigError(
                     f"method_kwargs.{name}.{key} is {shown}, but method is {method}: {reason}"
                 )
+
+
+def check_branch(method: Any, branch: Branch) -> None:
+    """Refuses what means nothing for a method in a branch, whose strategy may be somebody else's.
+
+    Args:
+        method: the host's, with ``cfg`` and ``num_large_crops``.
+        branch: before any forward pass; its tensors are not read.
+
+    Raises:
+        ConfigError: naming the strategy, the field and the reason.
+    """
+    name, kwargs, large = method.cfg.method, method.cfg.method_kwargs, method.num_large_crops
+    one_sided = name == "mocov2" and not kwargs.symmetric
+    made = f"strategy {branch.name} makes a branch with"
+    for (key, value), reason in (ONE_SIDED if one_sided else _OPTIONS.get(name, {})).items():
+        if getattr(branch, key, None) == value:
+            raise ConfigError(f"{made} {key} {value}, but method is {name}: {reason}")
+    if not 0 <= branch.view < large:
+        raise ConfigError(f"{made} view {branch.view}, but the large crops are 0 to {large - 1}")
+    if branch.negatives is not None:
+        check_negatives(name, branch.name)
 
 
 def check_negatives(method: str, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
@@ -19,11 +19,12 @@ Targets = Literal["both", "other"]
 
 
 class Views(NamedTuple):
-    """The views of a step, each ``(N, C, H, W)``, large crops first.
+    """The views of a step, each ``(N, C, H, W)``, large crops first: tuples, for a hook.
 
     Attributes:
         online: what the online network sees.
-        momentum: what the momentum network sees of the large crops; others have no use for it.
+        momentum: what the momentum network sees of the large crops; small ones, and methods
+            without such a network, have no use for it.
         loaded: as they were loaded, before any input filter and any strategy; stays as it is.
     """
 
@@ -42,7 +43,7 @@ class Branch:
             branch is then what ``negatives`` add to the method's own loss.
         sources: images of the batch that a branch's image shows, by share; none given, image i
             itself with weight 1, as for a masked view.
-        view: index of the view it was made from.
+        view: index of the view it was made from, a large crop.
         negatives: ``(N, C, H, W)``, a hard negative for each image's query (InfoNCE only).
         alpha: factor of the hard negatives' similarities.
         weight: factor of this branch's loss.
@@ -67,6 +68,10 @@ class Branch:
         shown = self.negatives if self.images is None else self.images
         if shown is None:
             raise ValueError(f"branch {self.name} has neither images nor negatives")
+        for key, known in (("pairing", Pairing), ("targets", Targets)):
+            if (value := getattr(self, key)) not in (None, *get_args(known)):
+                choices = " or ".join(get_args(known))
+                raise ValueError(f"branch {self.name} has {key} {value!r}: choose {choices}")
         if not self.sources:
             whole = Share(None, shown.new_ones(len(shown)))
             object.__setattr__(self, "sources", (whole,))
@@ -125,8 +130,8 @@ class Strategy(nn.Module):
     def views(self, views: Views, step: Step) -> Views:
         """Changes what the networks see, before any forward pass.
 
-        ``momentum`` may stay clean while ``online`` is masked. Strategies are asked one after the
-        other.
+        ``momentum`` may stay clean while ``online`` is masked: ``views._replace(online=...)``.
+        Strategies are asked one after the other.
         """
         return views
 
@@ -143,5 +148,8 @@ class Strategy(nn.Module):
         return []
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser, each ``{"name", "params", "lr", ...}``; others stay as is."""
+        """Groups for the optimiser, each ``{"name", "params", "lr", ...}``; others stay as is.
+
+        ``params`` are a tensor or an iterable of at least one.
+        """
         return []

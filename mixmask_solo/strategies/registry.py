@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mixmask_solo.config import ConfigError, check
 from mixmask_solo.config.nodes import to_values
 from mixmask_solo.config.outside import load_outside, outside
+from mixmask_solo.objectives import full_precision
 from mixmask_solo.strategies.base import Filter, Strategy
 from mixmask_solo.strategies.mixmask import MixMask
 from mixmask_solo.strategies.permutations import settle, share_partners
@@ -103,14 +104,21 @@ def build_strategies(cfg: Any) -> list[Strategy]:
 
 
 class InputFilter:
-    """What images ``(N, C, H, W)`` pass before any network: filters, one after the other."""
+    """What images ``(N, C, H, W)`` pass before any network: filters, one after the other.
+
+    They see float32 in a run of any precision (a plain function float64 too), and the images keep
+    their dtype: an evaluation filters as training did.
+    """
 
     def __init__(self, filters: Sequence[Filter]) -> None:
         self.filters = filters
 
     def __call__(self, x: Tensor) -> Tensor:
+        return full_precision(self._run)(x).to(x.dtype)
+
+    def _run(self, x: Tensor) -> Tensor:
         for apply in self.filters:
-            x = (apply.to(x.device) if isinstance(apply, nn.Module) else apply)(x)
+            x = apply.to(x.device)(x.float()) if isinstance(apply, nn.Module) else apply(x)
         return x
 
     def before(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
