@@ -10,9 +10,10 @@ just import it (docs/extending.md).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache
+from inspect import getattr_static
 from typing import Any, TypeVar
 
 import torch
@@ -161,19 +162,45 @@ def input_filter(options: Iterable[tuple[type[Strategy], Any]]) -> InputFilter |
     return InputFilter(filters) if filters else None
 
 
-def stored_filter(kwargs: Mapping[str, Any]) -> InputFilter | None:
+def filtering(kwargs: Mapping[str, Any]) -> list[str]:
+    """Names of the strategies that filter inputs, of a run's filled ``method_kwargs``."""
+    options = _read(kwargs)
+    return [n for n in options if _STRATEGIES[n].input_filter(options[n]) is not None]
+
+
+def stored_filter(
+    kwargs: Mapping[str, Any], recorded: Collection[str] | None = None
+) -> InputFilter | None:
     """The filter of the run that stored these ``method_kwargs`` in its checkpoint.
 
+    Blocks of strategies without a filter are left unread.
+
+    Args:
+        kwargs: may hold more than this version knows.
+        recorded: what :func:`filtering` said then; None where the checkpoint does not tell.
+
     Raises:
-        ConfigError: for the block of a strategy that is not installed here.
+        ConfigError: for a filter of a strategy that is not installed here.
     """
-    unknown = [k for k, v in kwargs.items() if isinstance(v, Mapping) and k not in blocks()]
-    if unknown:
-        raise ConfigError(
-            f"the checkpoint was trained with method_kwargs.{unknown[0]}, a strategy of a package "
-            "that is not installed here: what it does to inputs is unknown; install the package"
-        )
-    return input_filter((_STRATEGIES[name], block) for name, block in _read(kwargs).items())
+    wanted = kwargs.keys() if recorded is None else recorded
+    stored = {k: v for k, v in kwargs.items() if isinstance(v, Mapping) and k in wanted}
+    for name in stored.keys() - set(blocks()):
+        told = f"the checkpoint was trained with method_kwargs.{name}"
+        if recorded is not None:
+            raise ConfigError(
+                f"{told}, a strategy that filters inputs, of a package that is not installed "
+                "here: install the package"
+            )
+        missing = "no strategy of that name is installed here"
+        log.warning("%s: %s; a filter of inputs, had it one, is not applied", told, missing)
+    able = [name for name in _present(stored) if _may_filter(_STRATEGIES[name])]
+    options = _read({name: stored[name] for name in able})
+    return input_filter((_STRATEGIES[name], block) for name, block in options.items())
+
+
+def _may_filter(kind: type[Strategy]) -> bool:
+    own, base = (getattr_static(k, "input_filter") for k in (kind, Strategy))
+    return own is not base
 
 
 def _read(kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from mixmask_solo.strategies import (
     fill_blocks,
     register,
     registry,
+    stored_filter,
 )
 from support.strategies import Dimmer, registered  # noqa: F401
 
@@ -130,6 +131,23 @@ def test_a_package_that_cannot_be_used_is_one_line_where_it_matters(
     assert "\n" not in text
     assert text.startswith("method_kwargs.erase is brought by package broken-masks")
     assert reason in text
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_evaluation_reads_blocks_of_filters_alone(caplog: pytest.LogCaptureFixture) -> None:
+    stored = {"mixmask": {"grid_size": 1, "mask_kind": "x"}, "unmix": None, "head": "solo"}
+    assert stored_filter(stored) is None
+    assert stored_filter({**stored, "centred": {"factor": 0.5}})
+    with pytest.raises(ConfigError, match=r"unknown key method_kwargs\.centred\.rate"):
+        stored_filter({**stored, "centred": {"rate": 0.5}})
+    assert not caplog.messages
+    assert stored_filter({**stored, "gone": {"a": 1}}) is None
+    [told] = caplog.messages
+    assert told.startswith("the checkpoint was trained with method_kwargs.gone: no strategy")
+    assert stored_filter({**stored, "gone": {"a": 1}}, recorded=["centred"]) is None
+    assert len(caplog.messages) == 1
+    with pytest.raises(ConfigError, match=r"method_kwargs\.gone, a strategy that filters inputs"):
+        stored_filter({**stored, "gone": {"a": 1}}, recorded=["gone"])
 
 
 def test_two_packages_of_one_name_are_both_named(install: Any) -> None:
