@@ -38,7 +38,7 @@ def load_outside(group: str, name: str, key: str, registered: Container[str]) ->
     what = f"{key} is brought by package {packages[0]} (entry point {name} = {found[0].value})"
     try:
         found[0].load()
-    except Exception as error:  # whatever somebody else's module does
+    except (Exception, SystemExit) as error:  # whatever somebody else's module does
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ConfigError(f"{what}, which cannot be loaded ({reason}): mend or remove it") from None
     if name not in registered:

@@ -75,11 +75,18 @@ def _backbone(pretrained: Pretrained, block: Mapping[str, Any], dataset: str | N
         network = build_backbone(OmegaConf.create({"backbone": dict(block), "data": data}))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"backbone {block['name']} cannot be built: {error}") from error
-    return filter_inputs(network, pretrained.config)
+    return filter_inputs(network, pretrained.config, pretrained.filters)
 
 
 def _method(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
-    cfg = OmegaConf.create({**pretrained.config, "backbone": dict(block)})
+    config = pretrained.config
+    # No strategy is needed here, and none draws from the method's numbers: blocks stay unread.
+    kwargs = {
+        key: value
+        for key, value in (config.get("method_kwargs") or {}).items()
+        if not isinstance(value, Mapping) and key != "permutations"
+    }
+    cfg = OmegaConf.create({**config, "method_kwargs": kwargs, "backbone": dict(block)})
     try:
         method = get_methods("builtin")[pretrained.method](cfg)
     except (ValueError, TypeError, AttributeError) as error:
@@ -87,7 +94,7 @@ def _method(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
             f"checkpoint '{pretrained.path}' has a configuration that no network can be built "
             f"from: {error}"
         ) from error
-    filter_inputs(method.backbone, pretrained.config)
+    filter_inputs(method.backbone, pretrained.config, pretrained.filters)
     return method
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.layouts import Layout, backbone_layout
-from mixmask_solo.records.checkpoints import LAST, read_checkpoint, stored_config
+from mixmask_solo.records.checkpoints import FILTERS, LAST, META, read_checkpoint, stored_config
 
 _OTHERS = {  # what a file holds that lacks a network, and what to evaluate then
     "online": ("a momentum network only", "momentum"),
@@ -26,6 +26,7 @@ class Pretrained(NamedTuple):
     state: dict[str, Tensor]
     evaluate: str = "online"  # or "momentum": whose weights are meant
     arch: str | None = None  # the network's name, where published code stored it so
+    filters: list[str] | None = None  # strategies that filter inputs; None where not told
 
     @property
     def method(self) -> str:
@@ -82,6 +83,7 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     content = read_checkpoint(file, plain_weights=True)
     arch = content["arch"] if isinstance(content.get("arch"), str) else None
     config = stored_config(content, file) or {}
-    found = Pretrained(file, config, content["state_dict"], evaluate, arch)
+    filters = (content.get(META) or {}).get(FILTERS)
+    found = Pretrained(file, config, content["state_dict"], evaluate, arch, filters)
     _ = found.layout  # refused here, where the file is named
     return found

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -43,13 +43,15 @@ def get_method(name: str, host: str = "auto") -> type[Any]:
         raise ValueError(f"{needs} ({error.__cause__ or error})") from error
 
 
-def filter_inputs(backbone: nn.Module, config: Mapping[str, Any] | None) -> nn.Module:
+def filter_inputs(
+    backbone: nn.Module, config: Mapping[str, Any], recorded: Collection[str] | None = None
+) -> nn.Module:
     """Has a backbone filter its input, in place, as the run that stored ``config`` did.
 
-    By a hook, so that its ``state_dict`` keeps its names. Raises ConfigError for a strategy that is
-    not installed here.
+    By a hook, so that its ``state_dict`` keeps its names. ``recorded``, and the ConfigError, as
+    :func:`stored_filter`'s.
     """
-    found = stored_filter((config or {}).get("method_kwargs") or {})
+    found = stored_filter(config.get("method_kwargs") or {}, recorded)
     if found is not None:
         backbone.register_forward_pre_hook(found.before)
     return backbone

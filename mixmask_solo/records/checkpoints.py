@@ -18,6 +18,7 @@ from mixmask_solo.records.integrity import defect, is_sealed, seal
 
 LAST = "last.ckpt"
 META = "mixmask_solo"
+FILTERS = "filters"  # there: names of the run's strategies that filter inputs
 
 
 def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[str, Any]:

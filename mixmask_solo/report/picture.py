@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import listing
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
@@ -42,26 +43,28 @@ def _own_pixels(mixture: Mixture) -> Tensor | None:
     return own if bool((own | other).all()) else None
 
 
-def _origins(n: int, height: int, width: int) -> Tensor:
-    """Images ``(n, 1, height, width)`` of their own index: mixed by the same draw, they tell every
-    pixel's origin, whatever the strategy is."""
+def _origins(n: int, *shape: int) -> Tensor:
+    """Images ``(n, *shape)`` of their own index: mixed by the same draw, they tell every pixel's
+    origin, whatever the strategy is."""
     index = torch.arange(n, dtype=torch.float32)[:, None, None, None]
-    return index.expand(n, 1, height, width).contiguous()
+    return index.expand(n, *shape).contiguous()
 
 
-def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
-    """One panel for every way the strategies mix ``(N, C, H, W)``, as the first steps draw them."""
-    n, _, height, width = x.shape
-    small, full = _origins(2, height, width), _origins(n, height, width)
+def panels(strategies: Sequence[Strategy], x: Tensor, seed: int, views: int = 2) -> list[Panel]:
+    """One panel for every way the strategies mix ``(N, C, H, W)``, as the first steps draw them.
+
+    They get it for each of as many ``views``, so that ``x`` shows what any of them was made from.
+    """
+    small, full = _origins(2, *x.shape[1:]), _origins(*x.shape)
     found: dict[tuple[str, bool], Panel] = {}
     for batch in range(_STEPS):
         step = Step(seed, 0, batch, 0, torch.device("cpu"))
         for strategy in strategies:
-            for at, probe in enumerate(_mixtures(strategy, small, step)):
+            for at, probe in enumerate(_mixtures(strategy, [small] * views, step)):
                 key = (strategy.name, _own_pixels(probe) is None)
                 if key not in found:
-                    mask = _own_pixels(_mixtures(strategy, full, step)[at])
-                    found[key] = Panel(_mixtures(strategy, x, step)[at], mask)
+                    mask = _own_pixels(_mixtures(strategy, [full] * views, step)[at])
+                    found[key] = Panel(_mixtures(strategy, [x] * views, step)[at], mask)
     names = [name for name, _ in found]
     return [
         panel._replace(title=_title(name, blended, names.count(name)) if len(found) > 1 else None)
@@ -69,8 +72,8 @@ def panels(strategies: Sequence[Strategy], x: Tensor, seed: int) -> list[Panel]:
     ]
 
 
-def _mixtures(strategy: Strategy, x: Tensor, step: Step) -> list[Mixture]:
-    return [b.mixture for b in strategy.branches([x], step) if b.mixture is not None]
+def _mixtures(strategy: Strategy, views: Sequence[Tensor], step: Step) -> list[Mixture]:
+    return [b.mixture for b in strategy.branches(views, step) if b.mixture is not None]
 
 
 def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
@@ -89,9 +92,15 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
     data.batch_size = min(data.batch_size, len(data.opened))  # a picture needs no full batch
     _, views, _ = next(iter(data.train_dataloader()))
     x = views[0]  # all of it: partners are drawn from the whole batch
-    drawn = panels(strategies, x, int(cfg.seed))
+    drawn = panels(strategies, x, int(cfg.seed), int(cfg.data.num_large_crops))
     if not drawn:
-        raise ConfigError(f"none of the first {_STEPS} steps is mixed: raise mixmask.prob")
+        names = [strategy.name for strategy in strategies]
+        told = listing([f"method_kwargs.{name}" for name in names], "and")
+        able = "+method_kwargs.mixmask.grid_size=4"
+        raise ConfigError(
+            f"nothing is mixed in the first {_STEPS} steps by {told}: "
+            + ("raise method_kwargs.mixmask.prob" if "mixmask" in names else f"add e.g. {able}")
+        )
     pipeline = data.pipelines[0]
     shown = []
     for panel in drawn:

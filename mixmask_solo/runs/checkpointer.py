@@ -10,10 +10,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mixmask_solo.records.checkpoints import META
+from mixmask_solo.records.checkpoints import FILTERS, META
 from mixmask_solo.records.files import plain_name, replacing
 from mixmask_solo.runs.metrics_csv import MetricsCSV
 from mixmask_solo.runs.run import Run
+from mixmask_solo.strategies import filtering
 
 
 class Checkpointer(Callback):
@@ -39,8 +40,9 @@ class Checkpointer(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds what tells the run, in plain values."""
-        config = json.dumps(self.run.config, default=str)
-        checkpoint[META] = {**self.run.told(), "config": config, "sealed": True}
+        told, config = self.run.told(), self.run.config
+        told[FILTERS] = filtering(config.get("method_kwargs") or {})
+        checkpoint[META] = {**told, "config": json.dumps(config, default=str), "sealed": True}
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         """Saves; the numbered file is a link to the same data where the file system has links."""

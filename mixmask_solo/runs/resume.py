@@ -31,7 +31,7 @@ def locate(run: Run, completed: Completed) -> None:
         refuse_contradictions(run, content, path, completed)
         _go_on(run, path, content, _own_folder(path, content))
     elif run.cfg.auto_resume.enabled:
-        _join(run)
+        _join(run, completed)
 
 
 def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None) -> None:
@@ -70,11 +70,11 @@ def _is_newer(last: Path, path: Path, content: dict[str, Any]) -> bool:
         return False
 
 
-def _join(run: Run) -> None:
+def _join(run: Run, completed: Completed) -> None:
     """Goes on with the newest run beside this one's folder that is this very one, if there is."""
     for folder in _newest_first(run.directory.parent, float(run.cfg.auto_resume.max_hours)):
         record = read_json(folder / RESULT)
-        if not _is_same(run, record):
+        if not _is_same(run, record, completed):
             continue
         if record.get("status") == "completed":
             told = "nothing is left to do: %s is completed; another seed or name is another run"
@@ -105,11 +105,13 @@ def _newest_first(root: Path, max_hours: float) -> list[Path]:
     return sorted(recent, key=written.__getitem__, reverse=True)
 
 
-def _is_same(run: Run, record: dict[str, Any]) -> bool:
+def _is_same(run: Run, record: dict[str, Any], completed: Completed) -> bool:
     told = run.told()
+    if "id" not in record or not record.get("config"):
+        return False
     if any(record.get(key) != told[key] for key in ("processes", "host", "data")):
         return False
-    return "id" in record and not differences(record.get("config") or {}, told["config"])
+    return not differences(completed(record["config"]), told["config"])
 
 
 def _newest_readable(folder: Path, run_id: str) -> tuple[Path, dict[str, Any]] | None:

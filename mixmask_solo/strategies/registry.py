@@ -9,8 +9,11 @@ just import it (docs/extending.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cache
+from inspect import getattr_static
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 from mixmask_solo.config import ConfigError, check
 from mixmask_solo.config.nodes import to_values
 from mixmask_solo.config.outside import load_outside, outside
+from mixmask_solo.config.schema import METHOD_KWARGS
 from mixmask_solo.objectives import full_precision
 from mixmask_solo.strategies.base import Filter, Strategy
 from mixmask_solo.strategies.mixmask import MixMask
@@ -26,8 +30,10 @@ from mixmask_solo.strategies.permutations import settle, share_partners
 from mixmask_solo.strategies.step import seeded
 from mixmask_solo.strategies.unmix import UnMix
 
+log = logging.getLogger(__name__)
 GROUP = "mixmask_solo.strategies"
 _PERMUTATIONS = "permutations"
+_LOGGED = ("class", "mixture", "momentum_class", "nce")  # train_<name>_loss means something else
 _OURS: tuple[type[Strategy], ...] = (UnMix, MixMask)  # as the published MixMask* forwards them
 _STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
 Kind = TypeVar("Kind", bound=type[Strategy])
@@ -37,17 +43,48 @@ def register(kind: Kind) -> Kind:
     """Class decorator that makes ``method_kwargs.<kind.name>`` the block of a strategy.
 
     Raises:
-        ValueError: when the name is taken.
+        ValueError: when the name is taken, or can be no block's.
     """
     if kind.name in (*_STRATEGIES, _PERMUTATIONS):
         raise ValueError(f"a strategy named {kind.name!r} is registered already")
+    if unfit := _unfit(kind.name):
+        raise ValueError(f"a strategy cannot be named {kind.name!r}: {unfit}")
     _STRATEGIES[kind.name] = kind
     return kind
 
 
+def _unfit(name: str) -> str | None:
+    """Why no block can have this name, if so."""
+    if not name.isidentifier():
+        return "that is no identifier"
+    if hasattr(nn.ModuleDict(), name):
+        return "that is an attribute of torch.nn.ModuleDict, which holds the strategies"
+    if name in {f.name for keys in METHOD_KWARGS.values() for f in fields(keys)}:
+        return f"method_kwargs.{name} is a method's own key"
+    if name == _PERMUTATIONS or name in _LOGGED:
+        return "that is a name of this package's own"
+    return None
+
+
+def _brought() -> list[str]:
+    """Names that other packages bring; what can be no block's is left alone, never imported."""
+    found = outside(GROUP)
+    fit = [name for name in found if not _unfit(name)]
+    for name in found.keys() - fit:
+        _ignore(name, " and ".join(sorted({e.dist.name if e.dist else "?" for e in found[name]})))
+    return fit
+
+
+@cache
+def _ignore(name: str, package: str) -> None:
+    """Says so once."""
+    told = "package %s brings a strategy named %r, which is ignored: %s; rename or remove it"
+    log.warning(told, package, name, _unfit(name))
+
+
 def blocks() -> tuple[str, ...]:
     """All keys of strategies under ``method_kwargs``, which every method takes."""
-    return tuple(dict.fromkeys([*_STRATEGIES, _PERMUTATIONS, *outside(GROUP)]))
+    return tuple(dict.fromkeys([*_STRATEGIES, _PERMUTATIONS, *_brought()]))
 
 
 def kind_of(name: str) -> type[Strategy]:
@@ -79,8 +116,9 @@ def fill_blocks(cfg: Any) -> dict[str, Any]:
 def make_strategies(filled: Any, seed: int = 5) -> list[Strategy]:
     """The strategies of :func:`fill_blocks`' ``method_kwargs``.
 
-    Ours come in the published order, others behind them in the file's: BatchNorm's running
-    statistics depend on who is forwarded first.
+    Ours come in the published order, others behind them by name: BatchNorm's running statistics
+    and what filters make of each other depend on who comes first, and the order of a file's keys
+    is no difference between runs.
 
     Args:
         filled: mapping or DictConfig.
@@ -132,19 +170,45 @@ def input_filter(options: Iterable[tuple[type[Strategy], Any]]) -> InputFilter |
     return InputFilter(filters) if filters else None
 
 
-def stored_filter(kwargs: Mapping[str, Any]) -> InputFilter | None:
+def filtering(kwargs: Mapping[str, Any]) -> list[str]:
+    """Names of the strategies that filter inputs, of a run's filled ``method_kwargs``."""
+    options = _read(kwargs)
+    return [n for n in options if _STRATEGIES[n].input_filter(options[n]) is not None]
+
+
+def stored_filter(
+    kwargs: Mapping[str, Any], recorded: Collection[str] | None = None
+) -> InputFilter | None:
     """The filter of the run that stored these ``method_kwargs`` in its checkpoint.
 
+    Blocks of strategies without a filter are left unread.
+
+    Args:
+        kwargs: may hold more than this version knows.
+        recorded: what :func:`filtering` said then; None where the checkpoint does not tell.
+
     Raises:
-        ConfigError: for the block of a strategy that is not installed here.
+        ConfigError: for a filter of a strategy that is not installed here.
     """
-    unknown = [k for k, v in kwargs.items() if isinstance(v, Mapping) and k not in blocks()]
-    if unknown:
-        raise ConfigError(
-            f"the checkpoint was trained with method_kwargs.{unknown[0]}, a strategy of a package "
-            "that is not installed here: what it does to inputs is unknown; install the package"
-        )
-    return input_filter((_STRATEGIES[name], block) for name, block in _read(kwargs).items())
+    wanted = kwargs.keys() if recorded is None else recorded
+    stored = {k: v for k, v in kwargs.items() if isinstance(v, Mapping) and k in wanted}
+    for name in stored.keys() - set(blocks()):
+        told = f"the checkpoint was trained with method_kwargs.{name}"
+        if recorded is not None:
+            raise ConfigError(
+                f"{told}, a strategy that filters inputs, of a package that is not installed "
+                "here: install the package"
+            )
+        missing = "no strategy of that name is installed here"
+        log.warning("%s: %s; a filter of inputs, had it one, is not applied", told, missing)
+    able = [name for name in _present(stored) if _may_filter(_STRATEGIES[name])]
+    options = _read({name: stored[name] for name in able})
+    return input_filter((_STRATEGIES[name], block) for name, block in options.items())
+
+
+def _may_filter(kind: type[Strategy]) -> bool:
+    own, base = (getattr_static(k, "input_filter") for k in (kind, Strategy))
+    return own is not base
 
 
 def _read(kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,11 +220,11 @@ def _read(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _present(kwargs: Mapping[str, Any]) -> list[str]:
-    """Names of the strategies asked for, ours first; imports those of other packages."""
+    """Names of the strategies asked for, ours first, then by name; imports other packages'."""
     known = [name for name in blocks() if name != _PERMUTATIONS]
     present = [name for name, block in kwargs.items() if name in known and block is not None]
     for name in present:
         if name not in _STRATEGIES:
             load_outside(GROUP, name, f"method_kwargs.{name}", _STRATEGIES)
     ours = [kind.name for kind in _OURS]
-    return sorted(present, key=lambda name: ours.index(name) if name in ours else len(ours))
+    return [*(n for n in ours if n in present), *sorted(set(present) - set(ours))]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.images import evaluation_data
-from mixmask_solo.evaluation.pretrained import Pretrained
+from mixmask_solo.evaluation.network import load_network
+from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
 from mixmask_solo.evaluation.run_knn import MOCO, SOLO_LEARN, Protocol, evaluate_knn
 
 
@@ -103,6 +105,25 @@ def test_a_projector_of_another_run_is_refused(tmp_path: Path, run_folder: Path)
     (tmp_path / "last.ckpt").write_bytes((run_folder / "last.ckpt").read_bytes())
     with pytest.raises(ConfigError, match=r"method's projector: 2\.weight is 16x32 in the file"):
         evaluate_knn(tmp_path)
+
+
+def test_blocks_that_an_evaluation_has_no_use_for_are_left_unread(
+    tmp_path: Path, run_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    config = json.loads((folder / "args.json").read_text())
+    config["method_kwargs"] |= {"mixmask": {"a_later_key": 1}, "gone": {"x": 1}}
+    (folder / "args.json").write_text(json.dumps(config))
+    pretrained = read_pretrained(folder)
+    for projector in (False, True):
+        network = load_network(pretrained, projector=projector)
+        expected = load_network(read_pretrained(run_folder), projector=projector)
+        a, b = network.state_dict(), expected.state_dict()
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert {m.split(": ")[0] for m in caplog.messages} == {
+        "the checkpoint was trained with method_kwargs.gone"
+    }
 
 
 def test_an_impossible_device(run_folder: Path) -> None:

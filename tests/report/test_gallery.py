@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from omegaconf import OmegaConf
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.masks import blocked, upsample
 from mixmask_solo.mixtures import mixmask, mixup, partner
 from mixmask_solo.report.grid import Row, Section
-from mixmask_solo.report.picture import Panel, gallery, panels
+from mixmask_solo.report.picture import Panel, gallery, panels, picture
 from mixmask_solo.report.style import COLORS, DPI
-from mixmask_solo.strategies import build_strategies
+from mixmask_solo.strategies import Branch, Step, build_strategies
+from support.methods import run_config
+from support.strategies import Centred, registered  # noqa: F401
 
 OWN, PARTNER = (np.array(to_rgb(color)) for color in COLORS[:2])
 
@@ -137,3 +141,26 @@ def test_every_kind_of_mixture_gets_a_panel(kwargs: Any, titles: list[str | None
 def test_a_batch_that_is_never_mixed_has_no_panel() -> None:
     cfg = OmegaConf.create({"method_kwargs": {"mixmask": {"prob": 0.0}}})
     assert panels(build_strategies(cfg), torch.rand(2, 3, 16, 16), seed=5) == []
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_strategy_is_given_every_large_crop_and_who_mixes_nothing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        picture(run_config("simclr", {"centred": {}}), tmp_path / "d.png")
+    assert str(error.value) == (
+        "nothing is mixed in the first 64 steps by method_kwargs.centred: "
+        "add e.g. +method_kwargs.mixmask.grid_size=4"
+    )
+    with pytest.raises(ConfigError, match=r"by method_kwargs.mixmask and method_kwargs.centred: r"):
+        picture(run_config("simclr", {"centred": {}, "mixmask": {"prob": 0}}), tmp_path / "d.png")
+
+    def second(self: Centred, views: Sequence[torch.Tensor], step: Step) -> list[Branch]:
+        assert views[1].shape[1] == 3
+        mixed = mixup(views[1], torch.tensor(0.25), partner("roll", len(views[1])))
+        return [Branch.of(self.name, mixed, view=1)]
+
+    monkeypatch.setattr(Centred, "branches", second)
+    picture(run_config("simclr", {"centred": {}}), tmp_path / "d.png")
+    assert (tmp_path / "d.png").stat().st_size > 0

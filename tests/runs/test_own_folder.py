@@ -19,7 +19,7 @@ from filelock import FileLock
 from PIL import Image
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.checkpoints import LAST, read_checkpoint
+from mixmask_solo.records.checkpoints import LAST, AtomicCheckpointIO, read_checkpoint
 from mixmask_solo.records.files import write_json
 from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.pretrain import pretrain
@@ -192,6 +192,46 @@ def test_auto_resume_falls_back_to_the_newest_readable_checkpoint_and_says_so(
     assert f"going on with {folder / 'tiny-ep0.ckpt'}" in caplog.text
     a, b = (weights(Path(r["directory"]) / LAST) for r in (straight, done))
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def without_later_keys(folder: Path) -> None:
+    """The records of a run as a version left them that wrote down less of each view."""
+
+    def cut(config: dict[str, Any]) -> dict[str, Any]:
+        for view in config["augmentations"]:
+            del view["order"], view["rrc"]["interpolation"], view["gaussian_blur"]["sigma"]
+        return config
+
+    write_json(folder / "args.json", cut(json.loads((folder / "args.json").read_text())))
+    record = result(folder)
+    write_json(folder / "result.json", {**record, "config": cut(record["config"])})
+    content = read_checkpoint(folder / LAST)
+    told = content["mixmask_solo"]
+    told["config"] = json.dumps(cut(json.loads(told["config"])))
+    (folder / LAST).unlink()
+    AtomicCheckpointIO().save_checkpoint(content, folder / LAST)
+
+
+def test_a_run_of_a_version_that_wrote_down_less_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = interrupted(monkeypatch, config(tmp_path, **AUTO))
+    for already in (None, True):
+        without_later_keys(saved.parent)
+        done = pretrain(config(tmp_path, **AUTO))
+        assert done["directory"] == str(saved.parent)
+        assert (done["status"], done["steps"]) == ("completed", 9)
+        assert done.get("already") is already
+
+
+def test_a_record_that_cannot_be_read_as_a_configuration_is_of_another_run(tmp_path: Path) -> None:
+    first = pretrain(config(tmp_path, **AUTO, max_epochs=1, limit_train_batches=1))
+    folder = Path(first["directory"])
+    for stored in ({**first["config"], "a_later_key": 1}, {}):
+        write_json(folder / "result.json", {**result(folder), "config": stored})
+        done = pretrain(config(tmp_path, **AUTO, max_epochs=1, limit_train_batches=1))
+        assert done["directory"] != str(folder)
+        shutil.rmtree(done["directory"])
 
 
 def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew_in_its_folder(

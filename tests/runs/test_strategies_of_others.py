@@ -54,6 +54,9 @@ def test_parameters_and_filters_live_as_long_as_the_run(
     backbone._forward_pre_hooks.clear()
     torch.testing.assert_close(filtered, backbone(x - 0.5 * x.mean((2, 3), keepdim=True)))
 
+    monkeypatch.delitem(registry._STRATEGIES, "dimmer")  # which filters nothing
+    again = evaluate_knn(folder, device="cpu")
+    assert again["rows"] == found["rows"]
     monkeypatch.delitem(registry._STRATEGIES, "centred")
     with pytest.raises(ConfigError, match=r"method_kwargs\.centred, a strategy .* not installed"):
         evaluate_knn(folder, device="cpu")

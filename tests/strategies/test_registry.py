@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,15 @@ from omegaconf import OmegaConf
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config import outside as entry_points
-from mixmask_solo.strategies import Branch, blocks, build_strategies, fill_blocks, register
+from mixmask_solo.strategies import (
+    Branch,
+    blocks,
+    build_strategies,
+    fill_blocks,
+    register,
+    registry,
+    stored_filter,
+)
 from support.strategies import Dimmer, registered  # noqa: F401
 
 
@@ -47,8 +56,9 @@ def test_a_name_is_given_once() -> None:
 
 
 @pytest.mark.usefixtures("registered")
-def test_ours_come_first_and_others_as_in_the_file() -> None:
-    written = config(centred={}, mixmask={}, dimmer={}, unmix={}, harder=None)
+@pytest.mark.parametrize("others", [("centred", "dimmer"), ("dimmer", "centred")])
+def test_ours_come_first_and_others_by_name(others: tuple[str, str]) -> None:
+    written = config(**{name: {} for name in (*others, "mixmask", "unmix")}, harder=None)
     assert [s.name for s in build_strategies(written)] == ["unmix", "mixmask", "centred", "dimmer"]
     filled = fill_blocks(written)
     assert filled["dimmer"] == {"lr": 0.1}
@@ -56,6 +66,35 @@ def test_ours_come_first_and_others_as_in_the_file() -> None:
     assert fill_blocks(OmegaConf.create({"method_kwargs": filled})) == filled
     with pytest.raises(ConfigError, match=r"unknown key method_kwargs\.dimmer\.rate"):
         fill_blocks(config(dimmer={"rate": 1}))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *((name, "that is no identifier") for name in ("", "a.b", "a-b", "1st")),
+        *((name, "attribute of torch.nn.ModuleDict") for name in ("half", "keys", "training")),
+        *(
+            (name, f"method_kwargs.{name} is a method's")
+            for name in ("temperature", "head", "lamb")
+        ),
+        *((name, "a name of this package's own") for name in ("mixture", "nce", "class")),
+    ],
+)
+def test_a_name_that_can_be_no_blocks_is_refused(
+    name: str, why: str, install: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = blocks()
+    with pytest.raises(ValueError, match="a strategy cannot be named") as error:
+        register(type("Other", (Dimmer,), {"name": name}))
+    assert why in str(error.value)
+    assert repr(name) in str(error.value)
+    install((name, "no.such.module", f"broken{name}"), ("permutations", "none", "broken"))
+    registry._ignore.cache_clear()
+    assert blocks() == blocks() == before
+    assert build_strategies(config(**{name: "htdt"})) == []
+    told = [m for m in caplog.messages if f"package broken{name} brings" in m and why in m]
+    assert len(told) == 1
+    assert len(caplog.messages) == 2
 
 
 @pytest.mark.usefixtures("registered")
@@ -75,11 +114,14 @@ def test_parameters_start_from_the_seed_and_the_name_alone() -> None:
         ("no.such.module", "ModuleNotFoundError: No module named 'no'"),
         ("math:erase", "AttributeError"),
         ("math", "registers no erase"),
+        ("quits_on_import", "cannot be loaded (SystemExit: 3)"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_one_line_where_it_matters(
-    value: str, reason: str, install: Any
+    value: str, reason: str, install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "quits_on_import.py").write_text("import sys\nsys.exit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
     install(("erase", value, "broken-masks"))
     assert "erase" in blocks()
     assert build_strategies(config(mixmask={}, erase=None))
@@ -89,6 +131,23 @@ def test_a_package_that_cannot_be_used_is_one_line_where_it_matters(
     assert "\n" not in text
     assert text.startswith("method_kwargs.erase is brought by package broken-masks")
     assert reason in text
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_evaluation_reads_blocks_of_filters_alone(caplog: pytest.LogCaptureFixture) -> None:
+    stored = {"mixmask": {"grid_size": 1, "mask_kind": "x"}, "unmix": None, "head": "solo"}
+    assert stored_filter(stored) is None
+    assert stored_filter({**stored, "centred": {"factor": 0.5}})
+    with pytest.raises(ConfigError, match=r"unknown key method_kwargs\.centred\.rate"):
+        stored_filter({**stored, "centred": {"rate": 0.5}})
+    assert not caplog.messages
+    assert stored_filter({**stored, "gone": {"a": 1}}) is None
+    [told] = caplog.messages
+    assert told.startswith("the checkpoint was trained with method_kwargs.gone: no strategy")
+    assert stored_filter({**stored, "gone": {"a": 1}}, recorded=["centred"]) is None
+    assert len(caplog.messages) == 1
+    with pytest.raises(ConfigError, match=r"method_kwargs\.gone, a strategy that filters inputs"):
+        stored_filter({**stored, "gone": {"a": 1}}, recorded=["gone"])
 
 
 def test_two_packages_of_one_name_are_both_named(install: Any) -> None:
