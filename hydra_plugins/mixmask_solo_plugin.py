@@ -7,8 +7,6 @@ classes into its registry. Every other Hydra application imports this file too: 
 to nothing there, so only the standard library and Hydra are imported at the top.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Our classes in solo-learn's registry, under the names solo-learn has for its own."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

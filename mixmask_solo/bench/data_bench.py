@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Does the network wait for data? Images/s of each decoder beside those of a training step."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """How many images a second the training step of a configuration takes in."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from itertools import count

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the Hydra commands share: paths as the user means them, sweeps, one line at the end."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

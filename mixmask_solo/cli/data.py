@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``mixmask-data``: look through a data set, store it in another way, time its decoders."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``make demo``: pretrain on scanned digits, then show what it was good for."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """How a command ends when it does not end well: one line, the right status, nothing lost."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What can go wrong without a bug, each as one line and an exit status."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``mixmask-gallery``: a picture of what a configuration feeds the network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mixmask_solo.cli.compose import add_config_arguments, compose

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A job of a sweep is the command itself in a process of its own, which tells how it ended."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``mixmask-knn``: k-NN accuracy of a checkpoint."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``mixmask-linear``: probe or fine-tune a pretrained backbone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mixmask_solo.cli.app import run_hydra, told_metrics

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Lets a run's own messages through and keeps the trainer's small talk away."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import warnings

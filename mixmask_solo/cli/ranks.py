@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The processes that train together: which one this is, and what becomes of the others."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``mixmask-solo``: a script of solo-learn's with our methods registered first."""
 
-from __future__ import annotations
-
 import runpy
 import sys
 from pathlib import Path

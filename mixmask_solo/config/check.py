@@ -8,8 +8,6 @@ and all that follows from one mistake; and it takes "2" for a whole number, or, 
 ``1e-4`` for none. Making our one line of its list would need most of ``option.py`` again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What is known about each data set before it is opened."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """How many processes ``devices`` means; the learning rate is scaled by it."""
 
-from __future__ import annotations
-
 from mixmask_solo.config.errors import ConfigError
 
 _ALLOWED = "give a number of devices, a list of their indices such as [0, 1], -1 or auto"

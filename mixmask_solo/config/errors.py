@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The one exception a wrong configuration ends in, and names in its line."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 

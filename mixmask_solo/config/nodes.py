@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """From OmegaConf's nodes to plain Python values, interpolations resolved, and back."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

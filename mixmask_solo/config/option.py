@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """One key of a schema: how a field says what it takes, and one value read by that."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Mapping, Sequence

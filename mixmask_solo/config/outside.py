@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What other packages bring, by their entry points; nothing of it is imported before it is used."""
 
-from __future__ import annotations
-
 from collections.abc import Container
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points

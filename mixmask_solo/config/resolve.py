@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """From what the user wrote to what a run reads: checked, defaults filled in, values derived."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

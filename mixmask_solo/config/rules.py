@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Rules between blocks: what solo-learn asserts without a word, or not at all, said ahead."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -6,8 +6,6 @@
 chooses it.
 """
 
-from __future__ import annotations
-
 from mixmask_solo.config.datasets import DATASETS, DatasetInfo, info
 from mixmask_solo.data.decoders import build_classification, build_pretrain
 from mixmask_solo.data.identity import identity

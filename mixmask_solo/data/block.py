@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The configuration as plain values."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from omegaconf import OmegaConf

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What tells one data set from another, wherever it lies."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Images without a label: which part of a split can be measured, and what is said of the rest."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

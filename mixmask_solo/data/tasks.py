@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What images are for: a task says which views are made of which split; a decoder makes them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

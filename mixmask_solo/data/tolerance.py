@@ -7,8 +7,6 @@ that batches stay full, and leaves it out where every image counts once (validat
 once however often it is met, and stop when there are more than ``data.max_errors``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

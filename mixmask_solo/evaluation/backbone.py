@@ -5,8 +5,6 @@ solo-learn loads with ``strict=False``: a checkpoint of another network leaves r
 without a word, and the probe of a random network is not even bad enough to be noticed.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Features of a whole data set, and a data module that trains on features computed once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The images a network is measured on: those it was pretrained on, unless the user says others."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any

@@ -7,8 +7,6 @@ backbone is a torchvision or timm network by its own names, or a ResNet whose ch
 ``nn.Sequential``, a row with numbers in the place of names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The network of a checkpoint, rebuilt: its backbone, or its whole method; trained or not."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A checkpoint as the evaluations see it: where it lies, its weights, how its network was made."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A linear classifier on a pretrained backbone, as the papers set it up."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """k-NN accuracy of a checkpoint, and of what it has to beat."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@
 Importing this loads neither; :func:`load` does.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from functools import cache

@@ -5,8 +5,6 @@ The search costs nearly everything: it is done once with the largest k, the vote
 setting. It takes bank and queries piece by piece, for little memory beside the features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """solo-learn as a host; the only file that imports it."""
 
-from __future__ import annotations
-
 import inspect
 from importlib import import_module
 from typing import Any

@@ -6,8 +6,6 @@ that solo-learn would do differently, every call goes through untouched: same pa
 random stream, same optimiser.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

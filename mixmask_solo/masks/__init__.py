@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Keep-masks on a grid: 1 (True) = the own pixel stays."""
 
-from __future__ import annotations
-
 from mixmask_solo.masks.blocked import blocked
 from mixmask_solo.masks.discrete import discrete
 from mixmask_solo.masks.grid import upsample

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Blocked keep-masks: rectangles dropped on a grid until the wanted share is covered."""
 
-from __future__ import annotations
-
 import math
 
 import torch

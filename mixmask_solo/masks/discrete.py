@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Discrete keep-masks: every cell for itself."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.distributions import Binomial

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What masks on a grid have in common: how they are asked for, and the way to pixels."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Masks drawn ahead: one large draw serves many batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Methods with strategies: the built-in host's on either host, further ones on solo-learn."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any

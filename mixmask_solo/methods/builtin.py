@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The methods on the built-in host, under their names so that they can be pickled."""
 
-from __future__ import annotations
-
 from mixmask_solo.host import load
 from mixmask_solo.methods.build import build_methods
 

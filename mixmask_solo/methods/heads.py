@@ -8,8 +8,6 @@ same, without any bias but the first norm's). Of SimSiam: ``solo``, or
 solo-learn head is htdt's already. ``solo`` changes nothing: same parameters, same random stream.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 

@@ -13,8 +13,6 @@ check when a class is built. Without a strategy's block it hands everything thro
 loss, same gradients, same random stream.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the online k-NN of a host compares: the backbone's features, or the projector's output."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 

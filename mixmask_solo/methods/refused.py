@@ -4,8 +4,6 @@
 A block that is silently ignored would cost somebody a week of training, hence an error line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The methods on solo-learn's own classes; importing this needs solo-learn 1.0.6."""
 
-from __future__ import annotations
-
 from mixmask_solo.host import load
 from mixmask_solo.methods.build import build_methods
 from mixmask_solo.methods.refused import REFUSED, refusing

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Mixed images and the share each source has in them."""
 
-from __future__ import annotations
-
 from mixmask_solo.mixtures.mixmask import mixmask
 from mixmask_solo.mixtures.mixture import Mixture
 from mixmask_solo.mixtures.partner import partner

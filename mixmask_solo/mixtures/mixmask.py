@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """MixMask: an image keeps its masked-in cells and shows its partner in the others."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

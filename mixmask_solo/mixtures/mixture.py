@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What every way of mixing returns, and the checks of what it takes."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Who is mixed with whom."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

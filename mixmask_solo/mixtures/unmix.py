@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The mixtures of Un-Mix: Mixup, the global one, and CutMix, the regional one."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

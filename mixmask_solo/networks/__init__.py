@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Parts of networks that neither torch nor a host has."""
 
-from __future__ import annotations
-
 from mixmask_solo.networks.key_queue import KeyQueue
 from mixmask_solo.networks.pass_statistics import PassStatistics
 from mixmask_solo.networks.split_norm import SplitBatchNorm2d, split_batch_norm

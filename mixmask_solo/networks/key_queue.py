@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """MoCo's queue: the keys of the last batches, as buffers of the method that owns them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -9,8 +9,6 @@ normalised by its own statistics. At the CIFAR recipe's N = 512 and S = 8 that i
 Source: MoCo's CIFAR-10 demo and Un-Mix's CIFAR code.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

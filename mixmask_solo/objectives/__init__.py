@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Pair losses per sample, ``(N,)``, and their sum weighed by sources; pure functions of tensors."""
 
-from __future__ import annotations
-
 from mixmask_solo.objectives.distributed import gather, gather_keys
 from mixmask_solo.objectives.in_batch import simclr, soft_in_batch_nce, soft_nt_xent
 from mixmask_solo.objectives.info_nce import (

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What a contrastive loss needs of the other processes."""
 
-from __future__ import annotations
-
 import torch
 import torch.distributed as dist
 from torch import Tensor

@@ -6,8 +6,6 @@ For anchors a, with T the temperature and unit vectors throughout,
 where c runs over all embeddings of both sets, of all processes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -7,8 +7,6 @@ Q_{:j}\rangle / T)` the cross entropy over the K + 1 logits is :math:`\log(e^{s_
 be scored against the keys of all its sources for the price of one product.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Losses are computed in full precision whatever the networks run in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar

@@ -8,8 +8,6 @@ T_q)_n = \operatorname{lse}(Q q_i / T_q) - \langle q_i, P_j Q\rangle / T_q`: the
 through the queue's mean under it, one vector, so that all sources share one pass over the queue.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

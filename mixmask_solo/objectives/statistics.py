@@ -5,8 +5,6 @@ Means of pair losses they are not, hence scalars here; VICReg's invariance alone
 the rows changes variance and covariance.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A branch's images and their sources: the weighted sum of pair losses, the heart of them all."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Checkpoint files: whole or absent, read without running code."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Small files that are whole or absent."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

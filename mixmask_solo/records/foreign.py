@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Checkpoints of other code: their weights, wherever they lie, without running any of that code."""
 
-from __future__ import annotations
-
 import re
 import tarfile
 import warnings

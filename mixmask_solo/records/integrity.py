@@ -7,8 +7,6 @@ finds every single flipped bit, padding included; of others' files the archive's
 used.
 """
 
-from __future__ import annotations
-
 import re
 import zipfile
 import zlib

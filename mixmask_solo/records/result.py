@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What ``result.json`` tells of the machine, the process and damaged images."""
 
-from __future__ import annotations
-
 import logging
 import os
 import platform

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Text in columns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

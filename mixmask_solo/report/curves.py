@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Training curves from a run's ``metrics.csv``."""
 
-from __future__ import annotations
-
 import csv
 import re
 from pathlib import Path

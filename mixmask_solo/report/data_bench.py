@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What ``mixmask-data bench`` measured, for reading."""
 
-from __future__ import annotations
-
 from mixmask_solo.bench.data_bench import Bench, Rate
 from mixmask_solo.report.columns import columns
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What ``mixmask-data check`` found, for reading."""
 
-from __future__ import annotations
-
 from mixmask_solo.data.tools import Report
 from mixmask_solo.data.tools.check import SplitReport
 

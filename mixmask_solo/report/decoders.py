@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The same images augmented by every decoder, one below the other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -2,8 +2,6 @@
 """A training batch of a configuration in every way the network gets it mixed: what went in, which
 mask, what came out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """How all pictures look."""
 
-from __future__ import annotations
-
 from typing import Any
 
 DPI = 100

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """When a run saves, under which names, and what it keeps."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

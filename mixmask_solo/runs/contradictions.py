@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """May a run go on from this checkpoint? What it would record has to be what it does."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

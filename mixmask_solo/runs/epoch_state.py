@@ -5,8 +5,6 @@ The trainer forgets it: the epoch's means of a resumed run would be those of its
 online k-NN would search in the features of that part alone.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``init_from``: the weights of a checkpoint, and nothing else of it, at the start of a new run."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Ctrl-C, SIGTERM, Slurm's SIGUSR1: finish the step, save, say how to resume."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from dataclasses import dataclass

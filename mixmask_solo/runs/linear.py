@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A linear probe, or fine-tuning, from configuration to ``result.json``."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``metrics.csv``: one file a run, however often the run was interrupted."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping
 from pathlib import Path

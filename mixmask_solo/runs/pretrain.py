@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A pretraining run from configuration to ``result.json``."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

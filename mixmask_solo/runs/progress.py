@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What one watches while a run goes: its speed, a collapse, a bar or a line now and then."""
 
-from __future__ import annotations
-
 import sys
 import time
 from datetime import timedelta

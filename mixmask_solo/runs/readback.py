@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Brings a step's metrics to the host without waiting for the device, and guards the loss."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from typing import Any, NamedTuple

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Keeps ``result.json`` true from a run's first step to its end."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import time

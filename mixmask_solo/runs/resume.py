@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Where a run begins: anew, from a checkpoint that is named, or from what ``auto_resume`` finds."""
 
-from __future__ import annotations
-
 import logging
 import time
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """One run, where it lives and what it goes on from, and the folder it has to itself."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

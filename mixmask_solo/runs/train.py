@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What pretraining and probes share: how a run begins, goes on and ends."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A Lightning Trainer from a solo-learn configuration, and how its steps draw."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 import os

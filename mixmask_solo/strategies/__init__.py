@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Strategies: what is done to a batch around the host's step; one file per published system."""
 
-from __future__ import annotations
-
 from mixmask_solo.strategies.base import Branch, Strategy, Views
 from mixmask_solo.strategies.registry import (
     InputFilter,

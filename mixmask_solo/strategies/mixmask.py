@@ -28,8 +28,6 @@ in words only, Un-Mix's; ``pairing`` chooses between two readings (see the metho
 Source: Vishniakov, Xing, Shen, "MixMask: Revisiting Masking Strategy for Siamese ConvNets".
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

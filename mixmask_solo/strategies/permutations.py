@@ -22,8 +22,6 @@ takes the one given for both, ``different`` only refuses two partners that must 
 published, a random permutation may leave an image its own partner (one image a batch on average).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

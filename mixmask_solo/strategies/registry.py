@@ -7,8 +7,6 @@ are made of that as it stands. Another package brings a strategy by decorating i
 just import it (docs/extending.md).
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields

@@ -6,8 +6,6 @@ The pair (epoch, batch index) counts batches without knowing how many an epoch h
 repeats exactly what an uninterrupted one draws.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 from dataclasses import dataclass

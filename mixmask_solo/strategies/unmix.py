@@ -33,8 +33,6 @@ Source: Shen et al., "Un-Mix: Rethinking Image Mixtures for Unsupervised Visual 
 Learning".
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

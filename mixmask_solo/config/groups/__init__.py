@@ -6,6 +6,4 @@
 ``protocol`` holds the linear probes.
 """
 
-from __future__ import annotations
-
 __all__: list[str] = []

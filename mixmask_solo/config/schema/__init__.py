@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The keys of a run: solo-learn 1.0.6's with its defaults, and ours. One dataclass a block."""
 
-from __future__ import annotations
-
 from mixmask_solo.config.schema.method import METHOD_KWARGS, MOMENTUM, Momentum
 from mixmask_solo.config.schema.optimizer import OPTIMIZER_KWARGS
 from mixmask_solo.config.schema.run import Linear, Pretrain

@@ -4,8 +4,6 @@
 solo-learn itself does not read ``mean``, ``std``, ``rrc.interpolation`` and ``order``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal

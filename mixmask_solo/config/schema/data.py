@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``data``: which images, where they lie, how they are read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Keys of the networks behind the backbone, in ``method_kwargs`` of nearly every method."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mixmask_solo.config.option import option

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``method_kwargs`` of each method, and ``momentum``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``optimizer`` and ``scheduler``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The whole of a configuration: what pretraining and probes share, and what each adds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, Literal
 

@@ -2,8 +2,6 @@
 
 """``method_kwargs`` of the methods that solo-learn has and the built-in host has not."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

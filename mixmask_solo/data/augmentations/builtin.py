@@ -4,8 +4,6 @@
 Their random operations draw from torch's global generator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -15,8 +15,6 @@ Afterwards ``augmentations: [{pipeline: mine, crop_size: 32, invert: {prob: 0.5}
 Operations draw from torch's global generator, which is seeded for each view.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar

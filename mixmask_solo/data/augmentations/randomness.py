@@ -7,8 +7,6 @@ run draws what an uninterrupted one does. torch's and NumPy's generators are one
 every image would need one of its own (256 images: 0.8 and 2.6 ms, here 0.1 ms).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any

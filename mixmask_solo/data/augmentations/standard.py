@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the protocols fix: un-augmented images, and a probe's training images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -6,8 +6,6 @@ the border repeated. Each is linear, so all three are one S x S matrix, the same
 columns, and the blur of an image is ``matrix @ image @ matrix.T``.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -8,8 +8,6 @@ images by its place in their order, which makes those due in round k one slice. 
 (3, n, S, S) float in [0, 1].
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

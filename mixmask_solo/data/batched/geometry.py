@@ -9,8 +9,6 @@ Un-augmented images get the very pixels of Pillow's resize. ``F.interpolate`` of
 it is the CPU's alone, and up to 2 grey levels off where noise is enlarged.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -5,8 +5,6 @@ Everything that depends on single images is decided here, with numpy on the CPU,
 neither waits nor is waited for.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

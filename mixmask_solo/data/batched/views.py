@@ -12,8 +12,6 @@ and torchvision works image by image, at 159 images/s on two cores where this ma
 (``benchmarks/data.py``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

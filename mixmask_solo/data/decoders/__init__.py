@@ -5,8 +5,6 @@
 Pillow decodes.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mixmask_solo.data.block import data_block

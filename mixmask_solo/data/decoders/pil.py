@@ -5,8 +5,6 @@ Augmented samples are asked for by ``(epoch, index)``: the epoch travels with th
 worker that outlives an epoch knows which one it serves, and a sample is the same whoever makes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -5,8 +5,6 @@ Starting a worker a core of the machine makes them fight over a batch job's shar
 affinity mask and a container's quota of processor time; Slurm may tell by its variables alone.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

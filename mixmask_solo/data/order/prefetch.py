@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Batches on their way to the GPU while the one before is still being trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

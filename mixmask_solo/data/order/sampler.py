@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Which images form which batch: a function of (seed, epoch), cut up among the processes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal

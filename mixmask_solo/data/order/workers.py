@@ -5,8 +5,6 @@ Ctrl-C in a terminal reaches all processes of its group at once, and so does wha
 main process then finishes its batch and saves, which it can only do while its workers live.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Where images come from: one reader a kind of storage, all of them with the same face."""
 
-from __future__ import annotations
-
 from mixmask_solo.data.sources.base import ImageError, Source, Subset
 from mixmask_solo.data.sources.reading import num_classes, read, source
 from mixmask_solo.data.sources.request import Split

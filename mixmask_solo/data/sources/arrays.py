@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Data sets that lie in memory as one array: the digits, CIFAR-10, CIFAR-100 and STL-10."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What every source of images offers."""
 
-from __future__ import annotations
-
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ process reads them all. A lane reads its blocks in random order, and shuffles th
 as its share of the memory holds at once.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Which of a folder's sub-folders are classes, in which order, and what the classes are called."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ A column that is called as usual is taken first, then one that the ``datasets`` 
 an image or a class, then the only one of a fitting type.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -7,8 +7,6 @@
 in their sorted order; an empty cell is no label.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@
 The readers of ``imagenet``, ``imagenet100``, ``tiny-imagenet``, ``custom`` and ``image_folder``.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import os

@@ -6,8 +6,6 @@ a number in every row is one, even where a class has that very number for a name
 numbered by the sorted names, or by those of the classes that are known. False is 0 and True is 1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal

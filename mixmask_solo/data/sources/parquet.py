@@ -7,8 +7,6 @@ one each process reads row groups of its own, and shuffles as many of them toget
 cache holds.
 """
 
-from __future__ import annotations
-
 import os
 from collections import OrderedDict
 from collections.abc import Collection, Sequence

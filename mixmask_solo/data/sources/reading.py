@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """From a ``data`` block to a source."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

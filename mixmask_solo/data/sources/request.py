@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """One question to a reader: which split of which data set, and where it lies."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What lies in a folder: sub-folders, image files, and what is taken for neither."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Which Parquet files or tar shards make up a split."""
 
-from __future__ import annotations
-
 import glob
 import re
 from collections.abc import Iterable, Sequence

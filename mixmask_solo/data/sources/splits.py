@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The words by which splits go, and whether a folder holds classes or splits side by side."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import defaultdict

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """How images are stored: what ``data.format`` and ``data.storage`` say, else what lies there."""
 
-from __future__ import annotations
-
 import glob
 from pathlib import Path
 from typing import Any

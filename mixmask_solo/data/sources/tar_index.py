@@ -5,8 +5,6 @@
 those are not what lies there: another shard may have come with an older time.
 """
 
-from __future__ import annotations
-
 import json
 import tarfile
 from collections.abc import Iterator

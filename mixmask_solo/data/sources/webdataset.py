@@ -7,8 +7,6 @@ in ``.json``, of the image's own name or else of the sample. Names of the classe
 ``classes.txt`` beside the shards, one a line.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

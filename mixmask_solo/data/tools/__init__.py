@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What is done with a whole data set at once: reading it through, storing it in another way."""
 
-from __future__ import annotations
-
 from mixmask_solo.data.tools.check import Report, check
 from mixmask_solo.data.tools.convert import TARGETS, Converted, convert
 from mixmask_solo.data.tools.opening import open_config, open_path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Reads every image of a data set and tells what is wrong and what is odd."""
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from collections import Counter, defaultdict

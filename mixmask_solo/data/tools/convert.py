@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Stores a data set in another way: its files' bytes stay what they are."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What an image is called in a storage of another kind."""
 
-from __future__ import annotations
-
 import itertools
 import os
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """All splits of a data set, from a path alone or from a configuration."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Which images go into which shard, how one is written, and which are done."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The built-in host: solo-learn 1.0.6's class contract on torch, timm and Lightning alone."""
 
-from __future__ import annotations
-
 from mixmask_solo.host.builtin.backbones import build_backbone, features_dim
 from mixmask_solo.host.builtin.base import BaseMethod
 from mixmask_solo.host.builtin.byol import BYOL

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Backbones by name, with the stem that solo-learn gives small images."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -4,8 +4,6 @@
 Configuration keys, logged names and the ``state_dict`` are those of solo-learn 1.0.6.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

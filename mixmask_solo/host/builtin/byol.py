@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """BYOL: an online network predicts a momentum network's projection of another view."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """solo-learn's defaults for the keys that a method reads, ours beside them, and checks of both."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Projectors and predictors, and the statistic that shows their collapse."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

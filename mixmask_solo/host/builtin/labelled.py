@@ -4,8 +4,6 @@
 An image without a label, target -1, counts in no mean; a batch without any is not logged.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

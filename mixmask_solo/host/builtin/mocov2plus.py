@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """MoCo v2+: queries against the other view's momentum keys and a queue of older ones."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What momentum methods share: a second network that follows the online one."""
 
-from __future__ import annotations
-
 import math
 from copy import deepcopy
 from typing import Any

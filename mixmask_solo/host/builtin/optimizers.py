@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """From a module's options to its optimiser, with fused kernels; methods and probes share this."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

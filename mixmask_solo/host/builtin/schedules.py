@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Learning rates as closed forms of the step, so that a resumed run needs no history of them."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """SimCLR: views of one image attract each other, all other images repel."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """SimSiam: a predictor and a stopped gradient, neither negatives nor momentum."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig

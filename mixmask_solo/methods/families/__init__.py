@@ -13,8 +13,6 @@ code are MoCo's query form and, in Un-Mix, SwAV's pair form; those words are the
 SimSiam and SimCLR have, hence their default. All else are extensions (each file's card says so).
 """
 
-from __future__ import annotations
-
 from mixmask_solo.methods.families.base import Family, Forwarded
 from mixmask_solo.methods.families.contrast import (
     MoCoFamily,

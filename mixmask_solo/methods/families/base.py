@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What every family is made of: branches with their outputs, and the shape of their loss."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -24,8 +24,6 @@ they pass a network in training mode and enter neither queue nor mirror. A branc
 hardens a view's own queries: what they add to the host's loss makes it InfoNCE with K + 2 logits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

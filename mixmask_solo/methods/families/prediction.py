@@ -33,8 +33,6 @@ linear in its target, so this is the loss against the λ-weighted mean of both s
 extension; ``targets: both`` averages over the keys of both views, ``pair`` is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar

@@ -16,8 +16,6 @@ terms and add up to the sources' whole weight, 1 unless ``switch`` is false. Wha
 invariance, *is* a mean over images, so λ per sample is exact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -27,8 +27,6 @@ al., "Improved Baselines with Momentum Contrastive Learning"; the symmetric form
 demo and Un-Mix's CIFAR code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Official MoCo's keys, checked and completed, whoever read the configuration."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """MoCo's shuffled keys: the key encoder never norms an image together with its query's batch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -7,8 +7,6 @@ part of each image that any view shows, and torch's 8-bit resize, several times 
 ``data.batched`` on both, for one meaning everywhere.
 """
 
-from __future__ import annotations
-
 from mixmask_solo.data.decoders.dali.decoder import Dali
 
 __all__ = ["Dali"]

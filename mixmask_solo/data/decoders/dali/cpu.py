@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """DALI on the CPU, inside the workers of a loader: each decodes and augments whole batches."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Loaders of batches that DALI decodes, on the device that ``dali.device`` names."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -5,8 +5,6 @@ Pillow has the last word on every image that is not a plain, whole JPEG file: it
 here, or says that it is damaged, and DALI gets the pixels in the simplest of formats (PPM).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """DALI on a GPU: decoding and cropping there, several batches ahead of training."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -7,8 +7,6 @@ have a second frame in what should be the first one's data. Where the compressed
 the markers are not, it decodes garbage without a word; Pillow refuses such files.
 """
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

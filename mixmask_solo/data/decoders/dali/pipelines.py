@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """NVIDIA DALI and its pipelines: an optional extra, and large, so imported where it is needed."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any

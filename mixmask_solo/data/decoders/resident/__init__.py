@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """``data.format: resident``: data sets that fit, decoded once and augmented in batches."""
 
-from __future__ import annotations
-
 from mixmask_solo.data.decoders.resident.decoder import Resident
 
 __all__ = ["Resident"]

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Batches out of memory: which draws and which images, and what becomes of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice

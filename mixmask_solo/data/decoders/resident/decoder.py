@@ -4,8 +4,6 @@
 Each training process holds the whole set, as every epoch deals its images out anew.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """How much memory a data set may take, on a GPU or in the machine."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch
