@@ -141,7 +141,7 @@ def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _write(place: Path, content: Any) -> None:
-    from mixmask_solo.records.files import write_json
+    from mixmask_solo.config.files import write_json
 
     place.parent.mkdir(parents=True, exist_ok=True)
     write_json(place, content)

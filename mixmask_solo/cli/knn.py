@@ -31,8 +31,8 @@ def main() -> None:
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
             from mixmask_solo.config import ConfigError
+            from mixmask_solo.config.files import write_json
             from mixmask_solo.evaluation.run_knn import evaluate_knn
-            from mixmask_solo.records.files import write_json
         given = vars(args).items()
         try:
             result = evaluate_knn(

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixmask_solo.config.errors import listing
+from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.columns import IMAGE, LABEL, choose
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.label_values import numbered
-from mixmask_solo.data.sources.request import Request
 
 LIST_SUFFIXES = (".txt", ".tsv", ".csv", ".lst")
 _FILE = ("path", "file", "filename", "file_name", "filepath", "file_path")

@@ -17,15 +17,21 @@ import numpy as np
 from PIL import Image
 
 from mixmask_solo.config.errors import listing
-from mixmask_solo.data.sources.base import UNLABELLED, Encoded, ImageError, Source, printable
+from mixmask_solo.config.files import read_lines
+from mixmask_solo.data.sources.base import (
+    UNLABELLED,
+    Encoded,
+    ImageError,
+    Request,
+    Source,
+    printable,
+)
 from mixmask_solo.data.sources.class_folders import (
     ANNOTATIONS,
     IMAGES,
     class_folders,
     listed_folders,
 )
-from mixmask_solo.data.sources.files import read_lines
-from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, Contents, images_below, look
 from mixmask_solo.data.sources.splits import require_no_splits, split_folder
 

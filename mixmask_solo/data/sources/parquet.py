@@ -11,20 +11,22 @@ import os
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Source
+from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Request, Source
 from mixmask_solo.data.sources.blocks import Blocks
 from mixmask_solo.data.sources.columns import Columns, find_columns, opened_table, row_ids
-from mixmask_solo.data.sources.files import Handles
 from mixmask_solo.data.sources.label_values import label_texts, numbered
-from mixmask_solo.data.sources.request import Request
-from mixmask_solo.data.sources.shards import find_shards
+from mixmask_solo.data.sources.shards import Handles, find_shards
 
 # What one process keeps of the encoded bytes: CIFAR-10 (46 MB) and Tiny-ImageNet (195 MB) fit.
 CACHE_BYTES = 512 << 20
@@ -66,7 +68,7 @@ class ParquetSource(Source):
         sizes = [rows for shard in shards for rows, _ in shard.groups]
         self.starts = np.cumsum([0, *sizes], dtype=np.int64)
         self.cache_bytes = cache_bytes
-        self._handles = Handles(self.files, _opened)
+        self._handles = Handles(self.files, partial(pq.ParquetFile, memory_map=True))
         self._kept: OrderedDict[int, Any] = OrderedDict()
         self._kept_bytes = 0
         self._paths: tuple[int, list[str | None]] = (-1, [])  # of one row group
@@ -127,9 +129,6 @@ class ParquetSource(Source):
         return column
 
     def _read(self, group: int) -> Any:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         file, number = self.places[group]
         try:
             handle = self._handles[file]
@@ -145,12 +144,6 @@ class ParquetSource(Source):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": OrderedDict(), "_kept_bytes": 0}
-
-
-def _opened(file: str) -> Any:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(file, memory_map=True)
 
 
 def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> ParquetSource:

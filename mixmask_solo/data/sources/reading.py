@@ -10,11 +10,10 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources.arrays import read_cifar, read_digits, read_stl10
-from mixmask_solo.data.sources.base import Source, Subset
+from mixmask_solo.data.sources.base import Request, Source, Split, Subset
 from mixmask_solo.data.sources.file_list import read_file_list
 from mixmask_solo.data.sources.folder import count_classes, read_folder
 from mixmask_solo.data.sources.parquet import read_parquet
-from mixmask_solo.data.sources.request import Request, Split
 from mixmask_solo.data.sources.storage import TABLES, storage
 from mixmask_solo.data.sources.webdataset import read_webdataset
 

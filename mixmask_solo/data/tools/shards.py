@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.files import write_json
 from mixmask_solo.data.sources import ImageError, Source
-from mixmask_solo.data.sources.files import write_whole
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.webdataset import tar_name
 from mixmask_solo.data.tools.naming import Names
@@ -80,9 +82,6 @@ def _write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) -
 
     Nothing is compressed: images are already, and so a reader can map them into memory.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     features: dict[str, Any] = {"image": {"_type": "Image"}}
     fields = [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
     if source.classes:
@@ -184,7 +183,7 @@ class Record:
                 )
 
     def _save(self) -> None:
-        write_whole(self.place, json.dumps({"facts": self.facts, "done": self.done}, indent=1))
+        write_json(self.place, {"facts": self.facts, "done": self.done})
 
 
 def _text(name: str) -> str:

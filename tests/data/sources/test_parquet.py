@@ -16,8 +16,8 @@ from mixmask_solo.data import ImageError, num_classes, source
 from mixmask_solo.data.augmentations.standard import unaugmented
 from mixmask_solo.data.decoders.pil import Plain
 from mixmask_solo.data.sources import read
+from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.parquet import read_parquet
-from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.tolerance import Reader
 
 

@@ -11,7 +11,7 @@ import pytest
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import num_classes, source
 from mixmask_solo.data.sources.shards import expand
-from mixmask_solo.data.sources.tar_index import index_of
+from mixmask_solo.data.sources.webdataset import index_of
 from support.tars import tar
 
 
