@@ -78,10 +78,6 @@ class Request:
         """An error about what lies at ``path``."""
         return ConfigError(f"{self.key} is '{self.path}': {problem}")
 
-    def unlisted(self, error: OSError) -> ConfigError:
-        """An error about a folder below ``path`` that the system does not let us read."""
-        return self.wrong(f"{error.filename} cannot be read: {error.strerror}")
-
 
 class Source(ABC):
     """Images by number, with labels at hand and pixels on demand.

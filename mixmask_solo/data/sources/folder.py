@@ -43,21 +43,13 @@ Named = tuple[dict[str, str], list[str]]  # the class of each image by its path,
 
 
 class FolderSource(Source):
-    """Image files below one folder.
-
-    Args:
-        root: the folder.
-        paths: (N,) paths relative to it.
-
-    Attributes:
-        passed_over: kinds of what else lies below the folder, and how many there are.
-    """
+    """Image files at ``paths``, (N,), below the folder ``root``."""
 
     def __init__(
         self, root: Path, paths: Sequence[str], labels: Any, classes: Sequence[str]
     ) -> None:
         super().__init__(labels, classes)
-        self.passed_over: Mapping[str, int] = {}
+        self.passed_over: Mapping[str, int] = {}  # kinds of what else lies there
         self.root = os.fspath(root)
         # one block of bytes: a list of strings would be copied into each worker, page by page, as
         # soon as the worker touches its reference counts
@@ -95,17 +87,14 @@ def read_folder(request: Request) -> FolderSource:
     """The images of one split."""
     passed_over = Counter[str]()
     classes: list[str] = []
-    try:
-        root = split_folder(request)
-        here = look(root)
-        if request.no_labels:
-            named = dict.fromkeys(images_below(root, passed_over), "")
-        elif _is_annotated(root, here):
-            named, classes = _annotated(root, passed_over, request)
-        else:
-            named, classes = _labelled(root, here, passed_over, request)
-    except OSError as error:
-        raise request.unlisted(error) from None
+    root = split_folder(request)
+    here = look(root)
+    if request.no_labels:
+        named = dict.fromkeys(images_below(root, passed_over), "")
+    elif _is_annotated(root, here):
+        named, classes = _annotated(root, passed_over, request)
+    else:
+        named, classes = _labelled(root, here, passed_over, request)
     if not named:
         raise request.wrong(f"no image in it ({listing(IMAGE_SUFFIXES)})")
     number = {name: label for label, name in enumerate(classes)}
@@ -113,20 +102,6 @@ def read_folder(request: Request) -> FolderSource:
     source = FolderSource(root, list(named), labels, classes)
     source.passed_over = +passed_over
     return source
-
-
-def count_classes(request: Request) -> int:
-    """Number of class folders, without a look into them; 1 where there are no labels."""
-    if request.no_labels:
-        return 1
-    try:
-        root = split_folder(request)
-        here = look(root)
-        if _is_annotated(root, here):
-            return max(1, len(_annotated(root, Counter(), request)[1]))
-        return len(class_folders(root, here, request))
-    except OSError as error:
-        raise request.unlisted(error) from None
 
 
 def _labelled(root: Path, here: Contents, passed_over: Counter[str], request: Request) -> Named:

@@ -46,17 +46,10 @@ def label_texts(column: Any, where: Where) -> tuple[str, list[str]]:
 def numbered(
     texts: Sequence[str], where: Where, request: Request, names: Sequence[str] = ()
 ) -> tuple[Labels, list[str]]:
-    """Labels and classes of a split.
+    """Labels, (N,) int64 with -1 for none, and classes in their order, of a split.
 
-    Args:
-        texts: (N,) what is said of each image.
-        where: from a row to the file and the row in it, for messages.
-        request: knows the training split's classes.
-        names: the classes, where the storage lists them.
-
-    Returns:
-        (N,) int64 with -1 for none; names in the order of the labels, numbers where nobody gives
-        any.
+    ``texts`` (N,) say what each image is. The classes are those of the training split, else
+    ``names``, which the storage lists; where nobody gives any they are called by their numbers.
     """
     known = list(request.classes or names)
     number = {text: _number(text) for text in dict.fromkeys(texts)}

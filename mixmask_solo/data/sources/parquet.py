@@ -39,22 +39,14 @@ class _Shard:
     file: Path
     names: list[str]  # of all columns
     columns: Columns
-    leaf: str  # path of the images' column
+    leaf: str  # path of the images' column, ``image.bytes`` or ``image``
     kind: str  # of the labels
     texts: list[str]  # what they say
     groups: list[tuple[int, int]]  # rows and bytes of each row group
 
 
 class ParquetSource(Source):
-    """Encoded images of Parquet files; the row groups used last stay in memory up to a bound.
-
-    Attributes:
-        column: path of the images' column, ``image.bytes`` or ``image``.
-        places: of each row group, its file's number and its own in the file.
-        weights: bytes of the column in each row group, unpacked.
-        starts: (row groups + 1,) first row of each, and the number of rows.
-        cache_bytes: the bound.
-    """
+    """Encoded images of Parquet files; row groups used last stay in memory, to ``cache_bytes``."""
 
     def __init__(
         self, shards: Sequence[_Shard], labels: Labels, classes: Sequence[str], cache_bytes: int
@@ -63,6 +55,7 @@ class ParquetSource(Source):
         self.columns = tuple(shards[0].names)
         self.column = shards[0].leaf
         self.files = [os.fspath(shard.file) for shard in shards]
+        # of each row group its file and number there, its bytes unpacked, and its first row
         self.places = [(f, g) for f, shard in enumerate(shards) for g in range(len(shard.groups))]
         self.weights = [weight for shard in shards for _, weight in shard.groups]
         sizes = [rows for shard in shards for rows, _ in shard.groups]

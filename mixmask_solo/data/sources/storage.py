@@ -87,14 +87,9 @@ def _lies_there(data: dict[str, Any], kind: str) -> str | None:
 
 def _other_images(given: Path, data: dict[str, Any], kind: str) -> Path | None:
     """A folder that holds images, or is torchvision's; without labels any image."""
-    try:
-        here = look(given)
-        for name in here.folders:
-            own = name in _OWN and kind in ("cifar", "stl10")
-            if own or any(below.images for _, below in walk(given / name)):
-                return given / name
-    except OSError as error:
-        raise ConfigError(
-            f"data.train_path is '{given}': {error.filename} cannot be read: {error.strerror}"
-        ) from None
+    here = look(given)
+    for name in here.folders:
+        own = name in _OWN and kind in ("cifar", "stl10")
+        if own or any(below.images for _, below in walk(given / name)):
+            return given / name
     return given / here.images[0] if here.images and data.get("no_labels") else None
