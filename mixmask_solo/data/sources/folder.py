@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Image files in folders: one folder a class, Tiny-ImageNet's annotated val folder, or no labels.
-
-The readers of ``imagenet``, ``imagenet100``, ``tiny-imagenet``, ``custom`` and ``image_folder``.
-"""
+"""Image files in folders: one a class, Tiny-ImageNet's annotated val folder, or no labels."""
 
 import io
 import logging

@@ -2,9 +2,7 @@
 """Parquet files as the Hugging Face hub publishes image data: ``image{bytes, path}``, ``label``.
 
 Opening reads the footers and the labels; images come row group by row group. A split that fits
-into ``CACHE_BYTES`` stays in memory after its first epoch and may be read in any order. Of a larger
-one each process reads row groups of its own, and shuffles as many of them together as half the
-cache holds.
+into ``CACHE_BYTES`` stays in memory and is read in any order, a larger one in ``Blocks``.
 """
 
 import os

@@ -48,14 +48,8 @@ def read(
 ) -> Source | None:
     """Opens one split of a ``data`` block, or ``data.fraction`` of it.
 
-    Args:
-        data: the block as a plain dict.
-        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``.
-        classes: the training split's, which number the labels of ``val``.
-
-    Returns:
-        The source; None for ``val`` without ``val_path`` (but the digits bring their own) or
-        without labels.
+    ``pretrain`` may hold unlabelled images. Labels of ``val`` are numbered by the training split's
+    ``classes``; it is None without ``val_path`` (but the digits bring their own) or labels.
 
     Raises:
         ConfigError: one line on what is missing, and where.

@@ -22,25 +22,6 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _MOST = 64  # a process may often have no more than 1,024 files open, sockets included
 
 
-class Handles:
-    """Open files by number, those used last: there may be more than a process may have open.
-
-    The process that reads opens them, so that the object can be pickled or forked.
-    """
-
-    def __init__(self, files: Sequence[str], open_file: Callable[[str], Any]) -> None:
-        self.files, self.open_file, self._owner = files, open_file, -1
-
-    def __getitem__(self, number: int) -> Any:
-        if self._owner != os.getpid():
-            self._owner = os.getpid()
-            self._opened = lru_cache(maxsize=_MOST)(self.open_file)
-        return self._opened(self.files[number])
-
-    def __reduce__(self) -> tuple[type[Handles], tuple[Any, ...]]:
-        return Handles, (self.files, self.open_file)
-
-
 def find_shards(
     request: Request, suffix: str = ".parquet", title: str = "Parquet file"
 ) -> list[Path]:
@@ -77,6 +58,25 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
     """Files of a suffix, neither hidden nor pipes, sorted."""
     found = sorted(folder.glob(f"[!.]*{suffix}"))
     return [file for file in found if file.is_file()]
+
+
+class Handles:
+    """Open files by number, those used last: there may be more than a process may have open.
+
+    The process that reads opens them, so that the object can be pickled or forked.
+    """
+
+    def __init__(self, files: Sequence[str], open_file: Callable[[str], Any]) -> None:
+        self.files, self.open_file, self._owner = files, open_file, -1
+
+    def __getitem__(self, number: int) -> Any:
+        if self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._opened = lru_cache(maxsize=_MOST)(self.open_file)
+        return self._opened(self.files[number])
+
+    def __reduce__(self) -> tuple[type[Handles], tuple[Any, ...]]:
+        return Handles, (self.files, self.open_file)
 
 
 def _items(inner: str) -> list[str]:

@@ -99,10 +99,8 @@ def convert(
     Args:
         splits: sources by name; files or folders are named after them.
         folder: new, empty, or of the same conversion.
-        target: one of ``TARGETS``.
         max_shard_mb: size of a shard; image folders have none.
         seed: stores the images in a random order; None in theirs.
-        advance: told how many more images are through.
 
     Raises:
         ConfigError: for an unknown target, or a folder that holds something else or is in use.
