@@ -27,8 +27,8 @@ import torch
 from conditions import conditions, save
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.files import read_json
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
-from mixmask_solo.records.files import read_json
 from mixmask_solo.records.result import RESULT
 from mixmask_solo.runs.metrics_csv import METRICS
 

@@ -85,11 +85,8 @@ def make_step(cfg: DictConfig, device: torch.device) -> Callable[[Any], None]:
             f"method is {cfg.method}: steps of {listing(methods, 'and')} can be timed; give the "
             "images/s that the network needs as --need"
         )
-    try:
-        model: Any = methods[cfg.method](cfg)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    model = model.to(device, memory_format=torch.channels_last).train()
+    model: Any = methods[cfg.method](cfg)
+    model.to(device, memory_format=torch.channels_last).train()
     optimizer = model.configure_optimizers()
     half = _HALVES.get(str(cfg.precision).split("-")[0])
     scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.cli.compose import add_config_arguments, compose
-from mixmask_solo.cli.ending import Parser, fail, loading, one_line
+from mixmask_solo.cli.ending import Parser, at_least, fail, loading, one_line
 
 COMMAND = "mixmask-data"
 _LOOK = "read every image, list what is wrong or odd"
@@ -50,7 +50,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     look.add_argument("paths", nargs="*", metavar="PATH", help=_PATH)
     look.add_argument("--config-path", metavar="FOLDER", help="instead of PATH: a configuration")
     look.add_argument("--config-name", metavar="FILE")
-    look.add_argument("--workers", type=_count(0), metavar="N", help="default: the cores there are")
+    look.add_argument("--workers", type=at_least(0), metavar="N", help="default: all cores")
     look.add_argument("--json", type=Path, metavar="FILE", help="write everything found there")
     look.set_defaults(run=_check)
 
@@ -58,8 +58,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     store.add_argument("source", metavar="SRC", help=_PATH)
     store.add_argument("destination", metavar="DST", type=Path, help="new or empty folder")
     store.add_argument("--to", required=True, metavar="parquet|webdataset|image_folder")
-    store.add_argument("--shuffle", type=_count(0), metavar="SEED", help="store in a random order")
-    store.add_argument("--max-shard-mb", type=_count(1), default=500, metavar="MB")
+    store.add_argument("--shuffle", type=at_least(0), metavar="SEED", help="in a random order")
+    store.add_argument("--max-shard-mb", type=at_least(1), default=500, metavar="MB")
     store.set_defaults(run=_convert)
 
     time = commands.add_parser("bench", help=_TIME)
@@ -67,7 +67,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     time.add_argument("--decoders", nargs="+", metavar="NAME", help="default: all there are")
     time.add_argument("--need", type=float, metavar="N", help="images/s; default: measured")
     time.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default 3)")
-    time.add_argument("--repeats", type=_count(1), default=5, help="measurements each (default 5)")
+    time.add_argument("--repeats", type=at_least(1), default=5, help="of each (default 5)")
     time.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there")
     time.set_defaults(run=_bench)
     return parser.parse_args(arguments)
@@ -82,7 +82,7 @@ def _check(args: argparse.Namespace) -> int:
     with loading(f"{COMMAND} check"):
         from mixmask_solo.data.order.cores import core_share
         from mixmask_solo.data.tools import check, open_config, open_path
-        from mixmask_solo.report.data_check import as_text
+        from mixmask_solo.report.data import check_text
     if bool(args.paths) == bool(args.config_name):
         fail(f"{COMMAND} check", "give either PATH or --config-path and --config-name (see --help)")
     if args.paths:
@@ -98,7 +98,7 @@ def _check(args: argparse.Namespace) -> int:
     if args.json:
         _write(args.json, {name: report.as_dict() for name, report in reports.items()})
     for name, report in reports.items():
-        print(as_text(name, report))
+        print(check_text(name, report))
     return 1 if any(report.damaged for report in reports.values()) else 0
 
 
@@ -117,14 +117,14 @@ def _convert(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     with loading(f"{COMMAND} bench"):
         from mixmask_solo.bench.data_bench import bench
-        from mixmask_solo.report.data_bench import as_text
+        from mixmask_solo.report.data import bench_text
     cfg = compose(args.config_path, args.config_name, args.overrides)
     result = bench(
         cfg, decoders=args.decoders, need=args.need, seconds=args.seconds, repeats=args.repeats
     )
     if args.json:
         _write(args.json, result.as_dict())
-    print(as_text(result))
+    print(bench_text(result))
     return 0
 
 
@@ -141,20 +141,10 @@ def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _write(place: Path, content: Any) -> None:
-    from mixmask_solo.records.files import write_json
+    from mixmask_solo.config.files import write_json
 
     place.parent.mkdir(parents=True, exist_ok=True)
     write_json(place, content)
-
-
-def _count(low: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text) if text.isdigit() else -1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {low}")
-        return value
-
-    return parse
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def main() -> None:
     out = args.out
     with one_line(COMMAND, out):
         with loading(COMMAND):
+            from mixmask_solo.config.files import write_json
             from mixmask_solo.evaluation.run_knn import evaluate_knn
-            from mixmask_solo.records.files import write_json
             from mixmask_solo.report.curves import curves
             from mixmask_solo.report.picture import picture
             from mixmask_solo.runs.metrics_csv import METRICS

@@ -3,6 +3,7 @@
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -27,3 +28,10 @@ def listing(names: Iterable[object], last: str = "or") -> str:
     """``a, b or c``."""
     *words, end = [str(name) for name in names] or [""]
     return f"{', '.join(words)} {last} {end}" if words else end
+
+
+def require_known(key: str, value: Any, known: Collection[str]) -> None:
+    """Refuses a value of ``key`` that is none of those known."""
+    if value not in known:
+        near = did_you_mean(str(value), known)
+        raise ConfigError(f"{key} is {value!r}: choose {listing(known)}{near}")

@@ -9,9 +9,9 @@ import numpy as np
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
 from mixmask_solo.data.sources import Source, Subset
+from mixmask_solo.data.sources.base import UNLABELLED
 
 log = logging.getLogger(__name__)
-UNLABELLED = -1
 
 
 def share(source: Source) -> str:

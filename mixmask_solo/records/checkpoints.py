@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.files import read_json, replacing
+from mixmask_solo.config.files import read_json, replacing
 from mixmask_solo.records.foreign import read_foreign, refuse_archives, unreadable, with_state_dict
 from mixmask_solo.records.integrity import defect, is_sealed, seal
 

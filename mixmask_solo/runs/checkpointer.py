@@ -8,8 +8,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from mixmask_solo.config.files import plain_name, replacing
 from mixmask_solo.records.checkpoints import FILTERS, META
-from mixmask_solo.records.files import plain_name, replacing
 from mixmask_solo.runs.metrics_csv import MetricsCSV
 from mixmask_solo.runs.run import Run
 from mixmask_solo.strategies import filtering

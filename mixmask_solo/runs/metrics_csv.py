@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from mixmask_solo.records.files import replacing
+from mixmask_solo.config.files import replacing
 
 METRICS = "metrics.csv"
 _FIRST = ("step", "epoch")

@@ -13,8 +13,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from mixmask_solo.config.files import read_json, write_json
 from mixmask_solo.data import Tolerance
-from mixmask_solo.records.files import read_json, write_json
 from mixmask_solo.records.result import RESULT, damage, now, this_process, versions
 from mixmask_solo.runs.metrics_csv import MetricsCSV
 from mixmask_solo.runs.progress import Throughput

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo import __version__
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.files import plain_name, read_json, write_json
 from mixmask_solo.records.checkpoints import LAST
-from mixmask_solo.records.files import plain_name, read_json, write_json
 from mixmask_solo.records.result import this_process
 
 _HOLDER = ".holder.json"

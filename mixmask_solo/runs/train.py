@@ -11,8 +11,8 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.files import read_json
 from mixmask_solo.data import ImageData, identity
-from mixmask_solo.records.files import read_json
 from mixmask_solo.records.result import RESULT
 from mixmask_solo.runs.checkpointer import Checkpointer
 from mixmask_solo.runs.contradictions import Completed

@@ -11,7 +11,7 @@ from mixmask_solo.bench.data_bench import Bench, Rate, alone, bench, variants
 from mixmask_solo.bench.step_need import make_step
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import ConfigError
-from mixmask_solo.report.data_bench import as_text, verdict
+from mixmask_solo.report.data import bench_text, verdict
 
 DIGITS = ("scripts/pretrain/digits", "simclr_mixmask")
 QUICK = ("data.num_workers=0", "optimizer.batch_size=4", "backbone.name=resnet10t")
@@ -34,7 +34,7 @@ def test_a_step_and_two_decoders_are_measured():
     assert len(found.needs) == 2
     assert found.need > 0
     assert found.chosen == "pil"
-    assert "resident" in as_text(found)
+    assert "resident" in bench_text(found)
 
 
 @pytest.mark.parametrize("method", ["mocov2plus", "simsiam"])

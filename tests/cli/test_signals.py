@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
+from mixmask_solo.config.files import read_json
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
-from mixmask_solo.records.files import read_json
 
 Start = Callable[..., "subprocess.Popen[str]"]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

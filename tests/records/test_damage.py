@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mixmask_solo.config.files import write_json
 from mixmask_solo.data import ImageError, Tolerance
 from mixmask_solo.data import tolerance as tolerance_module
-from mixmask_solo.records.files import write_json
 from mixmask_solo.records.result import LIST
 from mixmask_solo.runs.pretrain import pretrain
 from support.methods import run_config

@@ -19,8 +19,8 @@ from filelock import FileLock
 from PIL import Image
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.files import write_json
 from mixmask_solo.records.checkpoints import LAST, AtomicCheckpointIO, read_checkpoint
-from mixmask_solo.records.files import write_json
 from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.pretrain import pretrain
 from support.tiny import config, crash_at, interrupt_at, interrupted, weights

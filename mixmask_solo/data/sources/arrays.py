@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources.base import Labels, Source
-from mixmask_solo.data.sources.request import Request
+from mixmask_solo.data.sources.base import Labels, Request, Source
 
 _FILES = {
     "cifar10": "cifar-10-batches-py/ (unpacked from cifar-10-python.tar.gz)",

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What every source of images offers."""
+"""What a source of images is asked for, and what every one offers."""
 
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,10 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.data.sources.blocks import Blocks
 
 Encoded = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Split = Literal["pretrain", "train", "val"]
 UNLABELLED = -1
 
 
@@ -32,6 +36,47 @@ def reason(error: Exception) -> str:
     """What a decoder's error says, in one line."""
     said = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
     return f"cannot be decoded: {' '.join(said.split()) or repr(error)}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to a reader; what is not explained are keys of the ``data`` block."""
+
+    dataset: str
+    split: Split
+    path: str | None  # file, folder or glob
+    key: str  # that of ``path``, for messages
+    download: bool = False
+    no_labels: bool = False
+    root: str | None = None
+    lenient: bool = False  # a class folder without images is put up with
+    classes: Sequence[str] | None = None  # the training split's, which number the labels of ``val``
+    num_classes: int | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+
+    @property
+    def training(self) -> bool:
+        return self.split != "val"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What folders or shards of the split are called, best first."""
+        return ("train",) if self.training else ("val", "test")
+
+    def folder(self) -> Path:
+        """The folder at ``path``, which has to be there."""
+        if self.path is None:
+            raise ConfigError(f"{self.key} is missing: give the folder of {self.dataset}")
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            what = "is a file" if folder.is_file() else "no such folder"
+            raise ConfigError(f"{self.key} is '{self.path}': {what}; give a folder of images")
+        return folder
+
+    def wrong(self, problem: str) -> ConfigError:
+        """An error about what lies at ``path``."""
+        return ConfigError(f"{self.key} is '{self.path}': {problem}")
 
 
 class Source(ABC):

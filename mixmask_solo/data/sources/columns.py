@@ -12,9 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import did_you_mean, listing
-from mixmask_solo.data.sources.request import Request
+from mixmask_solo.data.sources.base import Request
 
 IMAGE = ("image", "img")
 LABEL = ("label", "labels", "fine_label", "class", "target")
@@ -26,9 +30,6 @@ _FEW = 3  # of fewer rows that all differ nothing can be told
 @contextmanager
 def opened_table(file: Path) -> Iterator[Any]:
     """A ``pyarrow.parquet.ParquetFile``, in which no two columns have one name."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         with pq.ParquetFile(file, memory_map=True) as table:
             names = table.schema_arrow.names
@@ -85,8 +86,6 @@ class Columns(NamedTuple):
 
 def find_columns(file: Path, schema: Any, request: Request, ids: Collection[str]) -> Columns:
     """Which columns are meant; the numbers of those in ``ids`` are the rows' own, so no labels."""
-    import pyarrow as pa
-
     declared = _declared(schema)
     kinds = dict(zip(schema.names, schema.types, strict=True))
 
@@ -136,8 +135,6 @@ def row_ids(files: Sequence[Path], request: Request) -> set[str]:
 
 
 def _holds_images(kind: Any) -> bool:
-    import pyarrow as pa
-
     if pa.types.is_struct(kind):
         return bool(kind.get_field_index("bytes") >= 0)
     return str(kind) in ("binary", "large_binary")
@@ -145,8 +142,6 @@ def _holds_images(kind: Any) -> bool:
 
 def _maybe_labels(schema: Any) -> list[str]:
     """Columns that may hold labels by their types, and are not called something else."""
-    import pyarrow as pa
-
     kinds = (pa.types.is_integer, pa.types.is_boolean)
     names = [field.name for field in schema if any(are(field.type) for are in kinds)]
     return [name for name in names if not _NOT_LABELS.fullmatch(name)]
@@ -154,8 +149,6 @@ def _maybe_labels(schema: Any) -> list[str]:
 
 def _differ(column: Any, request: Request) -> bool:
     """Of few validation images labels may all differ, too; they are below the number of classes."""
-    import pyarrow.compute as pc
-
     if pc.count_distinct(column, mode="all").as_py() < len(column):
         return False
     return not request.classes or pc.max(column).as_py() >= len(request.classes)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixmask_solo.config.errors import listing
+from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.columns import IMAGE, LABEL, choose
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.sources.label_values import numbered
-from mixmask_solo.data.sources.request import Request
 
 LIST_SUFFIXES = (".txt", ".tsv", ".csv", ".lst")
 _FILE = ("path", "file", "filename", "file_name", "filepath", "file_path")
@@ -26,15 +26,10 @@ Row = tuple[int, str, str]  # line, path, label
 
 def read_file_list(request: Request) -> FolderSource:
     """The images of one split."""
-    if request.path is None:
-        raise request.wrong("give a text file that lists images")
-    place = Path(request.path).expanduser()
+    place = Path(request.path or "").expanduser()
     if not place.is_file():
         raise request.wrong("no such file; give a text file that lists images")
-    try:
-        text = place.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise request.wrong(f"it cannot be read: {error.strerror}") from None
+    text = place.read_text(encoding="utf-8-sig", errors="surrogateescape")
     columns: list[str] = []
     if place.suffix.lower() == ".csv":
         columns, rows = _table(text, request)

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Image files in folders: one folder a class, Tiny-ImageNet's annotated val folder, or no labels.
-
-The readers of ``imagenet``, ``imagenet100``, ``tiny-imagenet``, ``custom`` and ``image_folder``.
-"""
+"""Image files in folders: one a class, Tiny-ImageNet's annotated val folder, or no labels."""
 
 import io
 import logging
@@ -17,15 +14,21 @@ import numpy as np
 from PIL import Image
 
 from mixmask_solo.config.errors import listing
-from mixmask_solo.data.sources.base import UNLABELLED, Encoded, ImageError, Source, printable
+from mixmask_solo.config.files import read_lines
+from mixmask_solo.data.sources.base import (
+    UNLABELLED,
+    Encoded,
+    ImageError,
+    Request,
+    Source,
+    printable,
+)
 from mixmask_solo.data.sources.class_folders import (
     ANNOTATIONS,
     IMAGES,
     class_folders,
     listed_folders,
 )
-from mixmask_solo.data.sources.files import read_lines
-from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import IMAGE_SUFFIXES, Contents, images_below, look
 from mixmask_solo.data.sources.splits import require_no_splits, split_folder
 
@@ -37,21 +40,13 @@ Named = tuple[dict[str, str], list[str]]  # the class of each image by its path,
 
 
 class FolderSource(Source):
-    """Image files below one folder.
-
-    Args:
-        root: the folder.
-        paths: (N,) paths relative to it.
-
-    Attributes:
-        passed_over: kinds of what else lies below the folder, and how many there are.
-    """
+    """Image files at ``paths``, (N,), below the folder ``root``."""
 
     def __init__(
         self, root: Path, paths: Sequence[str], labels: Any, classes: Sequence[str]
     ) -> None:
         super().__init__(labels, classes)
-        self.passed_over: Mapping[str, int] = {}
+        self.passed_over: Mapping[str, int] = {}  # kinds of what else lies there
         self.root = os.fspath(root)
         # one block of bytes: a list of strings would be copied into each worker, page by page, as
         # soon as the worker touches its reference counts
@@ -89,17 +84,14 @@ def read_folder(request: Request) -> FolderSource:
     """The images of one split."""
     passed_over = Counter[str]()
     classes: list[str] = []
-    try:
-        root = split_folder(request)
-        here = look(root)
-        if request.no_labels:
-            named = dict.fromkeys(images_below(root, passed_over), "")
-        elif _is_annotated(root, here):
-            named, classes = _annotated(root, passed_over, request)
-        else:
-            named, classes = _labelled(root, here, passed_over, request)
-    except OSError as error:
-        raise request.unlisted(error) from None
+    root = split_folder(request)
+    here = look(root)
+    if request.no_labels:
+        named = dict.fromkeys(images_below(root, passed_over), "")
+    elif _is_annotated(root, here):
+        named, classes = _annotated(root, passed_over, request)
+    else:
+        named, classes = _labelled(root, here, passed_over, request)
     if not named:
         raise request.wrong(f"no image in it ({listing(IMAGE_SUFFIXES)})")
     number = {name: label for label, name in enumerate(classes)}
@@ -107,20 +99,6 @@ def read_folder(request: Request) -> FolderSource:
     source = FolderSource(root, list(named), labels, classes)
     source.passed_over = +passed_over
     return source
-
-
-def count_classes(request: Request) -> int:
-    """Number of class folders, without a look into them; 1 where there are no labels."""
-    if request.no_labels:
-        return 1
-    try:
-        root = split_folder(request)
-        here = look(root)
-        if _is_annotated(root, here):
-            return max(1, len(_annotated(root, Counter(), request)[1]))
-        return len(class_folders(root, here, request))
-    except OSError as error:
-        raise request.unlisted(error) from None
 
 
 def _labelled(root: Path, here: Contents, passed_over: Counter[str], request: Request) -> Named:

@@ -12,12 +12,12 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.config.errors import did_you_mean
-from mixmask_solo.data.sources.base import UNLABELLED, Labels, printable
-from mixmask_solo.data.sources.request import Request
+from mixmask_solo.data.sources.base import UNLABELLED, Labels, Request, printable
 
 Where = Callable[[int], str]  # from a row to the file and the row in it, for messages
 Refuse = Callable[[str, str, str], ConfigError]  # a text, how it is shown, what is wrong with it
@@ -25,13 +25,10 @@ Refuse = Callable[[str, str, str], ConfigError]  # a text, how it is shown, what
 _BOOLEANS = ["False", "True"]
 _TEXTS = ("string", "large_string", "string_view", "binary", "large_binary")
 _SAID = {"bool": "booleans"} | dict.fromkeys(_TEXTS, "texts")
-_SAFE = 2**62  # beyond any number of images, within 64 bits
 
 
 def label_texts(column: Any, where: Where) -> tuple[str, list[str]]:
     """What an Arrow column says of the images: a kind, empty where it says nothing, and texts."""
-    import pyarrow as pa
-
     kind = column.type
     if pa.types.is_dictionary(kind):
         return label_texts(column.cast(kind.value_type), where)
@@ -43,31 +40,16 @@ def label_texts(column: Any, where: Where) -> tuple[str, list[str]]:
         raise ConfigError(f"{where(0)} has a label of type {kind}: give whole numbers or names")
     values = column.to_pylist()
     text = {value: _text(value) for value in set(values)}
-    for value in text if said == "numbers" and not pa.types.is_signed_integer(kind) else ():
-        if value is not None and math.isfinite(value) and abs(value) > _SAFE:
-            problem = "but there are not that many images: number the classes from 0"
-            raise _refused(where(values.index(value)), str(value), problem)
     return said, [text[value] for value in values]
-
-
-def _refused(where: str, label: str, problem: str) -> ConfigError:
-    return ConfigError(f"{where} has label {printable(label)}, {problem}")
 
 
 def numbered(
     texts: Sequence[str], where: Where, request: Request, names: Sequence[str] = ()
 ) -> tuple[Labels, list[str]]:
-    """Labels and classes of a split.
+    """Labels, (N,) int64 with -1 for none, and classes in their order, of a split.
 
-    Args:
-        texts: (N,) what is said of each image.
-        where: from a row to the file and the row in it, for messages.
-        request: knows the training split's classes.
-        names: the classes, where the storage lists them.
-
-    Returns:
-        (N,) int64 with -1 for none; names in the order of the labels, numbers where nobody gives
-        any.
+    ``texts`` (N,) say what each image is. The classes are those of the training split, else
+    ``names``, which the storage lists; where nobody gives any they are called by their numbers.
     """
     known = list(request.classes or names)
     number = {text: _number(text) for text in dict.fromkeys(texts)}
@@ -75,7 +57,7 @@ def numbered(
     called = [text for text in given if number[text] is None]
 
     def refuse(text: str, shown: str, problem: str) -> ConfigError:
-        return _refused(where(texts.index(text)), shown, problem)
+        return ConfigError(f"{where(texts.index(text))} has label {printable(shown)}, {problem}")
 
     if called and len(called) < len(given):  # would be names themselves, which nobody means
         text = next(text for text in given if number[text] is not None)

@@ -2,29 +2,29 @@
 """Parquet files as the Hugging Face hub publishes image data: ``image{bytes, path}``, ``label``.
 
 Opening reads the footers and the labels; images come row group by row group. A split that fits
-into ``CACHE_BYTES`` stays in memory after its first epoch and may be read in any order. Of a larger
-one each process reads row groups of its own, and shuffles as many of them together as half the
-cache holds.
+into ``CACHE_BYTES`` stays in memory and is read in any order, a larger one in ``Blocks``.
 """
 
 import os
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Source
+from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Request, Source
 from mixmask_solo.data.sources.blocks import Blocks
 from mixmask_solo.data.sources.columns import Columns, find_columns, opened_table, row_ids
-from mixmask_solo.data.sources.files import Handles
 from mixmask_solo.data.sources.label_values import label_texts, numbered
-from mixmask_solo.data.sources.request import Request
-from mixmask_solo.data.sources.shards import find_shards
+from mixmask_solo.data.sources.shards import Handles, find_shards
 
 # What one process keeps of the encoded bytes: CIFAR-10 (46 MB) and Tiny-ImageNet (195 MB) fit.
 CACHE_BYTES = 512 << 20
@@ -37,22 +37,14 @@ class _Shard:
     file: Path
     names: list[str]  # of all columns
     columns: Columns
-    leaf: str  # path of the images' column
+    leaf: str  # path of the images' column, ``image.bytes`` or ``image``
     kind: str  # of the labels
     texts: list[str]  # what they say
     groups: list[tuple[int, int]]  # rows and bytes of each row group
 
 
 class ParquetSource(Source):
-    """Encoded images of Parquet files; the row groups used last stay in memory up to a bound.
-
-    Attributes:
-        column: path of the images' column, ``image.bytes`` or ``image``.
-        places: of each row group, its file's number and its own in the file.
-        weights: bytes of the column in each row group, unpacked.
-        starts: (row groups + 1,) first row of each, and the number of rows.
-        cache_bytes: the bound.
-    """
+    """Encoded images of Parquet files; row groups used last stay in memory, to ``cache_bytes``."""
 
     def __init__(
         self, shards: Sequence[_Shard], labels: Labels, classes: Sequence[str], cache_bytes: int
@@ -61,12 +53,13 @@ class ParquetSource(Source):
         self.columns = tuple(shards[0].names)
         self.column = shards[0].leaf
         self.files = [os.fspath(shard.file) for shard in shards]
+        # of each row group its file and number there, its bytes unpacked, and its first row
         self.places = [(f, g) for f, shard in enumerate(shards) for g in range(len(shard.groups))]
         self.weights = [weight for shard in shards for _, weight in shard.groups]
         sizes = [rows for shard in shards for rows, _ in shard.groups]
         self.starts = np.cumsum([0, *sizes], dtype=np.int64)
         self.cache_bytes = cache_bytes
-        self._handles = Handles(self.files, _opened)
+        self._handles = Handles(self.files, partial(pq.ParquetFile, memory_map=True))
         self._kept: OrderedDict[int, Any] = OrderedDict()
         self._kept_bytes = 0
         self._paths: tuple[int, list[str | None]] = (-1, [])  # of one row group
@@ -127,9 +120,6 @@ class ParquetSource(Source):
         return column
 
     def _read(self, group: int) -> Any:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         file, number = self.places[group]
         try:
             handle = self._handles[file]
@@ -145,12 +135,6 @@ class ParquetSource(Source):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": OrderedDict(), "_kept_bytes": 0}
-
-
-def _opened(file: str) -> Any:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(file, memory_map=True)
 
 
 def read_parquet(request: Request, *, cache_bytes: int = CACHE_BYTES) -> ParquetSource:

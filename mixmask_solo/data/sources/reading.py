@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""From a ``data`` block to a source."""
+"""From a ``data`` block, or from a path alone, to sources."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,11 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources.arrays import read_cifar, read_digits, read_stl10
-from mixmask_solo.data.sources.base import Source, Subset
+from mixmask_solo.data.sources.base import Request, Source, Split, Subset
 from mixmask_solo.data.sources.file_list import read_file_list
-from mixmask_solo.data.sources.folder import count_classes, read_folder
+from mixmask_solo.data.sources.folder import read_folder
 from mixmask_solo.data.sources.parquet import read_parquet
-from mixmask_solo.data.sources.request import Request, Split
+from mixmask_solo.data.sources.splits import split_words
 from mixmask_solo.data.sources.storage import TABLES, storage
 from mixmask_solo.data.sources.webdataset import read_webdataset
 
@@ -28,9 +30,17 @@ READERS: dict[str, Callable[[Request], Source]] = {
     "file_list": read_file_list,
 }
 
-_AS_THEY_ARE = (
-    *("dataset", "download", "no_labels", "root", "num_classes", "image_column", "label_column"),
-)
+# how ``mixmask-data`` calls what a block says
+_AS_OPTIONS = {
+    "data.train_path is": "the path is",
+    "data.val_path is": "the path is",
+    "data.storage is": "--storage is",
+    "Set data.storage": "Set --storage (data.storage of a run)",
+    "data.image_column": "--image-column",
+    "data.label_column": "--label-column",
+    "data.no_labels=true": "--no-labels",
+    ", or say with data.num_classes how many there are": "",
+}
 
 
 def read(
@@ -38,14 +48,8 @@ def read(
 ) -> Source | None:
     """Opens one split of a ``data`` block, or ``data.fraction`` of it.
 
-    Args:
-        data: the block as a plain dict.
-        split: ``pretrain`` (may hold unlabelled images), ``train`` or ``val``.
-        classes: the training split's, which number the labels of ``val``.
-
-    Returns:
-        The source; None for ``val`` without ``val_path`` (but the digits bring their own) or
-        without labels.
+    ``pretrain`` may hold unlabelled images. Labels of ``val`` are numbered by the training split's
+    ``classes``; it is None without ``val_path`` (but the digits bring their own) or labels.
 
     Raises:
         ConfigError: one line on what is missing, and where.
@@ -79,31 +83,79 @@ def source(cfg: Any, split: Split) -> Source | None:
     return read(block, split, classes=(train.classes or None) if train else None)
 
 
-def num_classes(cfg: Any) -> int:
-    """The number of classes of a configuration's data set; 1 without labels.
+def open_path(
+    path: str | Path,
+    *,
+    no_labels: bool = False,
+    storage: str = "auto",
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> dict[str, Source]:
+    """The splits that lie at a path: ``train``, and ``val`` where it holds both.
+
+    It is a folder of classes, of splits, of Parquet files or of tar shards, one such file, a
+    pattern of them, or a list of files; all others are keys of the ``data`` block.
 
     Raises:
-        ConfigError: where the images decide and are not there.
+        ConfigError: one line on what is missing, and where.
     """
-    block = data_block(cfg)
-    known = info(block["dataset"]).num_classes
-    if known is not None and not block.get("no_labels"):
-        return known
-    request, kind = _request(block, "train"), storage(block)
-    return count_classes(request) if kind == "folder" else READERS[kind](request).num_classes
+    block = {
+        "dataset": "custom",
+        "format": "dali",  # leaves it to ``storage``
+        "storage": storage,
+        "train_path": str(path),
+        "val_path": str(path),
+        "on_error": "skip",
+        "no_labels": no_labels,
+        "image_column": image_column,
+        "label_column": label_column,
+    }
+    try:
+        splits = _open(block, _names_validation(Path(path).expanduser()))
+    except ConfigError as error:
+        said = str(error)
+        for key, option in _AS_OPTIONS.items():
+            said = said.replace(key, option)
+        raise ConfigError(said) from None
+    if "val" in splits and splits["val"].name(0) == splits["train"].name(0):
+        del splits["val"]
+    return splits
+
+
+def open_config(cfg: Any) -> dict[str, Source]:
+    """The splits of a configuration's ``data`` block, whatever share of them it trains on.
+
+    Raises:
+        ConfigError: one line on what is missing, and where.
+    """
+    return _open({**data_block(cfg), "fraction": None, "on_error": "skip"}, True)
+
+
+def _open(block: dict[str, Any], validation: bool) -> dict[str, Source]:
+    train = read(block, "pretrain")
+    assert train is not None, "only a val split may be absent"
+    val = read(block, "val", classes=train.classes or None) if validation else None
+    return {"train": train} if val is None else {"train": train, "val": val}
+
+
+def _names_validation(path: Path) -> bool:
+    places = [place for place in (path, path / "data") if place.is_dir()]
+    named = [set(split_words(entry.name)) for place in places for entry in place.iterdir()]
+    return any("train" in words for words in named) and any(words - {"train"} for words in named)
 
 
 def _request(data: dict[str, Any], split: Split, classes: Sequence[str] | None = None) -> Request:
     own = "val_path" if split == "val" else "train_path"
     path = data.get(own)
-    return Request(
-        split=split,
-        path=None if path is None else str(path),
-        key=f"data.{own}",
-        lenient=data.get("on_error") not in (None, "raise"),
-        classes=classes,
-        **{key: data[key] for key in _AS_THEY_ARE if data.get(key) is not None},
-    )
+    asked = {
+        "split": split,
+        "path": None if path is None else str(path),
+        "key": f"data.{own}",
+        "lenient": data.get("on_error") not in (None, "raise"),
+        "classes": classes,
+    }
+    keys = (field.name for field in fields(Request))
+    return Request(**{key: data[key] for key in keys if data.get(key) is not None} | asked)
 
 
 def _take_fraction(source: Source, fraction: float) -> Source:
@@ -113,10 +165,6 @@ def _take_fraction(source: Source, fraction: float) -> Source:
     """
     if fraction in (-1, 1):
         return source
-    if not 0 < fraction < 1:
-        raise ConfigError(
-            f"data.fraction is {fraction}: give a share above 0, at most 1, or -1 for all images"
-        )
     from sklearn.model_selection import train_test_split
 
     labelled = np.flatnonzero(source.labels >= 0) if source.classes else np.arange(0)

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Which Parquet files or tar shards make up a split."""
+"""Which Parquet files or tar shards make up a split, and how many of them are open."""
+
+from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from mixmask_solo.data.sources.request import Request
+from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.scan import hidden
 from mixmask_solo.data.sources.splits import split_words, stem
 
 _NUMBERED = re.compile(r"(?P<name>.*-)(?P<number>\d+)-of-(?P<count>\d+)(?P<end>.*)")
 _BRACES = re.compile(r"\{([^{}]*)\}")  # the innermost
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_MOST = 64  # a process may often have no more than 1,024 files open, sockets included
 
 
 def find_shards(
@@ -52,6 +58,25 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
     """Files of a suffix, neither hidden nor pipes, sorted."""
     found = sorted(folder.glob(f"[!.]*{suffix}"))
     return [file for file in found if file.is_file()]
+
+
+class Handles:
+    """Open files by number, those used last: there may be more than a process may have open.
+
+    The process that reads opens them, so that the object can be pickled or forked.
+    """
+
+    def __init__(self, files: Sequence[str], open_file: Callable[[str], Any]) -> None:
+        self.files, self.open_file, self._owner = files, open_file, -1
+
+    def __getitem__(self, number: int) -> Any:
+        if self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._opened = lru_cache(maxsize=_MOST)(self.open_file)
+        return self._opened(self.files[number])
+
+    def __reduce__(self) -> tuple[type[Handles], tuple[Any, ...]]:
+        return Handles, (self.files, self.open_file)
 
 
 def _items(inner: str) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE, IMAGES, listed_folders
-from mixmask_solo.data.sources.request import Request
 from mixmask_solo.data.sources.scan import look
 
 _LIST = f"if these are classes, name the folders in a {CLASSES_FILE} beside them, one a line"

@@ -80,12 +80,9 @@ class _Facts(NamedTuple):
 def check(
     splits: Mapping[str, Source], *, workers: int = 0, advance: Advance = lambda count: None
 ) -> Report:
-    """Decodes every image once, and compares ``train`` with ``val``.
+    """Decodes every image once in ``workers`` processes, and compares ``train`` with ``val``.
 
-    Args:
-        splits: sources by name.
-        workers: processes that decode.
-        advance: told how many more images are through.
+    ``advance`` is told how many more images are through.
     """
     reports: dict[str, SplitReport] = {}
     digests: dict[str, dict[bytes, int]] = {"train": {}, "val": {}}

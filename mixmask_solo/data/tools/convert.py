@@ -3,24 +3,78 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import require_known
+from mixmask_solo.config.files import read_json, write_json
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE
-from mixmask_solo.data.sources.files import write_whole
-from mixmask_solo.data.sources.storage import require_known
-from mixmask_solo.data.tools.naming import Names
-from mixmask_solo.data.tools.shards import WRITERS, Indexes, Record, cut, stored_bytes, stored_sizes
+from mixmask_solo.data.tools.shards import WRITERS, Indexes, Names, cut, stored_bytes, stored_sizes
 
 TARGETS = (*WRITERS, "image_folder")
 _MEGABYTE = 1_000_000
-_LONGEST = 255  # bytes of a folder's name
+_RECORD = ".mixmask-convert.json"
 
 Advance = Callable[[int], None]
+
+
+class Record:
+    """What a conversion has finished, kept in its destination ``folder`` so that it can go on.
+
+    ``facts`` make it the same conversion.
+
+    Raises:
+        ConfigError: when the folder holds something else.
+    """
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self.place, self.facts = folder / _RECORD, facts
+        known = read_json(self.place)
+        self.done: dict[str, list[int]] = known.get("done", {})
+        if not known and folder.is_dir() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty: give a new or empty folder")
+        for key, now in facts.items() if known else ():
+            before = known["facts"].get(key)
+            if before != now:
+                raise ConfigError(
+                    f"{folder} holds another conversion ({key} {before!r}, now {now!r}): "
+                    "give a new or empty folder"
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While one process writes into the folder, another is refused."""
+        try:
+            with FileLock(self.place.with_suffix(".lock"), timeout=0):
+                yield
+        except Timeout:
+            raise ConfigError(
+                f"another conversion is writing into {self.place.parent}: wait for its end"
+            ) from None
+
+    def finished(self, file: Path, images: int) -> bool:
+        """Whether a file is there with the images and bytes that it was finished with."""
+        return file.is_file() and self.done.get(file.name) == [images, file.stat().st_size]
+
+    def finish(self, temporary: Path, file: Path, images: int) -> None:
+        """Gives a whole file its name, and remembers it."""
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(file)
+        self.done[file.name] = [images, file.stat().st_size]
+        self._save()
+
+    def _save(self) -> None:
+        write_json(self.place, {"facts": self.facts, "done": self.done})
 
 
 class Converted(NamedTuple):
@@ -45,14 +99,12 @@ def convert(
     Args:
         splits: sources by name; files or folders are named after them.
         folder: new, empty, or of the same conversion.
-        target: one of ``TARGETS``.
         max_shard_mb: size of a shard; image folders have none.
         seed: stores the images in a random order; None in theirs.
-        advance: told how many more images are through.
 
     Raises:
         ConfigError: for an unknown target, or a folder that holds something else or is in use.
-        ImageError: for a file that cannot be read.
+        ImageError, OSError: for an image that cannot be read.
     """
     classes = next(iter(splits.values())).classes
     _require_place(splits, target, classes)
@@ -60,7 +112,6 @@ def convert(
     facts = {
         "to": target,
         "labels": {name: digest(source) for name, source in splits.items()},
-        "images": {name: len(source) for name, source in splits.items()},
         "bytes": {name: int(size.sum()) for name, size in sizes.items()},
         "shuffle": seed,
         "max_shard_mb": max_shard_mb,
@@ -126,7 +177,7 @@ def _to_folder(source: Source, folder: Path, sizes: Indexes, advance: Advance) -
 
 def _require_place(splits: Mapping[str, Source], target: str, classes: list[str]) -> None:
     """Refuses what the target has no place for, before anything is written."""
-    require_known(target, TARGETS, "--to")
+    require_known("--to", target, TARGETS)
     for name in classes if target == "webdataset" else ():
         if not name or name != name.strip() or not name.isprintable():
             raise ConfigError(
@@ -149,11 +200,9 @@ def _require_folders(split: str, source: Source) -> None:
         raise ConfigError(
             f"several classes are called {twice!r}, and would share a folder: choose --to parquet"
         )
-    for name, folder in zip(source.classes, Names(source).folders, strict=True):
-        if len(os.fsencode(folder)) > _LONGEST:
-            raise ConfigError(f"class {name!r} is too long for a folder: choose --to parquet")
 
 
 def _write_names(folder: Path, names: list[str]) -> None:
     if names:
-        write_whole(folder / CLASSES_FILE, "".join(f"{name}\n" for name in names))
+        text = "".join(f"{name}\n" for name in names)
+        (folder / CLASSES_FILE).write_text(text, "utf-8", "surrogateescape")

@@ -1,31 +1,100 @@
 # SPDX-License-Identifier: MIT
-"""Which images go into which shard, how one is written, and which are done."""
+"""What images are called in a storage of another kind, and how its shards are written."""
 
 import io
+import itertools
 import json
 import os
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.sources import ImageError, Source
-from mixmask_solo.data.sources.files import write_whole
+from mixmask_solo.data.sources import Source
+from mixmask_solo.data.sources.class_folders import escaped, folder_name
 from mixmask_solo.data.sources.folder import FolderSource
+from mixmask_solo.data.sources.scan import is_image
+from mixmask_solo.data.sources.splits import split_word
 from mixmask_solo.data.sources.webdataset import tar_name
-from mixmask_solo.data.tools.naming import Names
 
 # A shuffled epoch reads whole row groups; below this a disk's seeks begin to count.
 ROW_GROUP_BYTES = 8 << 20
-_RECORD = ".mixmask-convert.json"
+_LONGEST, _LONGEST_PART = 1000, 230  # a part of a path has at most 255 bytes, numbers included
+_MAGIC = {
+    b"\x89PNG": ".png",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"RIFF": ".webp",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+}
 
 Indexes = NDArray[np.int64]
+
+
+class Names:
+    """The path of each image of a source: ``class/file``, or ``file`` without labels.
+
+    Storages keep the path an image was found at; where they do not, its number serves.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.folders = [folder_name(name) for name in source.classes]
+        self._files: dict[str, int] = {}
+        self._parents = set(self.folders)
+
+    def path(self, index: int) -> str:
+        """A relative path of slashes that is this image's alone, and leads to no hidden place.
+
+        No file stands where another image wants a folder.
+        """
+        top, below = self._parts(index)
+        *folders, file = below
+        choices = itertools.chain(
+            [[*top, *folders, file], [*top, *folders, f"{index:08d}_{file}"]],
+            ([*top, f"{index:08d}_{attempt}_{file}"] for attempt in itertools.count()),
+        )
+        for parts in choices:
+            path = "/".join(parts)
+            above = list(itertools.accumulate(parts[:-1], "{}/{}".format))
+            taken = self._files.get(path, index) != index or path in self._parents
+            if not taken and not any(folder in self._files for folder in above):
+                break
+        self._files[path] = index
+        self._parents.update(above)
+        return path
+
+    def _parts(self, index: int) -> tuple[list[str], list[str]]:
+        """The folder of the class, if there is one, and what stands below it."""
+        stored = (self.source.path(index) or "").split("/")
+        below = [part for part in stored if part not in ("", ".", "..")]
+        label, top = self.source.label(index), []
+        if label >= 0 and self.source.classes:
+            top = [self.folders[label]]
+            below = below[below.index(top[0]) + 1 :] if top[0] in below[:-1] else below[-1:]
+        below = [escaped(part, folder=part is not below[-1]) for part in below]
+        # too long for a file system, or a folder that would be a split beside the list of none
+        if (not top and split_word("".join(below[:1]))) or len("/".join(below)) > _LONGEST:
+            below = below[-1:]
+        suffix = "" if below and is_image(below[-1]) else self._suffix(index)
+        if not below or any(len(os.fsencode(part)) > _LONGEST_PART for part in below):
+            below = [f"{index:08d}{suffix or os.path.splitext(below[-1])[1]}"]
+        elif suffix:
+            below[-1] += suffix
+        return top, below
+
+    def _suffix(self, index: int) -> str:
+        stored = self.source.encoded(index)
+        head = b"" if stored is None else stored[:12].tobytes()
+        if head[4:] in (b"ftypavif", b"ftypavis"):
+            return ".avif"
+        return next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), ".jpg")
 
 
 def stored_bytes(source: Source, index: int) -> Any:
@@ -40,17 +109,14 @@ def stored_sizes(source: Source) -> Indexes:
     """(N,) bytes of each image as it is stored.
 
     Raises:
-        ImageError: for an image that cannot be read.
+        ImageError, OSError: for an image that cannot be read.
         ConfigError: for a source that holds no encoded images.
     """
 
     def size(index: int) -> int:
-        if not isinstance(source, FolderSource):
-            return len(stored_bytes(source, index))
-        try:
+        if isinstance(source, FolderSource):
             return os.path.getsize(source.name(index))
-        except OSError as error:
-            raise ImageError(f"{source.name(index)} cannot be read: {error}") from error
+        return len(stored_bytes(source, index))
 
     return np.array([size(index) for index in range(len(source))], dtype=np.int64)
 
@@ -58,10 +124,8 @@ def stored_sizes(source: Source) -> Indexes:
 def cut(sizes: Indexes, limit: int, *, seed: int | None = None) -> list[Indexes]:
     """Numbers of the images of each shard.
 
-    Args:
-        sizes: (N,) bytes.
-        limit: bytes of images in a shard; one larger image still makes one.
-        seed: puts the images in a random order; None keeps theirs.
+    ``sizes`` (N,) and ``limit`` are bytes; one image above it still makes a shard. ``seed`` puts
+    the images in a random order.
     """
     order = np.arange(len(sizes))
     if seed is not None:
@@ -80,9 +144,6 @@ def _write_parquet(file: Path, source: Source, names: Names, indexes: Indexes) -
 
     Nothing is compressed: images are already, and so a reader can map them into memory.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     features: dict[str, Any] = {"image": {"_type": "Image"}}
     fields = [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
     if source.classes:
@@ -123,68 +184,6 @@ def _write_tar(file: Path, source: Source, names: Names, indexes: Indexes) -> No
 
 
 WRITERS = {"parquet": (".parquet", _write_parquet), "webdataset": (".tar", _write_tar)}
-
-
-class Record:
-    """What a conversion has finished, kept in its destination ``folder`` so that it can go on.
-
-    ``facts`` make it the same conversion.
-
-    Raises:
-        ConfigError: when the folder holds something else.
-    """
-
-    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
-        self.place = folder / _RECORD
-        self.facts = facts
-        self.done: dict[str, list[int]] = {}
-        if folder.exists() and not folder.is_dir():
-            raise ConfigError(f"{folder} is a file: give a new or empty folder")
-        if self.place.is_file():
-            self._load(folder)
-        elif folder.is_dir() and any(folder.iterdir()):
-            raise ConfigError(f"{folder} is not empty: give a new or empty folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._save()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While one process writes into the folder, another is refused."""
-        try:
-            with FileLock(self.place.with_suffix(".lock"), timeout=0):
-                yield
-        except Timeout:
-            raise ConfigError(
-                f"another conversion is writing into {self.place.parent}: wait for its end"
-            ) from None
-
-    def finished(self, file: Path, images: int) -> bool:
-        """Whether a file is there with the images and bytes that it was finished with."""
-        return file.is_file() and self.done.get(file.name) == [images, file.stat().st_size]
-
-    def finish(self, temporary: Path, file: Path, images: int) -> None:
-        """Gives a whole file its name, and remembers it."""
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(file)
-        self.done[file.name] = [images, file.stat().st_size]
-        self._save()
-
-    def _load(self, folder: Path) -> None:
-        try:
-            known = json.loads(self.place.read_text())
-            facts, self.done = known["facts"], known["done"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise ConfigError(f"{self.place} is damaged: remove {folder} and start anew") from None
-        for key, value in self.facts.items():
-            if facts.get(key) != value:
-                raise ConfigError(
-                    f"{folder} holds another conversion ({key} {facts.get(key)!r}, now {value!r}): "
-                    "give a new or empty folder"
-                )
-
-    def _save(self) -> None:
-        write_whole(self.place, json.dumps({"facts": self.facts, "done": self.done}, indent=1))
 
 
 def _text(name: str) -> str:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.order.sampler import EpochBatches, Shard
 from mixmask_solo.data.sources import Subset
+from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.blocks import Blocks
 from mixmask_solo.data.sources.parquet import read_parquet
-from mixmask_solo.data.sources.request import Request
 
 GROUPS, ROWS, BATCH = 300, 20, 25
 

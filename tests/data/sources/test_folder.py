@@ -8,7 +8,7 @@ import pytest
 from torchvision.datasets import ImageFolder
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import ImageError, num_classes, source
+from mixmask_solo.data import ImageError, source
 from mixmask_solo.data.sources.class_folders import IMAGENET100
 
 
@@ -40,16 +40,16 @@ def test_without_labels_a_flat_folder_will_do(tmp_path, picture):
     images = source(cfg(tmp_path, no_labels=True), "pretrain")
     assert images.labels.tolist() == [-1, -1, -1]
     assert images.classes == []
-    assert num_classes(cfg(tmp_path, no_labels=True)) == 1
+    assert images.num_classes == 1
     assert source(cfg(tmp_path, no_labels=True, val_path=str(tmp_path)), "val") is None
 
 
 def test_a_folder_of_both_splits_serves_both(tmp_path, class_folders):
     class_folders(tmp_path / "train", {"a": 3, "b": 2})
     class_folders(tmp_path / "val", {"a": 1, "b": 1})
-    assert len(source(cfg(tmp_path), "train")) == 5
+    train = source(cfg(tmp_path), "train")
+    assert (len(train), train.num_classes) == (5, 2)
     assert len(source(cfg(tmp_path, val_path=str(tmp_path)), "val")) == 2
-    assert num_classes(cfg(tmp_path)) == 2
 
 
 def test_without_a_path_there_is_no_validation(tmp_path, class_folders):

@@ -57,7 +57,7 @@ COLUMNS = {
     ),
     "absurd": (
         pa.array([1, 0, 0, 2**63 + 5], pa.uint64()),
-        "a.parquet row 3 has label 9223372036854775813, but there are not that many images",
+        "a.parquet row 3 has label 9223372036854775813, but there are only 4 images",
         0,
     ),
     "mixed": (pa.array(["cat", "1", "b", "c"]), "a.parquet row 1 has label '1', but others are", 0),

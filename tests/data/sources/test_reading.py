@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import num_classes, source
+from mixmask_solo.data import source
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,3 @@ def test_the_block_itself_is_wrong(data, message):
 def test_an_omegaconf_node_with_an_interpolation_will_do():
     cfg = OmegaConf.create({"name": "digits", "data": {"dataset": "${name}", "val_path": None}})
     assert len(source(cfg, "val")) == 355
-
-
-@pytest.mark.parametrize(("name", "count"), [("digits", 10), ("cifar100", 100), ("imagenet", 1000)])
-def test_number_of_classes_without_opening_anything(name, count):
-    assert num_classes({"data": {"dataset": name}}) == count
-
-
-def test_number_of_classes_of_a_folder(tmp_path, class_folders):
-    class_folders(tmp_path, {"a": 1, "b": 1, "c": 1})
-    assert num_classes({"data": {"dataset": "custom", "train_path": str(tmp_path)}}) == 3

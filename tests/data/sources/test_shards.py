@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mixmask_solo.data import source
-from mixmask_solo.data.sources.tar_index import index_of
+from mixmask_solo.data.sources.webdataset import index_of
 from support.tars import tar
 
 

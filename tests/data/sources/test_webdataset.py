@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import num_classes, source
+from mixmask_solo.data import source
 from mixmask_solo.data.sources.shards import expand
-from mixmask_solo.data.sources.tar_index import index_of
+from mixmask_solo.data.sources.webdataset import index_of
 from support.tars import tar
 
 
@@ -32,7 +32,7 @@ def test_images_labels_and_names(tmp_path, png, picture):
     images = source(cfg(tmp_path), "train")
     assert images.labels.tolist() == [0, 1, 2, 0, 1]
     assert images.classes == ["0", "1", "2"]
-    assert num_classes(cfg(tmp_path)) == 3
+    assert images.num_classes == 3
     for i in range(5):
         assert np.array_equal(np.asarray(images.image(i)), np.asarray(picture(i)))
         assert images.encoded(i).tobytes() == png(i)

@@ -15,6 +15,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.data import source
 from mixmask_solo.data.sources.webdataset import tar_name, untar_name
 from mixmask_solo.data.tools import convert, open_path
+from mixmask_solo.data.tools.convert import Record
 from mixmask_solo.data.tools.shards import cut
 
 NAMES = (
@@ -90,25 +91,23 @@ def test_the_parquet_layout_is_the_hubs(folder, tmp_path):
 
 @pytest.mark.parametrize("target", ["parquet", "webdataset"])
 def test_an_interrupted_conversion_goes_on(folder, tmp_path, target, monkeypatch):
-    from mixmask_solo.data.tools import shards
-
     whole = run(folder, tmp_path / "whole", target, max_shard_mb=0.0015)
     assert whole.files > 4
 
     class Stop(Exception):
         pass
 
-    finish, calls = shards.Record.finish, itertools.count(1)
+    finish, calls = Record.finish, itertools.count(1)
 
     def stopping(*args):
         if next(calls) == 3:
             raise Stop
         finish(*args)
 
-    monkeypatch.setattr(shards.Record, "finish", stopping)
+    monkeypatch.setattr(Record, "finish", stopping)
     with pytest.raises(Stop):
         run(folder, tmp_path / "out", target, max_shard_mb=0.0015)
-    monkeypatch.setattr(shards.Record, "finish", finish)
+    monkeypatch.setattr(Record, "finish", finish)
     named = list((tmp_path / "out").glob("train-*"))
     assert len(named) == 2
     named[0].write_bytes(named[0].read_bytes()[:-1])  # a finished one that was damaged since

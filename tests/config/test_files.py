@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mixmask_solo.records.files import plain_name, read_json, replacing, write_json
+from mixmask_solo.config.files import plain_name, read_json, replacing, write_json
 
 
 def fail(path: Path) -> None:
