@@ -12,8 +12,7 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.bench.step_need import per_second, step_rates
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.data.sources.storage import DECODERS, STORAGES, storage
 from mixmask_solo.runs.pretrain import resolve
@@ -36,14 +35,6 @@ class Rate:
     def median(self) -> float:
         """Images/s; 0 where it could not run."""
         return statistics.median(self.rates) if self.rates else 0.0
-
-
-def require_known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raises ConfigError for the first unknown name given with ``option``."""
-    for name in names:
-        if name not in known:
-            near = did_you_mean(name, known)
-            raise ConfigError(f"{option} is {name!r}: choose {listing(known)}{near}")
 
 
 def variants(cfg: DictConfig, names: Sequence[str] = NAMES) -> dict[str, DictConfig]:
@@ -166,7 +157,8 @@ def bench(
     """
     cfg = alone(cfg)
     wanted = list(decoders or NAMES)
-    require_known("--decoders", wanted, NAMES)
+    for name in wanted:
+        require_known("--decoders", name, NAMES)
     trainer = build_trainer(cfg, [])
     device = trainer.strategy.root_device
     rows = [Running(name, variant, trainer) for name, variant in variants(cfg, wanted).items()]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nodes import literal
+from mixmask_solo.config.check import literal
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
+from mixmask_solo.config.errors import require_known
 
 Channels = tuple[float, float, float]
 
@@ -59,12 +59,6 @@ DATASETS: dict[str, DatasetInfo] = {
 
 
 def info(name: str) -> DatasetInfo:
-    """Facts of the data set ``name``.
-
-    Raises:
-        ConfigError: for a name that is not in the table.
-    """
-    if name not in DATASETS:
-        near = did_you_mean(str(name), DATASETS)
-        raise ConfigError(f"data.dataset is {name!r}: choose {listing(DATASETS)}{near}")
+    """Facts of the data set ``name``; raises ConfigError where it is not in the table."""
+    require_known("data.dataset", name, DATASETS)
     return DATASETS[name]

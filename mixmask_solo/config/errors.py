@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The one exception a wrong configuration ends in, and names in its line."""
+"""The one exception a wrong configuration ends in, and the words of its line."""
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
@@ -14,6 +14,13 @@ class ConfigError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def require_known(key: str, name: object, known: Collection[str]) -> None:
+    """Raises ConfigError for a name that is none of those known."""
+    if name not in known:
+        near = did_you_mean(str(name), known)
+        raise ConfigError(f"{key} is {name!r}: choose {listing(known)}{near}")
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -6,11 +6,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.config.check import check, with_defaults
-from mixmask_solo.config.devices import count_devices, read_devices
+from mixmask_solo.config.check import check, literal, to_values, with_defaults
 from mixmask_solo.config.errors import ConfigError
-from mixmask_solo.config.nodes import literal, to_values
-from mixmask_solo.config.rules import check_kwargs, check_mocov2, check_schedule, count_crops
+from mixmask_solo.config.rules import (
+    check_kwargs,
+    check_mocov2,
+    check_schedule,
+    count_crops,
+    count_devices,
+    read_devices,
+)
 from mixmask_solo.config.schema import (
     METHOD_KWARGS,
     MOMENTUM,
@@ -55,12 +60,7 @@ def resolve_pretrain(
     batch = _finish(run, visible)
     check_kwargs(run.method, kwargs, batch=batch, max_epochs=run.max_epochs, large=large)
     if run.method == "mocov2":
-        check_mocov2(
-            kwargs,
-            written,
-            batch_size=run.optimizer.batch_size,
-            sync_batchnorm=run.sync_batchnorm,
-        )
+        check_mocov2(kwargs, written, run)
     run.name = run.name or f"{run.method}-{run.data.dataset}"
     result = with_defaults(values, run)
     result["method_kwargs"] = with_defaults(written, kwargs)

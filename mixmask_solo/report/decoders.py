@@ -10,9 +10,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mixmask_solo.bench.data_bench import alone, require_known, variants
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.bench.data_bench import alone, variants
+from mixmask_solo.config import ConfigError, listing, require_known
 from mixmask_solo.data import ImageData, ImageError, build_pretrain
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import read
@@ -50,7 +49,8 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
     """
     if not names:
         raise ConfigError(f"--decoder is empty: choose {listing((*NAMES, 'all'))}")
-    require_known("--decoder", names, (*NAMES, "all"))
+    for name in names:
+        require_known("--decoder", name, (*NAMES, "all"))
     wanted = [name for name in NAMES if name in names or "all" in names]
     cfg = alone(cfg)
     source = read(data_block(cfg), "pretrain")

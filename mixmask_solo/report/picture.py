@@ -11,8 +11,7 @@ from matplotlib.colors import ListedColormap
 from omegaconf import DictConfig
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mixmask_solo.config import ConfigError, check, option
-from mixmask_solo.config.check import with_defaults
+from mixmask_solo.config import ConfigError, check, option, with_defaults
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.devices import count_devices, read_devices
+from mixmask_solo.config.rules import count_devices, read_devices
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nodes import literal, to_values
+from mixmask_solo.config import ConfigError, to_values
+from mixmask_solo.config.check import literal
 
 
 def test_values_are_a_copy_with_interpolations_resolved() -> None:

@@ -23,9 +23,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config import ConfigError, check, require_known
 from mixmask_solo.config.datasets import DatasetInfo
-from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema.augmentations import ViewOptions
 
@@ -92,9 +91,7 @@ def build(name: str, node: Any, dataset: DatasetInfo, prefix: str = "augmentatio
     """
     if name not in _PIPELINES and name in outside(GROUP):
         load_outside(GROUP, name, f"{prefix}.pipeline {name}", _PIPELINES)
-    if name not in _PIPELINES:
-        near = did_you_mean(str(name), known())
-        raise ConfigError(f"{prefix}.pipeline is {name!r}: choose {listing(known())}{near}")
+    require_known(f"{prefix}.pipeline", name, known())
     schema, _ = _PIPELINES[name]
     return assemble(name, check(node, schema, prefix), dataset, prefix)
 

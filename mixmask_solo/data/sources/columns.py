@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config import ConfigError, did_you_mean, listing
 from mixmask_solo.data.sources.request import Request
 
 IMAGE = ("image", "img")

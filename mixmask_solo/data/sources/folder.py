@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import listing
 from mixmask_solo.data.sources.base import UNLABELLED, Encoded, ImageError, Source, printable
 from mixmask_solo.data.sources.class_folders import (
     ANNOTATIONS,

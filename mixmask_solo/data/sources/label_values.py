@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, did_you_mean
 from mixmask_solo.config.datasets import info
-from mixmask_solo.config.errors import did_you_mean
 from mixmask_solo.data.sources.base import UNLABELLED, Labels, printable
 from mixmask_solo.data.sources.request import Request
 

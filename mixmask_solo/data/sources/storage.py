@@ -5,9 +5,8 @@ import glob
 from pathlib import Path
 from typing import Any
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, listing, require_known
 from mixmask_solo.config.datasets import info
-from mixmask_solo.config.errors import did_you_mean, listing
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
 from mixmask_solo.data.sources.scan import look, walk
 from mixmask_solo.data.sources.shards import expand, files_in
@@ -33,8 +32,8 @@ def storage(data: dict[str, Any]) -> str:
     """
     form = data.get("format") or "image_folder"
     stored = data.get("storage") or "auto"
-    require_known(form, (*STORAGES, *DECODERS), "data.format")
-    require_known(stored, ("auto", *STORAGES), "data.storage")
+    require_known("data.format", form, (*STORAGES, *DECODERS))
+    require_known("data.storage", stored, ("auto", *STORAGES))
     kind = info(data.get("dataset", "???")).kind
     if kind == "digits":
         return kind
@@ -54,13 +53,6 @@ def storage(data: dict[str, Any]) -> str:
 def has_columns(data: dict[str, Any]) -> bool:
     """Whether the images stand in a table, of which ``data`` may name the columns."""
     return data.get("dataset") is not None and storage(data) in TABLES
-
-
-def require_known(value: Any, known: tuple[str, ...], key: str) -> None:
-    """Refuses a value that is none of those known."""
-    if value not in known:
-        near = did_you_mean(str(value), known)
-        raise ConfigError(f"{key} is {value!r}: choose {listing(known)}{near}")
 
 
 def _lies_there(data: dict[str, Any], kind: str) -> str | None:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE
 from mixmask_solo.data.sources.files import write_whole
-from mixmask_solo.data.sources.storage import require_known
 from mixmask_solo.data.tools.naming import Names
 from mixmask_solo.data.tools.shards import WRITERS, Indexes, Record, cut, stored_bytes, stored_sizes
 
@@ -126,7 +125,7 @@ def _to_folder(source: Source, folder: Path, sizes: Indexes, advance: Advance) -
 
 def _require_place(splits: Mapping[str, Source], target: str, classes: list[str]) -> None:
     """Refuses what the target has no place for, before anything is written."""
-    require_known(target, TARGETS, "--to")
+    require_known("--to", target, TARGETS)
     for name in classes if target == "webdataset" else ():
         if not name or name != name.strip() or not name.isprintable():
             raise ConfigError(
