@@ -35,15 +35,12 @@ def _register_beside_solo_learn() -> None:
 
         register()
     except Exception as error:  # the user's script may well do without us
-        _warn_once(f"MixMask is not available in this solo-learn: {error}")
-
-
-def _warn_once(message: str) -> None:
-    """Hydra may run this file more than once, always in the module object it keeps."""
-    if not globals().get("_warned"):
-        globals()["_warned"] = True
-        # Not the warnings module: Hydra would present it as a bug of this plugin.
-        logging.getLogger("mixmask_solo").warning("%s", message)
+        # Hydra may run this file again, always in the module object it keeps, and would present
+        # what comes by the warnings module as a bug of this plugin.
+        if not globals().get("_warned"):
+            globals()["_warned"] = True
+            log = logging.getLogger("mixmask_solo")
+            log.warning("MixMask is not available in this solo-learn: %s", error)
 
 
 _register_beside_solo_learn()

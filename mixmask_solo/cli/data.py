@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.cli.compose import add_config_arguments, compose
-from mixmask_solo.cli.ending import Parser, fail, loading, one_line
+from mixmask_solo.cli.ending import Parser, count, fail, loading, one_line
 
 COMMAND = "mixmask-data"
 _LOOK = "read every image, list what is wrong or odd"
@@ -50,7 +50,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     look.add_argument("paths", nargs="*", metavar="PATH", help=_PATH)
     look.add_argument("--config-path", metavar="FOLDER", help="instead of PATH: a configuration")
     look.add_argument("--config-name", metavar="FILE")
-    look.add_argument("--workers", type=_count(0), metavar="N", help="default: the cores there are")
+    look.add_argument("--workers", type=count(0), metavar="N", help="default: the cores there are")
     look.add_argument("--json", type=Path, metavar="FILE", help="write everything found there")
     look.set_defaults(run=_check)
 
@@ -58,8 +58,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     store.add_argument("source", metavar="SRC", help=_PATH)
     store.add_argument("destination", metavar="DST", type=Path, help="new or empty folder")
     store.add_argument("--to", required=True, metavar="parquet|webdataset|image_folder")
-    store.add_argument("--shuffle", type=_count(0), metavar="SEED", help="store in a random order")
-    store.add_argument("--max-shard-mb", type=_count(1), default=500, metavar="MB")
+    store.add_argument("--shuffle", type=count(0), metavar="SEED", help="store in a random order")
+    store.add_argument("--max-shard-mb", type=count(1), default=500, metavar="MB")
     store.set_defaults(run=_convert)
 
     time = commands.add_parser("bench", help=_TIME)
@@ -67,7 +67,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     time.add_argument("--decoders", nargs="+", metavar="NAME", help="default: all there are")
     time.add_argument("--need", type=float, metavar="N", help="images/s; default: measured")
     time.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default 3)")
-    time.add_argument("--repeats", type=_count(1), default=5, help="measurements each (default 5)")
+    time.add_argument("--repeats", type=count(1), default=5, help="measurements each (default 5)")
     time.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there")
     time.set_defaults(run=_bench)
     return parser.parse_args(arguments)
@@ -145,16 +145,6 @@ def _write(place: Path, content: Any) -> None:
 
     place.parent.mkdir(parents=True, exist_ok=True)
     write_json(place, content)
-
-
-def _count(low: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text) if text.isdigit() else -1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {low}")
-        return value
-
-    return parse
 
 
 if __name__ == "__main__":

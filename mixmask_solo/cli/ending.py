@@ -46,6 +46,18 @@ class Parser(argparse.ArgumentParser):
         fail(self.prog, f"{message} (see --help)")
 
 
+def count(low: int) -> Callable[[str], int]:
+    """The ``type`` of an argument that is at least ``low``."""
+
+    def parse(text: str) -> int:
+        value = int(text) if text.isdigit() else -1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {low}")
+        return value
+
+    return parse
+
+
 @contextmanager
 def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
     """Ends a command that writes to ``folder`` with one line for what user or machine caused."""

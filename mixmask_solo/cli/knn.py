@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mixmask_solo.cli.ending import Parser, fail, loading, one_line
+from mixmask_solo.cli.ending import Parser, count, fail, loading, one_line
 from mixmask_solo.report.columns import columns
 
 COMMAND = "mixmask-knn"
@@ -81,7 +81,7 @@ def _parser() -> Parser:
     source.add_argument("--pretrained_checkpoint_dir", metavar="DIR", help="folder of a run")
     source.add_argument("--pretrained_checkpoint", metavar="FILE", help="one checkpoint")
     add = parser.add_argument
-    add("--k", type=_count, nargs="+", metavar="K", help="neighbours")
+    add("--k", type=count(1), nargs="+", metavar="K", help="neighbours")
     add("--temperature", type=_positive, nargs="+", metavar="T", help="of votes")
     add("--feature_type", dest="features", nargs="+", choices=("backbone", "projector"))
     help_ = "whose features: the network that was trained, or the one that follows it"
@@ -95,7 +95,7 @@ def _parser() -> Parser:
     help_ = "of a Parquet file or CSV list"
     add("--image_column", dest="data.image_column", metavar="NAME", help=help_)
     add("--label_column", dest="data.label_column", metavar="NAME", help="likewise")
-    add("--batch_size", dest="optimizer.batch_size", type=_count, default=256, metavar="N")
+    add("--batch_size", dest="optimizer.batch_size", type=count(1), default=256, metavar="N")
     add("--num_workers", dest="data.num_workers", type=int, metavar="N")
     add("--backbone", dest="backbone.name", metavar="NAME", help="for files of mere weights")
     add("--device", default="auto", help="auto, cpu, cuda, ...")
@@ -107,13 +107,6 @@ def _parser() -> Parser:
     add("--baselines", action="store_true", help="also the untrained network, and raw pixels")
     add("--out", type=Path, help="default: knn.json beside the checkpoint")
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return value
 
 
 def _positive(text: str) -> float:

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixmask_solo.report.style import COLORS, DPI, FAINT, RC
+from mixmask_solo.report.grid import COLORS, DPI, FAINT, RC
 
 Series = dict[int, float]  # step -> value
 _PANEL = (8.0, 4.0)  # inches; two of them make 1600 pixels

@@ -14,8 +14,7 @@ from torch import Tensor
 from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
-from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
-from mixmask_solo.report.style import COLORS, INK
+from mixmask_solo.report.grid import COLORS, INK, Row, Section, draw, rgb, unnormalised
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Step, Strategy, build_strategies
 
