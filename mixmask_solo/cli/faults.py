@@ -97,17 +97,11 @@ def _of_the_system(error: OSError, folder: str | Path | None) -> str:
 
 
 def _space(place: Path) -> str:
+    from rich.filesize import decimal
+
     existing = next((p for p in (place, *place.absolute().parents) if p.exists()), Path("/"))
     try:
         usage = shutil.disk_usage(existing)
     except OSError as error:
         return f"{existing}: {error.strerror}"
-    return f"{_size(usage.free)} of {_size(usage.total)} free in {existing}"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+    return f"{decimal(usage.free)} of {decimal(usage.total)} free in {existing}"

@@ -88,9 +88,8 @@ def with_defaults(values: Mapping[str, Any] | None, block: Any) -> dict[str, Any
 def to_values(node: Any, prefix: str = "") -> Any:
     """Copies a node, OmegaConf's or plain, into dicts, lists and scalars.
 
-    Raises:
-        ConfigError: for an interpolation that leads nowhere, or a value still ``???``; names the
-            key, which is below ``prefix``.
+    Raises ConfigError, naming the key below ``prefix``, for an interpolation that leads nowhere or
+    a value still ``???``.
     """
     if OmegaConf.is_config(node):
         try:

@@ -40,15 +40,12 @@ def resolve_pretrain(
 
     Derived as in solo-learn: ``optimizer.lr`` and ``classifier_lr`` times global batch / 256,
     ``data.num_large_crops``, ``data.num_small_crops``, ``data.num_classes`` where the data set
-    tells it. ``cfg`` keeps the values as written.
+    tells it. ``cfg`` keeps the values as written; the result has no struct flag or interpolations.
 
     Args:
         blocks: names of strategies' blocks, allowed under ``method_kwargs`` and left alone.
         trainer_keys: further arguments of the trainer, allowed at the top and left alone.
         visible: accelerator devices of this machine, what ``auto`` and -1 mean; None if unknown.
-
-    Returns:
-        A new configuration without struct flag and interpolations.
 
     Raises:
         ConfigError: one line, before any data is read.
