@@ -102,15 +102,13 @@ def loading(command: str) -> Iterator[None]:
             os._exit(130)
 
     before = signal.getsignal(signal.SIGINT)
-    guarded = before is not signal.SIG_IGN and threading.current_thread() is threading.main_thread()
-    if guarded:
+    if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, end)
     try:
         yield
         quiet()
     finally:
-        if guarded:
-            signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before)
 
 
 class _Stderr(logging.StreamHandler[Any]):

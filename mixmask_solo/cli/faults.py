@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mixmask_solo.cli.ranks import lost
+from mixmask_solo.config import ConfigError
 
 
 class Fault(NamedTuple):
@@ -50,9 +51,7 @@ def explain(error: BaseException, folder: str | Path | None = None) -> Fault | N
     text = str(error).strip()
     if isinstance(error, KeyboardInterrupt):
         return Fault("interrupted (SIGINT)", 130)
-    if _is(error, "mixmask_solo.config", "ConfigError") or _is(
-        error, "mixmask_solo.data", "ImageError"
-    ):
+    if isinstance(error, ConfigError) or _is(error, "mixmask_solo.data", "ImageError"):
         return Fault(_without_stack(error), 2)
     if isinstance(error, OSError):
         return Fault(_of_the_system(error, folder), 1)

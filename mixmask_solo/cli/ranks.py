@@ -63,7 +63,6 @@ def dismiss(seconds: float = 10.0) -> None:
             child.wait(max(0.0, end - time.monotonic()))
     for child in _children:
         child.kill()  # nothing happens where it has ended
-    for child in _children:
         with suppress(subprocess.TimeoutExpired):
             child.wait(5)
 
