@@ -4,8 +4,6 @@
 The jobs are those that Hydra's own sweeper makes out of a command line.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import time
@@ -137,7 +135,8 @@ def sweep(command: str, plans: Sequence[Planned]) -> int:
     """
     done: list[_Done] = []
     stopped = 0
-    with _Signals() as signals:
+    signals = _Signals()
+    with signals:
         for number, plan in enumerate(plans, start=1):
             what = " ".join(plan.swept)
             print(f"{command}: job {number} of {len(plans)} {what}".rstrip(), file=sys.stderr)
@@ -166,12 +165,11 @@ class _Signals:
         self.received = 0
         self._job: Job | None = None
 
-    def __enter__(self) -> _Signals:
+    def __enter__(self) -> None:
         self._before = {number: signal.getsignal(number) for number in _SIGNALS}
         for number, handler in self._before.items():
             if handler is not signal.SIG_IGN:  # nohup's, for one
                 signal.signal(number, self._receive)
-        return self
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():

@@ -73,17 +73,10 @@ def resolve_pretrain(
 
 
 def resolve_linear(
-    cfg: Any,
-    *,
-    blocks: Collection[str] = (),
-    trainer_keys: Collection[str] = (),
-    visible: int | None = None,
+    cfg: Any, *, trainer_keys: Collection[str] = (), visible: int | None = None
 ) -> DictConfig:
-    """Checks a probe's configuration and completes it, as :func:`resolve_pretrain` does.
-
-    Its ``blocks`` stand at the top; another part of the package checks them.
-    """
-    values, run = _read(cfg, Linear, [*blocks, *trainer_keys])
+    """Checks a probe's configuration and completes it, as :func:`resolve_pretrain` does."""
+    values, run = _read(cfg, Linear, trainer_keys)
     batch = _finish(run, visible)
     run.name = run.name or f"linear-{run.data.dataset}"
     return _scaled(with_defaults(values, run), batch)
