@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What makes solo-learn's own, unmodified scripts understand our YAML blocks.
 
-Hydra imports every module of the namespace package ``hydra_plugins`` when an application starts.
-solo-learn's scripts have imported ``solo.methods`` by then, so that is the moment to put our
-classes into its registry. Every other Hydra application imports this file too: it must cost next
-to nothing there, so only the standard library and Hydra are imported at the top.
+Every Hydra application imports it when it starts. solo-learn's scripts have imported
+``solo.methods`` by then, so that is the moment to put our classes into its registry; to others it
+must cost next to nothing, so only the standard library and Hydra are imported at the top.
 """
 
 import logging

@@ -123,12 +123,12 @@ class _Stderr(logging.StreamHandler[Any]):
         """Looked up each time: a progress bar stands in for stderr while it is shown."""
         return sys.stderr
 
-    def filter(self, record: logging.LogRecord) -> Any:
+    def filter(self, record: logging.LogRecord) -> bool:
         if rank() > 0 and record.levelno < logging.ERROR:
             return False
         consoles, handlers = (sys.stdout, sys.stderr), logging.getLogger().handlers
         shown = any(getattr(handler, "stream", None) in consoles for handler in handlers)
-        return not shown and super().filter(record)
+        return not shown
 
 
 def quiet() -> None:

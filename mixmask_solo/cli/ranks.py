@@ -43,7 +43,7 @@ def watch(die: Callable[[str], None]) -> None:
 
     if rank() > 0:
         _follow(lambda: "the process that started this one has ended" if orphaned() else "", die)
-    elif hasattr(subprocess_script, "_launch_process_observer"):
+    else:
         subprocess_script._launch_process_observer = observe
 
 

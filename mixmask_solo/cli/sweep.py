@@ -13,8 +13,6 @@ from itertools import product, zip_longest
 from types import FrameType
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
-
 from mixmask_solo.cli.job import Job, Outcome
 from mixmask_solo.config import ConfigError
 from mixmask_solo.report.columns import columns
@@ -76,12 +74,11 @@ def expand(arguments: Sequence[str]) -> list[Planned] | None:
     chosen = (cfg.hydra.sweeper._target_, cfg.hydra.launcher._target_)
     if [target.rpartition(".")[2] for target in chosen] != _BASIC:
         return None
-    in_files: Any = OmegaConf.to_container(cfg.hydra.sweeper)
     named = {"name": args.config_name, "path": args.config_path, "dir": args.config_dir}
     common = [f"--config-{what}={value}" for what, value in named.items() if value]
     common += [o for o in cfg.hydra.overrides.hydra if not o.startswith("hydra.mode=")]
     common += ["hydra.mode=RUN"] if cfg.hydra.mode else []
-    overrides = [f"{key}={value}" for key, value in (in_files["params"] or {}).items()]
+    overrides = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
     choices = _choices(loader, [*overrides, *cfg.hydra.overrides.task])
     swept = [len(values) > 1 for values in choices]
     return [
