@@ -42,9 +42,9 @@ class Job:
     def wait(self) -> tuple[int, Outcome]:
         """The exit status as a shell has it, and what the job told."""
         code = self._process.wait()
-        told = json.loads(self._report.read_text()) if self._report.exists() else []
+        told = self._report.read_text() if self._report.exists() else ""
         self._folder.cleanup()
-        return (128 - code if code < 0 else code), Outcome(*told)
+        return (128 - code if code < 0 else code), Outcome(*json.loads(told or "[]"))
 
 
 @contextmanager
