@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What makes solo-learn's own, unmodified scripts understand our YAML blocks.
 
-Hydra imports every module of the namespace package ``hydra_plugins`` when an application starts.
-solo-learn's scripts have imported ``solo.methods`` by then, so that is the moment to put our
-classes into its registry. Every other Hydra application imports this file too: it must cost next
-to nothing there, so only the standard library and Hydra are imported at the top.
+Every Hydra application imports it when it starts. solo-learn's scripts have imported
+``solo.methods`` by then, so that is the moment to put our classes into its registry; to others it
+must cost next to nothing, so only the standard library and Hydra are imported at the top.
 """
 
 import logging
@@ -35,15 +34,12 @@ def _register_beside_solo_learn() -> None:
 
         register()
     except Exception as error:  # the user's script may well do without us
-        _warn_once(f"MixMask is not available in this solo-learn: {error}")
-
-
-def _warn_once(message: str) -> None:
-    """Hydra may run this file more than once, always in the module object it keeps."""
-    if not globals().get("_warned"):
-        globals()["_warned"] = True
-        # Not the warnings module: Hydra would present it as a bug of this plugin.
-        logging.getLogger("mixmask_solo").warning("%s", message)
+        # Hydra may run this file again, always in the module object it keeps, and would present
+        # what comes by the warnings module as a bug of this plugin.
+        if not globals().get("_warned"):
+            globals()["_warned"] = True
+            log = logging.getLogger("mixmask_solo")
+            log.warning("MixMask is not available in this solo-learn: %s", error)
 
 
 _register_beside_solo_learn()

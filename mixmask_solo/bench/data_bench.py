@@ -12,8 +12,7 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.bench.step_need import per_second, step_rates
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import require_known
+from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.data.sources.storage import DECODERS, STORAGES, storage
 from mixmask_solo.runs.pretrain import resolve

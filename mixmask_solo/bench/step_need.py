@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.methods import get_methods
 
 _CPU_BATCH = 32  # a ResNet-50 step of 256 takes minutes there; images/s hardly depend on it

@@ -35,12 +35,9 @@ def run_hydra(
 ) -> None:
     """Composes the configuration the command line names, trains, prints the closing line.
 
-    Hydra itself is imported only once there is something to compose, so that ``--help`` is quick.
-
-    Args:
-        folder: of the runs, as ``--help`` calls it.
-        task: ``module:function`` from the composed configuration to a run's result.
-        headline: a result in a few words.
+    Hydra itself is imported only once there is something to compose, so that ``--help`` is quick;
+    it calls the runs' ``folder`` so. ``task`` is the ``module:function`` from the composed
+    configuration to a run's result, which ``headline`` tells in a few words.
     """
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Configurations from command lines, and command lines to paste."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.nodes import literal
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
+from mixmask_solo.config.check import literal
 
 _RESUME = "resume_from_checkpoint"
 # Read as this very string without quotes: the slash rules out numbers, booleans and null.

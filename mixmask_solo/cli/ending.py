@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""How a command ends when it does not end well: one line, the right status, nothing lost."""
+"""What a command lets be heard, and how it ends when it does not end well: one line, the right
+status, nothing lost."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,14 @@ from typing import Any, NoReturn
 from mixmask_solo.cli.compose import resume_command
 from mixmask_solo.cli.faults import explain
 from mixmask_solo.cli.ranks import dismiss, orphaned, rank, watch
+
+_HARMLESS = (
+    r".*does not have many workers.*",  # decided by data.num_workers
+    r"The number of training batches .* is smaller than the logging interval.*",
+    r"Found \d+ module\(s\) in eval mode.*",  # frozen and momentum networks, on purpose
+    r".*Experiment logs directory .* exists.*",  # a resumed run goes on in its own folder
+    r".*isinstance\(treespec, LeafSpec\).*",
+)
 
 
 class Failure(SystemExit):
@@ -63,11 +74,10 @@ def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
     """Ends a command that writes to ``folder`` with one line for what user or machine caused."""
     try:
         yield
-    except Failure:
-        raise
     except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # the trainer makes status 1 of it
-            fail(command, "interrupted (SIGINT)", 130)
+        cause = stop.__context__
+        if isinstance(cause, KeyboardInterrupt) and not isinstance(stop, Failure):
+            fail(command, "interrupted (SIGINT)", 130)  # the trainer makes status 1 of it
         raise
     except BaseException as error:
         fault = explain(error, folder)
@@ -92,17 +102,51 @@ def loading(command: str) -> Iterator[None]:
             os._exit(130)
 
     before = signal.getsignal(signal.SIGINT)
-    guarded = before is not signal.SIG_IGN and threading.current_thread() is threading.main_thread()
-    if guarded:
+    if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, end)
     try:
         yield
-        from mixmask_solo.cli.quiet import quiet
-
         quiet()
     finally:
-        if guarded:
-            signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before)
+
+
+class _Stderr(logging.StreamHandler[Any]):
+    """Shows each of our messages once: not where the root logger shows it, or each rank has it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+    @property
+    def stream(self) -> Any:
+        """Looked up each time: a progress bar stands in for stderr while it is shown."""
+        return sys.stderr
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if rank() > 0 and record.levelno < logging.ERROR:
+            return False
+        consoles, handlers = (sys.stdout, sys.stderr), logging.getLogger().handlers
+        shown = any(getattr(handler, "stream", None) in consoles for handler in handlers)
+        return not shown
+
+
+def quiet() -> None:
+    """Sets up logging for a command, after Hydra has (the recipes tell it to disable all)."""
+    import lightning.fabric  # sets its loggers' levels when imported, so it has to come first
+    import lightning.pytorch  # noqa: F401
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _HARMLESS:
+        warnings.filterwarnings("ignore", message=message)
+    ours = logging.getLogger("mixmask_solo")
+    ours.setLevel(logging.INFO)
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.startswith(ours.name) and isinstance(logger, logging.Logger):
+            logger.disabled = False
+    if not any(isinstance(handler, _Stderr) for handler in ours.handlers):
+        ours.addHandler(_Stderr())
 
 
 def supervise(

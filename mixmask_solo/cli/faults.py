@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mixmask_solo.cli.ranks import lost
+from mixmask_solo.config import ConfigError
 
 
 class Fault(NamedTuple):
@@ -50,9 +51,7 @@ def explain(error: BaseException, folder: str | Path | None = None) -> Fault | N
     text = str(error).strip()
     if isinstance(error, KeyboardInterrupt):
         return Fault("interrupted (SIGINT)", 130)
-    if _is(error, "mixmask_solo.config", "ConfigError") or _is(
-        error, "mixmask_solo.data", "ImageError"
-    ):
+    if isinstance(error, ConfigError) or _is(error, "mixmask_solo.data", "ImageError"):
         return Fault(_without_stack(error), 2)
     if isinstance(error, OSError):
         return Fault(_of_the_system(error, folder), 1)
@@ -97,17 +96,11 @@ def _of_the_system(error: OSError, folder: str | Path | None) -> str:
 
 
 def _space(place: Path) -> str:
+    from rich.filesize import decimal
+
     existing = next((p for p in (place, *place.absolute().parents) if p.exists()), Path("/"))
     try:
         usage = shutil.disk_usage(existing)
     except OSError as error:
         return f"{existing}: {error.strerror}"
-    return f"{_size(usage.free)} of {_size(usage.total)} free in {existing}"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+    return f"{decimal(usage.free)} of {decimal(usage.total)} free in {existing}"

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-_VARIABLE = "MIXMASK_SOLO_JOB"  # the descriptor to write the report to
-_LONGEST = 4000  # a pipe takes this much without anybody reading
+_VARIABLE = "MIXMASK_SOLO_JOB"  # the file to write the report to
 
 
 class Outcome(NamedTuple):
@@ -24,18 +25,15 @@ class Job:
     """This command, started again with a job's arguments."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        self._report, theirs = os.pipe()
-        try:
-            # A session of its own: what the terminal sends to all of us comes through us, once.
-            self._process = subprocess.Popen(
-                [*_this_command(), *arguments],
-                env={**os.environ, _VARIABLE: str(theirs)},
-                pass_fds=[theirs],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        finally:
-            os.close(theirs)
+        self._folder = TemporaryDirectory()
+        self._report = Path(self._folder.name, "report.json")
+        # A session of its own: what the terminal sends to all of us comes through us, once.
+        self._process = subprocess.Popen(
+            [*_this_command(), *arguments],
+            env={**os.environ, _VARIABLE: str(self._report)},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def send(self, number: int) -> None:
         """Hands a signal on; nothing happens where the job has ended."""
@@ -44,22 +42,16 @@ class Job:
     def wait(self) -> tuple[int, Outcome]:
         """The exit status as a shell has it, and what the job told."""
         code = self._process.wait()
-        os.set_blocking(self._report, False)  # a stray process may hold the other end
-        try:
-            told = os.read(self._report, 1 << 16)
-        except BlockingIOError:
-            told = b""
-        os.close(self._report)
-        return (128 - code if code < 0 else code), Outcome(*json.loads(told or b"[]"))
+        told = self._report.read_text() if self._report.exists() else ""
+        self._folder.cleanup()
+        return (128 - code if code < 0 else code), Outcome(*json.loads(told or "[]"))
 
 
 @contextmanager
 def reporting() -> Iterator[list[Outcome]]:
     """Sends what the body appends to the list, or what ended it, to the sweep, if it is of one."""
     told: list[Outcome] = []
-    descriptor = os.environ.pop(_VARIABLE, None)  # not for the processes that this one starts
-    if descriptor is not None:
-        os.set_inheritable(int(descriptor), False)
+    report = os.environ.pop(_VARIABLE, None)  # not for the processes that this one starts
     try:
         yield told
     except SystemExit as stop:
@@ -69,9 +61,9 @@ def reporting() -> Iterator[list[Outcome]]:
         told.append(Outcome(f"{type(error).__name__}: {error}"))
         raise
     finally:
-        if descriptor is not None and told:
-            text = " ".join(told[-1].text.split())[:_LONGEST]
-            os.write(int(descriptor), json.dumps([text, told[-1].directory]).encode())
+        if report is not None and told:
+            text, directory = told[-1]
+            Path(report).write_text(json.dumps([" ".join(text.split()), directory]))
 
 
 def _this_command() -> list[str]:

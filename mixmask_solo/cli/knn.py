@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.cli.ending import Parser, at_least, fail, loading, one_line
+from mixmask_solo.config import ConfigError, did_you_mean
 from mixmask_solo.report.columns import columns
 
 COMMAND = "mixmask-knn"
@@ -30,7 +31,6 @@ def main() -> None:
     args = _parse(sys.argv[1:])
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
-            from mixmask_solo.config import ConfigError
             from mixmask_solo.config.files import write_json
             from mixmask_solo.evaluation.run_knn import evaluate_knn
         given = vars(args).items()
@@ -61,8 +61,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
-        from mixmask_solo.config.errors import did_you_mean
-
         options = [o for a in parser._actions for o in a.option_strings]
         parser.error(f"unknown argument {unknown[0]}{did_you_mean(unknown[0], options)}")
     return args

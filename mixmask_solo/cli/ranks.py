@@ -43,7 +43,7 @@ def watch(die: Callable[[str], None]) -> None:
 
     if rank() > 0:
         _follow(lambda: "the process that started this one has ended" if orphaned() else "", die)
-    elif hasattr(subprocess_script, "_launch_process_observer"):
+    else:
         subprocess_script._launch_process_observer = observe
 
 
@@ -63,7 +63,6 @@ def dismiss(seconds: float = 10.0) -> None:
             child.wait(max(0.0, end - time.monotonic()))
     for child in _children:
         child.kill()  # nothing happens where it has ended
-    for child in _children:
         with suppress(subprocess.TimeoutExpired):
             child.wait(5)
 

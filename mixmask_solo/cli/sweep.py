@@ -4,8 +4,6 @@
 The jobs are those that Hydra's own sweeper makes out of a command line.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import time
@@ -14,8 +12,6 @@ from collections.abc import Sequence
 from itertools import product, zip_longest
 from types import FrameType
 from typing import Any, NamedTuple
-
-from omegaconf import OmegaConf
 
 from mixmask_solo.cli.job import Job, Outcome
 from mixmask_solo.config import ConfigError
@@ -78,12 +74,11 @@ def expand(arguments: Sequence[str]) -> list[Planned] | None:
     chosen = (cfg.hydra.sweeper._target_, cfg.hydra.launcher._target_)
     if [target.rpartition(".")[2] for target in chosen] != _BASIC:
         return None
-    in_files: Any = OmegaConf.to_container(cfg.hydra.sweeper)
     named = {"name": args.config_name, "path": args.config_path, "dir": args.config_dir}
     common = [f"--config-{what}={value}" for what, value in named.items() if value]
     common += [o for o in cfg.hydra.overrides.hydra if not o.startswith("hydra.mode=")]
     common += ["hydra.mode=RUN"] if cfg.hydra.mode else []
-    overrides = [f"{key}={value}" for key, value in (in_files["params"] or {}).items()]
+    overrides = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
     choices = _choices(loader, [*overrides, *cfg.hydra.overrides.task])
     swept = [len(values) > 1 for values in choices]
     return [
@@ -137,7 +132,8 @@ def sweep(command: str, plans: Sequence[Planned]) -> int:
     """
     done: list[_Done] = []
     stopped = 0
-    with _Signals() as signals:
+    signals = _Signals()
+    with signals:
         for number, plan in enumerate(plans, start=1):
             what = " ".join(plan.swept)
             print(f"{command}: job {number} of {len(plans)} {what}".rstrip(), file=sys.stderr)
@@ -166,12 +162,11 @@ class _Signals:
         self.received = 0
         self._job: Job | None = None
 
-    def __enter__(self) -> _Signals:
+    def __enter__(self) -> None:
         self._before = {number: signal.getsignal(number) for number in _SIGNALS}
         for number, handler in self._before.items():
             if handler is not signal.SIG_IGN:  # nohup's, for one
                 signal.signal(number, self._receive)
-        return self
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():

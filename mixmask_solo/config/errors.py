@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The one exception a wrong configuration ends in, and names in its line."""
+"""The one exception a wrong configuration ends in, and the words of its line."""
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import Any
 
 
 class ConfigError(ValueError):
@@ -17,6 +16,13 @@ class ConfigError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
+def require_known(key: str, name: object, known: Collection[str]) -> None:
+    """Raises ConfigError for a name that is none of those known."""
+    if name not in known:
+        near = did_you_mean(str(name), known)
+        raise ConfigError(f"{key} is {name!r}: choose {listing(known)}{near}")
+
+
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """`` (did you mean x?)`` with the known name most like it, or nothing when none is close."""
     lowered = {k.lower(): k for k in sorted(known, reverse=True)}
@@ -28,10 +34,3 @@ def listing(names: Iterable[object], last: str = "or") -> str:
     """``a, b or c``."""
     *words, end = [str(name) for name in names] or [""]
     return f"{', '.join(words)} {last} {end}" if words else end
-
-
-def require_known(key: str, value: Any, known: Collection[str]) -> None:
-    """Refuses a value of ``key`` that is none of those known."""
-    if value not in known:
-        near = did_you_mean(str(value), known)
-        raise ConfigError(f"{key} is {value!r}: choose {listing(known)}{near}")

@@ -31,15 +31,10 @@ def option(
     length: int | None = None,
     absent: bool = False,
 ) -> Any:
-    """A field of a schema; without ``default`` the key is required.
+    """A field of a schema; without ``default``, which is copied for each instance, it is required.
 
-    Args:
-        default: value when the key is absent; lists and dicts are copied for each instance.
-        low, high, above: smallest and largest number, and one it must exceed; hold for each number
-            of a list too.
-        choices: allowed values.
-        length: exact number of items of a list.
-        absent: a null value is left out of the resolved configuration instead of written down.
+    Its number (or each of a list of ``length``) is from ``low`` to ``high`` and greater than
+    ``above``. With ``absent`` a null value is left out of the resolved configuration.
     """
     limits = {"low": low, "high": high, "above": above, "choices": choices, "length": length}
     metadata = {"absent": absent, **{k: limit for k, limit in limits.items() if limit is not None}}
@@ -58,9 +53,7 @@ def convert(value: Any, hint: Any, key: str, limits: Mapping[str, Any]) -> Any:
 
     A whole number passes as a number, and so does text such as ``1e-4`` (YAML 1.1 reads that as
     text). Hints are int, float, bool, str, None, Literal, list, dict, Any or a union of them.
-
-    Raises:
-        ConfigError: naming key, value and what is allowed.
+    Raises ConfigError, naming key, value and what is allowed.
     """
     if value == "None" and isinstance(value, str) and hint is not Any:
         instead = "write null" if NoneType in members(hint) else describe(hint, limits)

@@ -18,16 +18,9 @@ def outside(group: str) -> dict[str, list[EntryPoint]]:
 
 
 def load_outside(group: str, name: str, key: str, registered: Container[str]) -> None:
-    """Imports the module that registers ``name``.
+    """Imports the module of entry point ``name``, which ``key`` in the configuration asks for.
 
-    Args:
-        group: of the entry points.
-        name: of one of them.
-        key: what in the configuration asks for it.
-        registered: names that are known by now; the import is to add this one.
-
-    Raises:
-        ConfigError: naming the package that cannot be used, and why.
+    Raises ConfigError, naming the package, where that fails or adds no ``name`` to ``registered``.
     """
     found = outside(group)[name]
     packages = sorted({entry.dist.name if entry.dist else "?" for entry in found})

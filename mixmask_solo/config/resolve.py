@@ -6,11 +6,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.config.check import check, with_defaults
-from mixmask_solo.config.devices import count_devices, read_devices
+from mixmask_solo.config.check import check, literal, to_values, with_defaults
 from mixmask_solo.config.errors import ConfigError
-from mixmask_solo.config.nodes import literal, to_values
-from mixmask_solo.config.rules import check_kwargs, check_mocov2, check_schedule, count_crops
+from mixmask_solo.config.rules import (
+    check_kwargs,
+    check_mocov2,
+    check_schedule,
+    count_crops,
+    count_devices,
+    read_devices,
+)
 from mixmask_solo.config.schema import (
     METHOD_KWARGS,
     MOMENTUM,
@@ -35,15 +40,12 @@ def resolve_pretrain(
 
     Derived as in solo-learn: ``optimizer.lr`` and ``classifier_lr`` times global batch / 256,
     ``data.num_large_crops``, ``data.num_small_crops``, ``data.num_classes`` where the data set
-    tells it. ``cfg`` keeps the values as written.
+    tells it. ``cfg`` keeps the values as written; the result has no struct flag or interpolations.
 
     Args:
         blocks: names of strategies' blocks, allowed under ``method_kwargs`` and left alone.
         trainer_keys: further arguments of the trainer, allowed at the top and left alone.
         visible: accelerator devices of this machine, what ``auto`` and -1 mean; None if unknown.
-
-    Returns:
-        A new configuration without struct flag and interpolations.
 
     Raises:
         ConfigError: one line, before any data is read.
@@ -55,12 +57,7 @@ def resolve_pretrain(
     batch = _finish(run, visible)
     check_kwargs(run.method, kwargs, batch=batch, max_epochs=run.max_epochs, large=large)
     if run.method == "mocov2":
-        check_mocov2(
-            kwargs,
-            written,
-            batch_size=run.optimizer.batch_size,
-            sync_batchnorm=run.sync_batchnorm,
-        )
+        check_mocov2(kwargs, written, run)
     run.name = run.name or f"{run.method}-{run.data.dataset}"
     result = with_defaults(values, run)
     result["method_kwargs"] = with_defaults(written, kwargs)
@@ -76,17 +73,10 @@ def resolve_pretrain(
 
 
 def resolve_linear(
-    cfg: Any,
-    *,
-    blocks: Collection[str] = (),
-    trainer_keys: Collection[str] = (),
-    visible: int | None = None,
+    cfg: Any, *, trainer_keys: Collection[str] = (), visible: int | None = None
 ) -> DictConfig:
-    """Checks a probe's configuration and completes it, as :func:`resolve_pretrain` does.
-
-    Its ``blocks`` stand at the top; another part of the package checks them.
-    """
-    values, run = _read(cfg, Linear, [*blocks, *trainer_keys])
+    """Checks a probe's configuration and completes it, as :func:`resolve_pretrain` does."""
+    values, run = _read(cfg, Linear, trainer_keys)
     batch = _finish(run, visible)
     run.name = run.name or f"linear-{run.data.dataset}"
     return _scaled(with_defaults(values, run), batch)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rules between blocks: what solo-learn asserts without a word, or not at all, said ahead."""
+"""Rules between keys: what solo-learn asserts without a word, or not at all, said ahead."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +19,7 @@ _ONE_SIDED = (
 )
 ONE_SIDED = {(k, v): _ONE_SIDED.format(k) for k, v in (("targets", "both"), ("pairing", "pair"))}
 """What asymmetric MoCo refuses of a block or a branch, by option and value, and why."""
+_DEVICES = "give a number of devices, a list of their indices such as [0, 1], -1 or auto"
 _GLOBAL_BATCH = "(optimizer.batch_size x devices x num_nodes)"
 
 
@@ -43,12 +44,18 @@ def count_crops(augmentations: Sequence[Any], method: str) -> tuple[int, int]:
             f"augmentations makes {large} crop of size {size}: {method} needs at least 2; "
             "raise num_crops or add an entry of that size"
         )
-    if method in _TWO_VIEWS and (large, small) != (2, 0):
+    if method in _TWO_VIEWS:
+        require_two_views(method, large, small)
+    return large, small
+
+
+def require_two_views(method: str, large: int, small: int) -> None:
+    """Raises ConfigError for other crops of an image than two large ones."""
+    if (large, small) != (2, 0):
         raise ConfigError(
             f"augmentations makes {large} large and {small} small crops: the loss of {method} "
             "takes exactly 2 large ones"
         )
-    return large, small
 
 
 def check_schedule(scheduler: Any, max_epochs: int) -> None:
@@ -96,21 +103,19 @@ def check_kwargs(method: str, kwargs: Any, *, batch: int, max_epochs: int, large
         )
 
 
-def check_mocov2(
-    kwargs: Any, written: Mapping[str, Any] | None, *, batch_size: int, sync_batchnorm: bool
-) -> None:
+def check_mocov2(kwargs: Any, written: Mapping[str, Any] | None, run: Any) -> None:
     """Raises ConfigError for split BatchNorm that cannot be, or mixtures of a one-sided loss.
 
     ``kwargs`` are official MoCo's checked ones, ``written`` those with the blocks of strategies,
-    ``batch_size`` images of one process.
+    ``run`` is the whole configuration.
     """
-    splits = kwargs.bn_splits
+    splits, batch_size = kwargs.bn_splits, run.optimizer.batch_size
     if batch_size % splits:
         raise ConfigError(
             f"method_kwargs.bn_splits is {splits}: it must divide optimizer.batch_size "
             f"({batch_size}), so that all groups are of one size"
         )
-    if splits > 1 and sync_batchnorm:
+    if splits > 1 and getattr(run, "sync_batchnorm", False):
         raise ConfigError(
             f"method_kwargs.bn_splits is {splits} and sync_batchnorm is true: one makes the "
             "groups of BatchNorm smaller than a process's batch, the other larger; choose one"
@@ -120,3 +125,39 @@ def check_mocov2(
         for name, block in blocks.items():
             if block.get(key) == value and not kwargs.symmetric:
                 raise ConfigError(f"method_kwargs.{name}.{key} is {value}: {reason}")
+
+
+def read_devices(
+    devices: int | list[int] | str, accelerator: str, visible: int | None
+) -> int | list[int] | str:
+    """``devices`` in a form that Lightning takes on this accelerator; text may be a list, ``0,1``.
+
+    ``visible`` is None where nobody knows. Raises ConfigError for what cannot be, or is not there.
+    """
+    if isinstance(devices, str) and devices != "auto":
+        try:
+            indices = [int(part) for part in devices.split(",") if part.strip()]
+        except ValueError:
+            raise ConfigError(f"devices is {devices!r}: {_DEVICES}") from None
+        devices = indices if "," in devices or not indices else indices[0]
+    if isinstance(devices, list):
+        wrong = not devices or min(devices) < 0 or len(set(devices)) < len(devices)
+    else:
+        wrong = devices != "auto" and (devices == 0 or int(devices) < -1)
+    if wrong:
+        raise ConfigError(f"devices is {devices}: {_DEVICES}")
+    if accelerator == "cpu" or (accelerator == "auto" and visible == 0):
+        # Lightning knows no indices of CPUs: [0] of solo-learn's files means one process there
+        return count_devices(devices, 0)
+    if accelerator in ("gpu", "cuda") and visible == 0:
+        raise ConfigError(f"accelerator is {accelerator}: no such device is visible; set cpu")
+    if visible and count_devices(devices, visible) > visible:
+        raise ConfigError(f"devices is {devices}: {visible} are visible here")
+    return devices
+
+
+def count_devices(devices: int | list[int] | str, visible: int | None) -> int:
+    """Processes per node; -1 and ``auto`` stand for the ``visible`` ones, at least one."""
+    if isinstance(devices, list):
+        return len(devices)
+    return devices if isinstance(devices, int) and devices > 0 else max(1, visible or 1)

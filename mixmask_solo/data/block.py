@@ -5,9 +5,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, to_values
 from mixmask_solo.config.datasets import info
-from mixmask_solo.config.nodes import to_values
 
 
 def get(cfg: Any, key: str, default: Any = None) -> Any:

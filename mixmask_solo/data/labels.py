@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.data.sources import Source, Subset
 from mixmask_solo.data.sources.base import UNLABELLED
 

@@ -19,9 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.config.datasets import DatasetInfo
-from mixmask_solo.config.errors import did_you_mean
 from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import printable, reason
@@ -193,9 +192,7 @@ def tolerance(block: dict[str, Any], dataset: DatasetInfo) -> Tolerance:
         ConfigError: for an unknown mode or an impossible limit.
     """
     mode = block.get("on_error") or "raise"
-    if mode not in MODES:
-        near = did_you_mean(str(mode), MODES)
-        raise ConfigError(f"data.on_error is {mode!r}: choose raise, skip or blank{near}")
+    require_known("data.on_error", mode, MODES)
     limit = block.get("max_errors")
     limit = _LIMIT if limit is None else limit
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:

@@ -7,8 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from mixmask_solo.config import ConfigError, check
-from mixmask_solo.config.check import with_defaults
+from mixmask_solo.config import ConfigError, check, with_defaults
 from mixmask_solo.config.schema.data import LinearData
 from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.data.sources.storage import has_columns

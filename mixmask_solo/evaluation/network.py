@@ -8,8 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.evaluation.backbone import backbone_block, load_strictly, load_weights
 from mixmask_solo.evaluation.layouts import plain_names
 from mixmask_solo.evaluation.pretrained import Pretrained

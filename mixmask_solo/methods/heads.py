@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
-from mixmask_solo.config.schema.heads import HEADS
+from mixmask_solo.config import ConfigError, did_you_mean, listing
+from mixmask_solo.config.schema.method import HEADS
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule as _Host

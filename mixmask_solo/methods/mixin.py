@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import listing
 from mixmask_solo.methods.families import Family, Forwarded
 from mixmask_solo.methods.refused import check_branch
 from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies

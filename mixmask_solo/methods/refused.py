@@ -7,8 +7,7 @@ A block that is silently ignored would cost somebody a week of training, hence a
 from collections.abc import Mapping
 from typing import Any
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.config.rules import ONE_SIDED
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.strategies import Branch, blocks, kind_of

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.records import inert_pickle
 from mixmask_solo.records.inert_pickle import Inert
 

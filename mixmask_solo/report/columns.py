@@ -7,10 +7,6 @@ from collections.abc import Sequence
 def columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Lines of cells under each other, the columns of numbers (counted from 0) to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(w) if i in right else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    cells = [f"{{:{'>' if i in right else '<'}{width}}}" for i, width in enumerate(widths)]
+    form = "  ".join(cells)
+    return "\n".join(form.format(*line).rstrip() for line in lines)

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixmask_solo.report.style import COLORS, DPI, FAINT, RC
+from mixmask_solo.report.grid import COLORS, DPI, FAINT, RC
 
 Series = dict[int, float]  # step -> value
 _PANEL = (8.0, 4.0)  # inches; two of them make 1600 pixels
@@ -56,9 +56,9 @@ _RC = {
 def curves(metrics: Path, path: Path) -> Path:
     """Draws loss terms, λ, the embedding's spread and accuracies against the step.
 
-    Means over an epoch are drawn bold, values of single steps faint behind them. A panel without
-    any values is left out, as is a series that repeats another (the only mixture's loss and the
-    sum of all mixtures'). Raises ValueError where there is nothing to draw.
+    Means over an epoch are bold, values of single steps faint behind them. A panel without values
+    is left out, as is a series that repeats another (the only mixture's loss and the sum of all
+    mixtures'). Raises ValueError where there is nothing to draw.
     """
     columns = read_metrics(metrics)
     panels = [(title, _panel(columns, pattern)) for title, pattern in _PANELS.items()]

@@ -11,22 +11,18 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from mixmask_solo.bench.data_bench import alone, variants
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing, require_known
+from mixmask_solo.config import ConfigError, listing, require_known
 from mixmask_solo.data import ImageData, ImageError, build_pretrain
-from mixmask_solo.data.block import data_block
-from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.storage import DECODERS
 from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
 
 NAMES = ("pil", *DECODERS)
 _VIEWS = 2  # shown of each pipeline
+_NOTE = "Training views of epoch 0. dali and resident share random numbers, pil draws others."
 _STORED_EDGE = 512  # pixels, more than the picture has for an image
 
 
-class _Made(NamedTuple):
-    """First batch of a decoder."""
-
+class _FirstBatch(NamedTuple):
     label: str
     data: ImageData
     indexes: list[int]
@@ -34,19 +30,10 @@ class _Made(NamedTuple):
 
 
 def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> dict[str, str]:
-    """Draws stored images and, below them, their training views of epoch 0 by each decoder.
+    """Draws ``n`` stored images and, below them, their views of epoch 0 by decoders of ``NAMES``.
 
-    Args:
-        cfg: a composed, unresolved pretraining configuration; its storage is what all read.
-        names: some of ``NAMES``, or ``all``.
-        n: images to show; fewer where a batch or the data set has fewer.
-
-    Returns:
-        The decoders that cannot run here, so are not in the picture, and why.
-
-    Raises:
-        ConfigError: for unknown names, anything wrong with the configuration or the images, or
-            when no decoder can run.
+    Returns the decoders that cannot run here, so are not in the picture, and why. Raises
+    ConfigError for anything wrong with the unresolved ``cfg`` or the images, or where none can run.
     """
     if not names:
         raise ConfigError(f"--decoder is empty: choose {listing((*NAMES, 'all'))}")
@@ -54,17 +41,11 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
         require_known("--decoder", name, (*NAMES, "all"))
     wanted = [name for name in NAMES if name in names or "all" in names]
     cfg = alone(cfg)
-    source = read(data_block(cfg), "pretrain")
-    assert source is not None, "only a val split may be absent"
-    batch = min(n, int(cfg.optimizer.batch_size), len(source))
-    made: list[_Made] = []
+    made: list[_FirstBatch] = []
     missing: dict[str, str] = {}
     for name, variant in variants(cfg, wanted).items():
-        small: dict[str, Any] = {"optimizer": {"batch_size": batch}, "data": {"val_path": None}}
-        if name != "resident":  # which decodes everything; the others make one small batch
-            small["data"]["num_workers"] = 0
         try:
-            made.append(_first_batch(name, OmegaConf.merge(variant, small)))
+            made.append(_first_batch(name, variant, n))
         except (ConfigError, ImageError, ImportError) as error:
             missing[name] = str(error)
     if not made:
@@ -72,23 +53,26 @@ def compare(cfg: DictConfig, out: Path, names: Sequence[str], *, n: int = 8) -> 
         same, *others = set(missing.values())
         raise ConfigError(f"no decoder can make these views: {named}" if others else same)
     *sections, last = _sections(cfg, made)
-    note = _note([name for name in wanted if name not in missing])
-    draw([*sections, last._replace(note=note)], out, smooth=True)
+    draw([*sections, last._replace(note=_NOTE)], out, smooth=True)
     return missing
 
 
-def _first_batch(name: str, cfg: Any) -> _Made:
-    data = build_pretrain(cfg)
+def _first_batch(name: str, cfg: DictConfig, n: int) -> _FirstBatch:
+    changes: dict[str, Any] = {"val_path": None}
+    if name != "resident":  # which decodes everything; the others make one small batch
+        changes["num_workers"] = 0
+    data = build_pretrain(OmegaConf.merge(cfg, {"data": changes}))
+    data.batch_size = min(n, data.batch_size, len(data.opened))
     data.prepare_data()
     indexes, views, _ = next(iter(data.train_dataloader()))
     pipelines = [pipeline for pipeline in data.pipelines for _ in range(pipeline.num_crops)]
     shown = [unnormalised(*pair) for pair in zip(views, pipelines, strict=True)]
     on_gpu = getattr(data.decoder, "on_gpu", None)
     label = f"{name} {'gpu' if on_gpu(data) else 'cpu'}" if on_gpu else name
-    return _Made(label, data, indexes.tolist(), shown)
+    return _FirstBatch(label, data, indexes.tolist(), shown)
 
 
-def _sections(cfg: DictConfig, made: Sequence[_Made]) -> list[Section]:
+def _sections(cfg: DictConfig, made: Sequence[_FirstBatch]) -> list[Section]:
     """The stored images, then each view."""
     first = made[0]
     stored = _stored(first)
@@ -104,7 +88,7 @@ def _sections(cfg: DictConfig, made: Sequence[_Made]) -> list[Section]:
     return sections
 
 
-def _stored(made: _Made) -> list[Tensor]:
+def _stored(made: _FirstBatch) -> list[Tensor]:
     """(H, W, 3) within [0, 1], of any sizes."""
     data, images = made.data, []
     for index in made.indexes:
@@ -112,15 +96,3 @@ def _stored(made: _Made) -> list[Tensor]:
         image.thumbnail((_STORED_EDGE, _STORED_EDGE))
         images.append(torch.from_numpy(np.array(image)) / 255)
     return images
-
-
-def _note(names: Sequence[str]) -> str:
-    """Whose views are alike, and whose cannot be."""
-    text = "Training views of epoch 0."
-    batched = [name for name in names if name != "pil"]
-    if len(batched) > 1:
-        text += f" {listing(batched, 'and')} share their random numbers"
-        return f"{text}; pil draws others." if "pil" in names else f"{text}."
-    if batched and "pil" in names:
-        text += f" pil and {batched[0]} draw different random numbers."
-    return text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pictures of rows of images, in sections one below the other."""
+"""Pictures of rows of images, in sections one below the other, and how all pictures look."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,23 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
-from mixmask_solo.report.style import DPI, FAINT, INK, RC
+DPI = 100
+INK = "#1f2933"
+FAINT = "#7b8794"
+# Own pixels first, the partner's second; told apart with every kind of colour blindness.
+COLORS = ("#2563a8", "#e08a1e", "#3a9a6b", "#b0478c", "#6b7280", "#8c564b")
+
+RC: Any = {  # matplotlib types it by key since 3.11, by str before
+    "font.family": "DejaVu Sans",
+    "text.color": INK,
+    "axes.edgecolor": "#c3cad3",
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
 
 _WIDTH = 16.0  # inches, 1600 pixels
 _LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.45, 0.2, 0.09, 0.5, 0.62

@@ -11,12 +11,10 @@ from matplotlib.colors import ListedColormap
 from omegaconf import DictConfig
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
-from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
-from mixmask_solo.report.style import COLORS, INK
+from mixmask_solo.report.grid import COLORS, INK, Row, Section, draw, rgb, unnormalised
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Step, Strategy, build_strategies
 
@@ -81,11 +79,6 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
     """
     cfg = resolve(cfg)
     strategies = build_strategies(cfg)
-    if not strategies:
-        raise ConfigError(
-            "method_kwargs has no block of a strategy, so nothing is mixed: "
-            "add e.g. +method_kwargs.mixmask.grid_size=4"
-        )
     data = build_pretrain(cfg)
     data.batch_size = min(data.batch_size, len(data.opened))  # a picture needs no full batch
     _, views, _ = next(iter(data.train_dataloader()))
@@ -93,12 +86,11 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
     drawn = panels(strategies, x, int(cfg.seed), int(cfg.data.num_large_crops))
     if not drawn:
         names = [strategy.name for strategy in strategies]
-        told = listing([f"method_kwargs.{name}" for name in names], "and")
-        able = "+method_kwargs.mixmask.grid_size=4"
-        raise ConfigError(
-            f"nothing is mixed in the first {_STEPS} steps by {told}: "
-            + ("raise method_kwargs.mixmask.prob" if "mixmask" in names else f"add e.g. {able}")
-        )
+        told = listing([f"method_kwargs.{name}" for name in names] or ["any strategy"], "and")
+        remedy = "add e.g. +method_kwargs.mixmask.grid_size=4"
+        if "mixmask" in names:
+            remedy = "raise method_kwargs.mixmask.prob"
+        raise ConfigError(f"nothing is mixed in the first {_STEPS} steps by {told}: {remedy}")
     pipeline = data.pipelines[0]
     shown = []
     for panel in drawn:

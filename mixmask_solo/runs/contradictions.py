@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.devices import count_devices
+from mixmask_solo.config.rules import count_devices
 from mixmask_solo.records.checkpoints import META, stored_config
 from mixmask_solo.runs.run import Run
 

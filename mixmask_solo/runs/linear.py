@@ -10,8 +10,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer, see
 from omegaconf import DictConfig
 from torch import nn
 
-from mixmask_solo.config import ConfigError, check, resolve_linear
-from mixmask_solo.config.nodes import to_values
+from mixmask_solo.config import ConfigError, check, resolve_linear, to_values
 from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.evaluation.backbone import actual_stem, backbone_block
 from mixmask_solo.evaluation.features import CachedFeatures, extract

@@ -9,8 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.config import ConfigError, resolve_pretrain
-from mixmask_solo.config.nodes import to_values
+from mixmask_solo.config import ConfigError, resolve_pretrain, to_values
 from mixmask_solo.data import ImageData, build_pretrain
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_method

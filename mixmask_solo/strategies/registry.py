@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mixmask_solo.config import ConfigError, check
-from mixmask_solo.config.nodes import to_values
+from mixmask_solo.config import ConfigError, check, to_values
 from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema import METHOD_KWARGS
 from mixmask_solo.objectives import full_precision

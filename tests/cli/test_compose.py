@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mixmask_solo.cli.compose import hydra_value, resume_command
-from mixmask_solo.config.nodes import literal, to_values
+from mixmask_solo.config import to_values
+from mixmask_solo.config.check import literal
 
 NASTY = "=,:;()[]{}<>|&*?!#~^%@+-_/\\'\"`$ \té😀Ω"
 # A line is a line: no path of ours holds a line break.

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from mixmask_solo.cli.quiet import quiet
+from mixmask_solo.cli.ending import quiet
 
 log = logging.getLogger("mixmask_solo.somewhere")
 

@@ -112,7 +112,7 @@ ENDS = {
     "odd": "os._exit(255)",
     "silent": "os._exit(0)",
     "hangup": "os.kill(os.getpid(), signal.SIGHUP)",
-    # a worker that outlives its job holds the pipe open
+    # a worker outlives its job
     "stray": """
 if os.fork() == 0:
     time.sleep(20)

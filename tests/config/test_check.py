@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mixmask_solo.config import ConfigError, check, option
-from mixmask_solo.config.check import with_defaults
+from mixmask_solo.config import ConfigError, check, option, to_values, with_defaults
+from mixmask_solo.config.check import literal
 
 
 @dataclass
@@ -187,3 +187,28 @@ def test_whatever_the_key_the_answer_is_one_line_that_names_it(key: str) -> None
         check({key: 1}, Block, "a.b")
     assert len(str(caught.value).splitlines()) == 1
     assert "unknown key a.b." in str(caught.value)
+
+
+def test_values_are_a_copy_with_interpolations_resolved() -> None:
+    cfg = OmegaConf.create({"a": {"b": [1, "${c}"]}, "c": None})
+    values = to_values(cfg)
+    assert values == {"a": {"b": [1, None]}, "c": None}
+    values["a"]["b"].append(2)
+    assert len(cfg.a.b) == 2
+    given = {"x": (1, [2])}
+    assert to_values(given) == {"x": [1, [2]]}
+    assert to_values(given)["x"][1] is not given["x"][1]
+
+
+@pytest.mark.parametrize("node", [OmegaConf.create({"a": [{"b": "???"}]}), {"a": [{"b": "???"}]}])
+@pytest.mark.parametrize("prefix", ["", "data"])
+def test_a_value_that_is_still_missing_is_named_in_full(node: object, prefix: str) -> None:
+    key = ".".join(filter(None, [prefix, "a[0].b"]))
+    with pytest.raises(ConfigError) as caught:
+        to_values(node, prefix)
+    assert str(caught.value).startswith(f"{key} is missing (???)")
+
+
+def test_text_with_an_interpolation_comes_back_as_it_is() -> None:
+    values = {"a": ["${b}", "\\\\${b}", 3], "b": "$x"}
+    assert to_values(OmegaConf.create(literal(values))) == values

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config import ConfigError, did_you_mean, listing
 
 
 def test_a_message_is_one_line() -> None:

@@ -228,7 +228,7 @@ def test_a_probe_knows_its_image_size() -> None:
 def test_a_probe_leaves_the_backbone_to_the_checkpoint_and_takes_guests() -> None:
     cfg = linear(probe={"features": "cached"})
     del cfg.backbone
-    result = resolve_linear(cfg, blocks=["probe"])
+    result = resolve_linear(cfg, trainer_keys=["probe"])
     assert "backbone" not in result
     assert result.probe == {"features": "cached"}
     with pytest.raises(ConfigError, match="unknown key probe"):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mixmask_solo.config import ConfigError, resolve_pretrain
+from mixmask_solo.config.rules import count_devices, read_devices
 
 HEAD = {"proj_hidden_dim": 16, "proj_output_dim": 8}
 PREDICTOR = {**HEAD, "pred_hidden_dim": 16}
@@ -76,3 +77,42 @@ def test_one_line_before_any_data_is_read(cfg: dict[str, Any], message: str) -> 
 def test_small_crops_and_no_queue_are_swavs_own_business() -> None:
     resolve_pretrain(config("swav", small=4))
     resolve_pretrain(config("swav", large=3, queue_size=0))
+
+
+@pytest.mark.parametrize(
+    ("devices", "accelerator", "visible", "expected"),
+    [
+        ([0], "cpu", None, 1),
+        ([0, 1], "auto", 0, 2),
+        ("auto", "cpu", 4, 1),
+        ([0, 1], "gpu", 2, [0, 1]),
+        ("0,1", "gpu", None, [0, 1]),
+        ("2", "gpu", None, 2),
+        ("0,", "gpu", None, [0]),
+        ("auto", "gpu", 4, "auto"),
+    ],
+)
+def test_devices_take_a_form_that_lightning_knows(
+    devices: Any, accelerator: str, visible: int | None, expected: Any
+) -> None:
+    assert read_devices(devices, accelerator, visible) == expected
+
+
+@pytest.mark.parametrize(
+    ("devices", "accelerator", "visible", "match"),
+    [
+        (4, "gpu", 2, "devices is 4: 2 are visible"),
+        (1, "gpu", 0, "accelerator is gpu: no such device is visible"),
+        ([], "gpu", 1, r"devices is \[\]"),
+        (-2, "cpu", 0, "devices is -2"),
+    ],
+)
+def test_devices_that_are_not_there(
+    devices: Any, accelerator: str, visible: int, match: str
+) -> None:
+    with pytest.raises(ConfigError, match=match):
+        read_devices(devices, accelerator, visible)
+
+
+def test_auto_means_what_is_visible_and_at_least_one() -> None:
+    assert [count_devices("auto", visible) for visible in (None, 0, 3)] == [1, 1, 3]

@@ -17,9 +17,8 @@ from omegaconf import OmegaConf
 from mixmask_solo.config import ConfigError
 from mixmask_solo.masks import blocked, upsample
 from mixmask_solo.mixtures import mixmask, mixup, partner
-from mixmask_solo.report.grid import Row, Section
+from mixmask_solo.report.grid import COLORS, DPI, Row, Section
 from mixmask_solo.report.picture import Panel, gallery, panels, picture
-from mixmask_solo.report.style import COLORS, DPI
 from mixmask_solo.strategies import Branch, Step, build_strategies
 from support.methods import run_config
 from support.strategies import Centred, registered  # noqa: F401

@@ -92,7 +92,7 @@ PROBES = {
 def test_a_probe_is_its_source_but_for_what_its_head_says(name: str, recipe: Any) -> None:
     published, (dataset, stem) = PROBES[name], name.split("/")
     given = ["pretrained_feature_extractor=last.ckpt"]
-    cfg = resolve_linear(compose(str(LINEAR / dataset), stem, given), blocks={"probe"})
+    cfg = resolve_linear(compose(str(LINEAR / dataset), stem, given), trainer_keys={"probe"})
     cfg.probe.setdefault("init", "default")
     batch = cfg.optimizer.batch_size
     per_epoch = IMAGES[dataset] // batch

@@ -57,7 +57,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def _linear(file: Path, *overrides: str) -> DictConfig:
     given = ["pretrained_feature_extractor=last.ckpt", *overrides]
-    return resolve_linear(compose(str(file.parent), file.stem, given), blocks={"probe"})
+    return resolve_linear(compose(str(file.parent), file.stem, given), trainer_keys={"probe"})
 
 
 def test_the_table_of_recipes_is_complete() -> None:

@@ -79,7 +79,7 @@ def _parsed(command: list[str]) -> tuple[Path, str, tuple[str, ...]]:
 
 @cache
 def _probe(folder: Path, name: str, overrides: tuple[str, ...]) -> DictConfig:
-    return resolve_linear(compose(str(folder), name, overrides), blocks={"probe"})
+    return resolve_linear(compose(str(folder), name, overrides), trainer_keys={"probe"})
 
 
 def _id(cell: Cell) -> str:

@@ -5,5 +5,3 @@
 ``dataset`` (files, backbone), ``augmentations`` and the recipes that several data sets share.
 ``protocol`` holds the linear probes.
 """
-
-__all__: list[str] = []

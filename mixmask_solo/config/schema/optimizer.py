@@ -53,6 +53,7 @@ OPTIMIZER_KWARGS: dict[str, type[Any]] = {
     "adamw": _AdamW,
 }
 _NAMES = tuple(OPTIMIZER_KWARGS)
+_SCHEDULES = ("warmup_cosine", "cosine", "step", "warmup_step")
 
 
 @dataclass
@@ -86,10 +87,14 @@ class LinearOptimizer:
 
 
 @dataclass
-class _Schedule:
-    """Learning rate over time."""
+class Scheduler:
+    """solo-learn's ``warmup_cosine``, ``step``, ``none``; the others are ours.
 
-    name: str = option()
+    ``cosine`` starts at the full rate; ``cosine_from_one`` counts from 1, as the MoCo demo counts
+    its epochs, so that the last epoch (or step) runs at ``min_lr``.
+    """
+
+    name: str = option(choices=(*_SCHEDULES, "cosine_from_one", "none"))
     min_lr: float = option(0.0, low=0.0)  # where a cosine ends
     warmup_start_lr: float = option(3e-5, low=0.0)
     warmup_epochs: float = option(10.0, low=0.0)  # fractions count with ``interval: step``
@@ -106,25 +111,10 @@ class _Schedule:
 
 
 @dataclass
-class Scheduler(_Schedule):
-    """solo-learn's ``warmup_cosine``, ``step``, ``none``; the others are ours.
-
-    ``cosine`` starts at the full rate; ``cosine_from_one`` counts from 1, as the MoCo demo counts
-    its epochs, so that the last epoch (or step) runs at ``min_lr``.
-    """
-
-    name: Literal["warmup_cosine", "cosine", "cosine_from_one", "step", "warmup_step", "none"] = (
-        option()
-    )
-
-
-@dataclass
-class LinearScheduler(_Schedule):
+class LinearScheduler(Scheduler):
     """The same for a probe, whose rate may also fall by a constant factor each epoch (ours)."""
 
-    name: Literal["warmup_cosine", "cosine", "step", "warmup_step", "exponential", "none"] = (
-        option()
-    )
+    name: str = option(choices=(*_SCHEDULES, "exponential", "none"))
 
     def validate(self, prefix: str) -> None:
         super().validate(prefix)

@@ -23,9 +23,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config import ConfigError, check, require_known
 from mixmask_solo.config.datasets import DatasetInfo
-from mixmask_solo.config.errors import require_known
 from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema.augmentations import ViewOptions
 

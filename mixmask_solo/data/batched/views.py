@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.data.augmentations import Pipeline
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
 from mixmask_solo.data.augmentations.randomness import keys

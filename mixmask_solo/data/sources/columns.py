@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import did_you_mean, listing
+from mixmask_solo.config import ConfigError, did_you_mean, listing
 from mixmask_solo.data.sources.base import Request
 
 IMAGE = ("image", "img")

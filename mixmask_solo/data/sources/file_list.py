@@ -11,7 +11,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import listing
 from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.columns import IMAGE, LABEL, choose
 from mixmask_solo.data.sources.folder import FolderSource

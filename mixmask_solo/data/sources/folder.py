@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import listing
 from mixmask_solo.config.files import read_lines
 from mixmask_solo.data.sources.base import (
     UNLABELLED,

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, did_you_mean
 from mixmask_solo.config.datasets import info
-from mixmask_solo.config.errors import did_you_mean
 from mixmask_solo.data.sources.base import UNLABELLED, Labels, Request, printable
 
 Where = Callable[[int], str]  # from a row to the file and the row in it, for messages

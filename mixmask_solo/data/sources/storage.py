@@ -5,9 +5,8 @@ import glob
 from pathlib import Path
 from typing import Any
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, listing, require_known
 from mixmask_solo.config.datasets import info
-from mixmask_solo.config.errors import listing, require_known
 from mixmask_solo.data.sources.file_list import LIST_SUFFIXES
 from mixmask_solo.data.sources.scan import look, walk
 from mixmask_solo.data.sources.shards import expand, files_in

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import require_known
+from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.config.files import read_json, write_json
 from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source

@@ -5,10 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mixmask_solo.config import ConfigError, check
-from mixmask_solo.config.check import with_defaults
-from mixmask_solo.config.nodes import to_values
-from mixmask_solo.config.rules import check_mocov2
+from mixmask_solo.config import check, to_values, with_defaults
+from mixmask_solo.config.rules import check_mocov2, require_two_views
 from mixmask_solo.config.schema import METHOD_KWARGS, MOMENTUM
 from mixmask_solo.strategies import blocks
 
@@ -26,18 +24,8 @@ def complete_mocov2(cfg: Any) -> DictConfig:
     values = to_values(cfg)
     written, momentum = values.get("method_kwargs"), values.get("momentum")
     kwargs = check(written, METHOD_KWARGS[NAME], "method_kwargs", extra=blocks())
-    check_mocov2(
-        kwargs,
-        written,
-        batch_size=cfg.optimizer.batch_size,
-        sync_batchnorm=bool(cfg.get("sync_batchnorm")),
-    )
-    large, small = cfg.data.num_large_crops, cfg.data.num_small_crops
-    if (large, small) != (2, 0):
-        raise ConfigError(
-            f"augmentations makes {large} large and {small} small crops: the loss of {NAME} "
-            "takes exactly 2 large ones"
-        )
+    check_mocov2(kwargs, written, cfg)
+    require_two_views(NAME, cfg.data.num_large_crops, cfg.data.num_small_crops)
     result = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(result, DictConfig)
     result.method_kwargs = with_defaults(written, kwargs)

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.config.errors import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.data.batched.views import require_draws, unaugmented_view, views_of
 from mixmask_solo.data.block import data_block
 from mixmask_solo.data.decoders.resident.batches import Augmented, in_order
