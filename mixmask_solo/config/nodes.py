@@ -34,6 +34,13 @@ def to_values(node: Any, prefix: str = "") -> Any:
     return node
 
 
+def get(cfg: Any, key: str, default: Any = None) -> Any:
+    """A dotted key as a plain value; ``default`` where it is absent or null."""
+    node = cfg if OmegaConf.is_config(cfg) else OmegaConf.create(cfg)
+    value = OmegaConf.select(node, key, default=None)
+    return default if value is None else to_values(value, key)
+
+
 def full_key(prefix: str, name: object) -> str:
     """``prefix.name``, without the dot at the root."""
     return f"{prefix}.{name}" if prefix else str(name)

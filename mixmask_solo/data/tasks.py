@@ -12,11 +12,11 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.datasets import DatasetInfo, info
+from mixmask_solo.config.datasets import DatasetInfo, data_block, info
+from mixmask_solo.config.nodes import get
 from mixmask_solo.config.schema.augmentations import Chance, Crop, SoloOptions
-from mixmask_solo.data.augmentations import Pipeline, assemble, build_all
+from mixmask_solo.data.augmentations.pipeline import Pipeline, assemble, build_all
 from mixmask_solo.data.batched.geometry import Kernel
-from mixmask_solo.data.block import data_block, get
 from mixmask_solo.data.sources import Split
 
 

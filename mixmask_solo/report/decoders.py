@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mixmask_solo.bench.data_bench import alone, require_known, variants
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import data_block
 from mixmask_solo.config.errors import listing
 from mixmask_solo.data import ImageData, ImageError, build_pretrain
-from mixmask_solo.data.block import data_block
 from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.storage import DECODERS
 from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised

@@ -37,11 +37,7 @@ def box_weights(
     """One axis of a batch of boxes, each brought from an image's ``edge`` to ``size`` pixels.
 
     Args:
-        start: (N,) first pixel of each box, float.
-        length: (N,) pixels of each box, float, at least 1.
-        edge: of the stored image.
-        size: of the result.
-        kernel: bicubic with a = -0.5 or bilinear.
+        start, length: (N,) first pixel and number of pixels, at least 1, of each box, float.
         flip: (N,) 1 where the result is mirrored, else 0; None for nowhere.
         part: of the result; all of it may be gigabytes where a stripe is enlarged.
 

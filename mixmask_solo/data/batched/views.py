@@ -24,8 +24,8 @@ from torchvision.transforms.functional import normalize
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
-from mixmask_solo.data.augmentations import Pipeline
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
+from mixmask_solo.data.augmentations.pipeline import Pipeline
 from mixmask_solo.data.augmentations.randomness import keys
 from mixmask_solo.data.batched.colour import equalize, grey, jitter, solarize
 from mixmask_solo.data.batched.geometry import (

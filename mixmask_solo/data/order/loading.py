@@ -7,6 +7,7 @@ From workers they may go to a GPU while the batch before is still being trained 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -77,22 +78,13 @@ class WorkerLoader(_Resumable, Loader):
         yield from prefetched(present, self.device, channels_last=self.channels_last)
 
 
+@dataclass(eq=False)
 class DirectLoader(_Resumable):
-    """Batches that this process makes, perhaps on a GPU.
+    """Batches that this process makes, perhaps on a GPU."""
 
-    ``make`` turns ``batches`` into what training takes, None where all images are left out;
-    ``dataset`` has as many items as there are images.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        batches: Batches,
-        make: Callable[[Any], Iterable[Any]],
-    ) -> None:
-        self.dataset = dataset
-        self.batches = batches
-        self.make = make
+    dataset: Any  # has as many items as there are images
+    batches: Batches | range  # what ``make`` goes through
+    make: Callable[[Any], Iterable[Any]]  # what training takes; None where images are left out
 
     def __len__(self) -> int:
         return len(self.batches)

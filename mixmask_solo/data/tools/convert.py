@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.identity import digest
+from mixmask_solo.data.module import digest
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE
 from mixmask_solo.data.sources.files import write_whole

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.block import data_block
+from mixmask_solo.config.datasets import data_block
 from mixmask_solo.data.sources import Source, read
 from mixmask_solo.data.sources.splits import split_words
 
