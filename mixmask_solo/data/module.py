@@ -41,7 +41,7 @@ class ImageData(LightningDataModule):
     ``setup`` may be called ahead of a trainer, to fail early on what is missing.
 
     Raises:
-        ConfigError: for a missing or unknown data set or a batch size that cannot be.
+        ConfigError: for values of ``data`` that its schema refuses, or an impossible batch size.
     """
 
     def __init__(self, cfg: Any, task: Task, decoder: Decoder) -> None:
