@@ -25,7 +25,7 @@ from conditions import conditions, save
 from nvidia.dali import fn, pipeline, types
 from PIL import Image, ImageFilter
 
-from mixmask_solo.data.batched.blur import blur
+from mixmask_solo.data.batched.geometry import blur
 from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
 
 SIZE, BATCH = 224, 16

@@ -113,6 +113,13 @@ def _full_key(prefix: str, name: object) -> str:
     return f"{prefix}.{name}" if prefix else str(name)
 
 
+def get(cfg: Any, key: str, default: Any = None) -> Any:
+    """A dotted key as a plain value; ``default`` where it is absent or null."""
+    node = cfg if OmegaConf.is_config(cfg) else OmegaConf.create(cfg)
+    value = OmegaConf.select(node, key, default=None)
+    return default if value is None else to_values(value, key)
+
+
 def literal(value: Any) -> Any:
     """Plain values whose strings a node gives back as they are, ``${`` in them included."""
     if isinstance(value, dict):

@@ -2,9 +2,10 @@
 """What is known about each data set before it is opened."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from mixmask_solo.config.errors import require_known
+from mixmask_solo.config.check import get
+from mixmask_solo.config.errors import ConfigError, require_known
 
 Channels = tuple[float, float, float]
 
@@ -66,3 +67,16 @@ def info(name: str) -> DatasetInfo:
     """
     require_known("data.dataset", name, DATASETS)
     return DATASETS[name]
+
+
+def data_block(cfg: Any) -> dict[str, Any]:
+    """The ``data`` block of a configuration as a dict, with a known ``dataset`` in it.
+
+    Raises:
+        ConfigError: when the block or the name of the data set is missing or unknown.
+    """
+    block = get(cfg, "data")
+    if not isinstance(block, dict) or block.get("dataset") is None:
+        raise ConfigError("data.dataset is missing: give the name of a data set, e.g. digits")
+    info(block["dataset"])
+    return block

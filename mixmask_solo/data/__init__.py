@@ -6,23 +6,17 @@
 chooses it.
 """
 
-from mixmask_solo.config.datasets import DATASETS, DatasetInfo, info
 from mixmask_solo.data.decoders import build_classification, build_pretrain
-from mixmask_solo.data.identity import identity
-from mixmask_solo.data.module import ImageData
-from mixmask_solo.data.sources import ImageError, Source, source
+from mixmask_solo.data.module import ImageData, identity
+from mixmask_solo.data.sources import ImageError, source
 from mixmask_solo.data.tolerance import Tolerance
 
 __all__ = [
-    "DATASETS",
-    "DatasetInfo",
     "ImageData",
     "ImageError",
-    "Source",
     "Tolerance",
     "build_classification",
     "build_pretrain",
     "identity",
-    "info",
     "source",
 ]

@@ -13,29 +13,25 @@ from mixmask_solo.data.sources.base import UNLABELLED
 log = logging.getLogger(__name__)
 
 
-def share(source: Source) -> str:
-    """Whether ``all``, ``some`` or ``none`` of the images have a label."""
-    missing = _missing(source)
-    return "all" if missing == 0 else "none" if missing == len(source) else "some"
+def share(source: Source, key: str) -> str:
+    """Whether ``all``, ``some`` or ``none`` of the images have a label; says it unless all have."""
+    missing, everyone = int((source.labels == UNLABELLED).sum()), len(source)
+    if not missing:
+        return "all"
+    if missing == everyone:
+        log.warning("%s: none of %d images has a label: no accuracy is measured", key, everyone)
+        return "none"
+    told = "%s: %d of %d images have no label: left out of every accuracy"
+    log.warning(told, key, missing, everyone)
+    return "some"
 
 
 def labelled(source: Source, key: str) -> Source | None:
     """The images that have a label; None where none has. One line tells of the others."""
-    tell(source, key)
-    found = share(source)
+    found = share(source, key)
     if found == "some":
         return Subset(source, np.flatnonzero(source.labels != UNLABELLED))
     return source if found == "all" else None
-
-
-def tell(source: Source, key: str) -> None:
-    """Says how many images have no label."""
-    missing, everyone = _missing(source), len(source)
-    if missing == everyone:
-        log.warning("%s: none of %d images has a label: no accuracy is measured", key, everyone)
-    elif missing:
-        told = "%s: %d of %d images have no label: left out of every accuracy"
-        log.warning(told, key, missing, everyone)
 
 
 def refusal(source: Source, key: str, path: Any) -> ConfigError:
@@ -52,7 +48,3 @@ def uncounted(source: Source) -> Source:
     found = Subset(source, [0])
     found.labels[:] = UNLABELLED
     return found
-
-
-def _missing(source: Source) -> int:
-    return int((source.labels == UNLABELLED).sum())

@@ -3,22 +3,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import BatchSampler
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.data.block import data_block, get
-from mixmask_solo.data.labels import labelled, refusal, share, tell, uncounted
+from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config.check import get
+from mixmask_solo.config.datasets import data_block
+from mixmask_solo.config.option import convert
+from mixmask_solo.config.schema.data import Data
+from mixmask_solo.data.labels import labelled, refusal, share, uncounted
 from mixmask_solo.data.order.cores import worker_count
 from mixmask_solo.data.order.sampler import EpochBatches, Shard, position
 from mixmask_solo.data.sources import Source, read
+from mixmask_solo.data.sources.base import UNLABELLED
 from mixmask_solo.data.tasks import Task
-from mixmask_solo.data.tolerance import Reader, tolerance
-
-SOLO_LEARNS_SEED = 5
+from mixmask_solo.data.tolerance import Reader, Tolerance
 
 
 class Decoder(Protocol):
@@ -37,25 +41,33 @@ class ImageData(LightningDataModule):
     ``setup`` may be called ahead of a trainer, to fail early on what is missing.
 
     Raises:
-        ConfigError: for a missing or unknown data set or a batch size that cannot be.
+        ConfigError: for values of ``data`` that its schema refuses, or an impossible batch size.
     """
 
     def __init__(self, cfg: Any, task: Task, decoder: Decoder) -> None:
         super().__init__()
         self.block = data_block(cfg)
+        # a resolved block holds further keys, and a probe's last batch may be kept
+        known = self.block | {"last_batch": None}
+        self.options = check(known, Data, "data", extra=self.block)
         self.task = task
         self.decoder = decoder
         self.pipelines = task.pipelines
-        self.seed = int(get(cfg, "seed", SOLO_LEARNS_SEED))
-        self.batch_size = _batch_size(get(cfg, "optimizer.batch_size"))
+        self.seed = int(get(cfg, "seed", 5))
+        key = "optimizer.batch_size"
+        self.batch_size = convert(get(cfg, key), int, key, {"low": 1})
         self.disable_channel_last = bool(get(cfg, "performance.disable_channel_last", False))
-        self.tolerance = tolerance(self.block, task.dataset)
+        self.tolerance = Tolerance(
+            self.options.on_error,
+            self.options.max_errors,
+            mean=task.dataset.mean,
+            size=task.dataset.size,
+        )
         self.train_source: Source | None = None
         self.val_source: Source | None = None
         self.train_labels = "all"  # or some, or none, of the training images have one
         self._uncounted: Source | None = None
         self._readers: dict[int, Reader] = {}
-        worker_count(self.block.get("num_workers"))
 
     def setup(self, stage: str | None = None) -> None:
         """Opens both splits, once.
@@ -73,15 +85,14 @@ class ImageData(LightningDataModule):
         if self.task.labelled:
             train = cast(Source, self._labelled(train, "train_path"))
         else:
-            tell(train, "data.train_path")
-            self.train_labels = share(train)
+            self.train_labels = share(train, "data.train_path")
         if self.train_labels != "none":  # else there is no class to recognise
             val = read(self.block, "val", classes=train.classes or None)
             self.val_source = None if val is None else self._labelled(val, "val_path")
         self.train_source = train
 
     def _labelled(self, source: Source, key: str) -> Source | None:
-        if self.task.labelled and share(source) == "none":
+        if self.task.labelled and (source.labels == UNLABELLED).all():
             raise refusal(source, f"data.{key}", self.block.get(key))
         return labelled(source, f"data.{key}")
 
@@ -91,7 +102,7 @@ class ImageData(LightningDataModule):
     @property
     def num_classes(self) -> int:
         """Number of classes: the data set's, or that of the training images; 1 without labels."""
-        if self.block.get("no_labels"):
+        if self.options.no_labels:
             return 1
         return self.task.dataset.num_classes or self.opened.num_classes
 
@@ -187,14 +198,43 @@ class ImageData(LightningDataModule):
 
     def workers(self, source: Source) -> int:
         """How many a loader of ``source`` gets; what they share of it is loaded first."""
-        count = worker_count(self.block.get("num_workers"), self.processes)
+        count = worker_count(self.options.num_workers, self.processes)
         if count:
             source.warm()
         return count
 
 
-def _batch_size(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    found = "missing" if value is None else repr(value)
-    raise ConfigError(f"optimizer.batch_size is {found}: give a whole number, at least 1")
+def identity(data: ImageData) -> dict[str, Any]:
+    """Number of images and classes, digests of labels and names, of each split that there is.
+
+    A resumed run compares them: the paths may have moved, the images must not have changed.
+
+    Raises:
+        ConfigError: where the images cannot be found.
+    """
+    splits = {"train": data.opened, "val": data.val_source}
+    return {
+        name: {
+            "images": len(source),
+            "classes": len(source.classes),
+            "labels": digest(source),
+            "names": _names(source),
+        }
+        for name, source in splits.items()
+        if source is not None
+    }
+
+
+def digest(source: Source) -> str:
+    """Of the class names and of every image's label in order."""
+    classes = "\0".join(source.classes).encode("utf-8", "surrogateescape")
+    return _hex(classes, np.ascontiguousarray(source.labels).tobytes())
+
+
+def _names(source: Source) -> str:
+    names = (source.name(index).rsplit("/", 2)[-2:] for index in range(len(source)))  # folders move
+    return _hex(*(f"{'/'.join(name)}\0".encode("utf-8", "surrogateescape") for name in names))
+
+
+def _hex(*parts: bytes) -> str:
+    return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()

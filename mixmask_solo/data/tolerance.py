@@ -13,21 +13,17 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError, require_known
-from mixmask_solo.config.datasets import DatasetInfo
 from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import printable, reason
 
-MODES = ("raise", "skip", "blank")
 UNKNOWN, WHOLE, DAMAGED = range(3)
-_LIMIT = 100
 _HASHED = 64
 
 
@@ -51,7 +47,7 @@ class Tolerance:
     def __init__(
         self,
         on_error: str = "raise",
-        max_errors: int = _LIMIT,
+        max_errors: int = 100,
         *,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         size: int = 32,
@@ -183,21 +179,6 @@ class Reader:
         if self.tolerance.on_error == "blank":
             return torch.ones(len(self), dtype=torch.bool)
         return self.states != DAMAGED
-
-
-def tolerance(block: dict[str, Any], dataset: DatasetInfo) -> Tolerance:
-    """What ``on_error`` and ``max_errors`` of a ``data`` block ask for.
-
-    Raises:
-        ConfigError: for an unknown mode or an impossible limit.
-    """
-    mode = block.get("on_error") or "raise"
-    require_known("data.on_error", mode, MODES)
-    limit = block.get("max_errors")
-    limit = _LIMIT if limit is None else limit
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise ConfigError(f"data.max_errors is {limit!r}: give a whole number, at least 0")
-    return Tolerance(mode, limit, mean=dataset.mean, size=dataset.size)
 
 
 def substitutes(size: int, index: int, *, seed: int, epoch: int) -> Iterator[int]:

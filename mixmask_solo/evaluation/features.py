@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations.randomness import mix
+from mixmask_solo.data.order.loading import DirectLoader
 from mixmask_solo.data.order.sampler import position
 
 KINDS = ("backbone", "projector", "pixels")
@@ -129,7 +130,8 @@ class CachedFeatures(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Shuffled batches ``(features (n, D), labels (n,))``."""
-        return _Shuffled(self)
+        labels, size = self.train[1], self.batch_size
+        return DirectLoader(labels, range(-(-len(labels) // size)), self._shuffled)
 
     def val_dataloader(self) -> Any:
         """All validation features in order."""
@@ -137,29 +139,12 @@ class CachedFeatures(LightningDataModule):
         # a generator of its own: a loader draws a number, also where it has no use for it
         return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
 
-
-class _Shuffled:
-    def __init__(self, data: CachedFeatures) -> None:
-        self.data = data
-
-    def state_dict(self) -> dict[str, int]:
-        """Nothing but a sign to Lightning that resuming in mid-epoch is safe."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """The trainer's counters say where to go on."""
-
-    def __len__(self) -> int:
-        return -(-len(self.data.train[1]) // self.data.batch_size)
-
-    def __iter__(self) -> Iterator[Labelled]:
-        # Not a generator: where the trainer stands has to be read now, not at the first batch.
-        trainer = self.data.trainer
-        return self._from(*(position(trainer) if trainer is not None else (0, 0)))
-
-    def _from(self, epoch: int, start: int) -> Iterator[Labelled]:
-        features, labels = self.data.train
-        generator = torch.Generator().manual_seed(mix(self.data.seed, epoch))
+    def _shuffled(self, numbers: range) -> Iterator[Labelled]:
+        """The batches of an epoch from where the trainer stands."""
+        epoch, start = (0, 0) if self.trainer is None else position(self.trainer)
+        features, labels = self.train
+        generator = torch.Generator().manual_seed(mix(self.seed, epoch))
         order = torch.randperm(len(labels), generator=generator).to(labels.device)
-        for rows in order.split(self.data.batch_size)[start:]:
-            yield features[rows], labels[rows]
+        pieces = order.split(self.batch_size)
+        for number in numbers[start:]:
+            yield features[pieces[number]], labels[pieces[number]]

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import ImageError, build_classification, build_pretrain, info
+from mixmask_solo.config.datasets import info
+from mixmask_solo.data import ImageError, build_classification, build_pretrain
 from mixmask_solo.data.sources.folder import FolderSource
 from mixmask_solo.data.tolerance import DAMAGED, Tolerance, substitutes
 
@@ -230,19 +231,10 @@ def test_the_log_goes_with_its_owner_and_no_sooner(tmp_path, monkeypatch):
         ({"on_error": "skp"}, r"data\.on_error is 'skp': choose raise, skip or blank .*skip"),
         ({"max_errors": -1}, r"data\.max_errors is -1: give a whole number"),
         ({"max_errors": True}, r"data\.max_errors is True"),
+        ({"num_workers": -1}, r"data\.num_workers is -1: give a whole number or auto, at least 0"),
+        ({"num_workers": "many"}, r"data\.num_workers is 'many'"),
     ],
 )
 def test_impossible_settings_are_refused(views_cfg, data, message):
     with pytest.raises(ConfigError, match=message):
         build_pretrain(views_cfg({"dataset": "digits"} | data))
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("on_error", "skp"), ("max_errors", -1), ("max_errors", 1.5)]
-)
-def test_the_schema_refuses_them_too(key, value):
-    from mixmask_solo.config import check
-    from mixmask_solo.config.schema.data import Data
-
-    with pytest.raises(ConfigError, match=rf"data\.{key} is '?{value}"):
-        check({"dataset": "digits", key: value}, Data, "data")

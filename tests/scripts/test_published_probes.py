@@ -13,7 +13,7 @@ import pytest
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_linear
 from mixmask_solo.data import build_classification
-from mixmask_solo.data.augmentations.standard import probe_options, resizing
+from mixmask_solo.data.tasks import probe_options, resizing
 from mixmask_solo.evaluation.images import first_view
 from mixmask_solo.evaluation.probe import Identity, build_probe
 from support.heads import head_of

@@ -72,7 +72,7 @@ class _WandB:
 
 
 @dataclass
-class _Dali:
+class DaliOptions:
     """The decoder ``data.format: dali``; all ours but one key."""
 
     device: Literal["auto", "gpu", "cpu"] = "auto"  # decodes; auto is the GPU where there is one
@@ -105,7 +105,7 @@ class _Run:
     check_val_every_n_epoch: int = option(1, low=1)
     limit_train_batches: int | float | None = option(None, low=0, absent=True)
     limit_val_batches: int | float | None = option(None, low=0, absent=True)
-    dali: _Dali | None = option(None, absent=True)
+    dali: DaliOptions | None = option(None, absent=True)
     # solo-learn's, tolerated while switched off
     auto_umap: dict[str, Any] | None = option(None, absent=True)
     debug_augmentations: bool = False

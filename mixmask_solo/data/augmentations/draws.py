@@ -102,14 +102,11 @@ def _crop_and_jitter(
 def random_resized_boxes(options: Crop, sizes: NDArray[np.int64], u: Floats) -> NDArray[np.int64]:
     """torchvision's ``RandomResizedCrop.get_params`` for images of (N, 2) height and width.
 
-    Args:
-        options: scale of the crop, or switched off.
-        sizes: of the images.
-        u: (N, 40) uniforms: area, aspect ratio, top, left, ten attempts of each.
+    ``u`` are (N, 40) uniforms: area, aspect ratio, top, left, ten attempts of each.
 
     Returns:
         (N, 4) top, left, height, width: of the first attempt that fits into the image, else the
-        largest centred box within the range of ratios.
+        largest centred box within the range of ratios; of the whole image where crops are off.
     """
     if not options.enabled:
         return np.concatenate([np.zeros_like(sizes), sizes], axis=1)

@@ -27,12 +27,9 @@ def jitter(
 ) -> None:
     """All rounds of the jitter, in place.
 
-    Args:
-        planes: the images.
-        blends: per round the coefficients of :func:`blend`; None where all are neutral, as they
-            are for images whose turn it is to change hue.
-        hues: per round the images whose hue changes, possibly none.
-        turns: (n,) shift of the hue in turns.
+    Per round, ``blends`` are the coefficients of :func:`blend`, None where all are neutral, as they
+    are for images whose turn it is to change hue; ``hues`` are those images, possibly none, and
+    ``turns`` (n,) their shift.
     """
     for coefficients, due in zip(blends, hues, strict=True):
         if coefficients is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Resampling: boxes of a batch to squares, two weight matrices an image, and rotation.
+"""Resampling and blur of a batch, two matrices an image, and rotation.
 
 Pillow's antialiased resize is separable and linear, its weights those of a kernel that is stretched
 where the image shrinks. So a random resized crop with its flip is ``rows @ image @ columns.T``, two
@@ -7,6 +7,9 @@ where the image shrinks. So a random resized crop with its flip is ``rows @ imag
 
 Un-augmented images get the very pixels of Pillow's resize. ``F.interpolate`` of 8 bits does not:
 it is the CPU's alone, and up to 2 grey levels off where noise is enlarged.
+
+Pillow blurs with three box filters whose width is chosen so that they have the Gaussian's variance,
+the border repeated: one matrix for rows and columns, ``matrix @ image @ matrix.T``.
 """
 
 from typing import Literal
@@ -18,6 +21,7 @@ from torch import Tensor
 Kernel = Literal["bicubic", "bilinear"]
 
 _OUTSIDE = 1e6  # a place so far away that every kernel is 0 there
+_BOXES = 3  # that make a blur
 _FIXED = 2.0**22  # Pillow's weights are whole numbers of its inverse
 
 
@@ -33,11 +37,7 @@ def box_weights(
     """One axis of a batch of boxes, each brought from an image's ``edge`` to ``size`` pixels.
 
     Args:
-        start: (N,) first pixel of each box, float.
-        length: (N,) pixels of each box, float, at least 1.
-        edge: of the stored image.
-        size: of the result.
-        kernel: bicubic with a = -0.5 or bilinear.
+        start, length: (N,) first pixel and number of pixels, at least 1, of each box, float.
         flip: (N,) 1 where the result is mirrored, else 0; None for nowhere.
         part: of the result; all of it may be gigabytes where a stripe is enlarged.
 
@@ -122,6 +122,29 @@ def rotate(planes: Tensor, degrees: Tensor) -> Tensor:
     return turned.transpose(0, 1).mul(inside)
 
 
+def blur_matrix(sigma: Tensor, size: int) -> Tensor:
+    """The three box filters along one axis, (n, size, size), of (n,) deviations in pixels."""
+    radius = _radius(sigma)[:, None]
+    place = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
+    apart = (place[:, None] - place[None, :]).abs_()
+    box = (radius[:, :, None] + 1.0 - apart).clamp_(0.0, 1.0)
+    # what a filter that reaches over the border finds there is the border's pixel again
+    box[:, :, 0] += (radius - place).clamp_(min=0.0)
+    box[:, :, -1] += (radius - (size - 1 - place)).clamp_(min=0.0)
+    box /= (2.0 * radius + 1.0)[:, :, None]
+    return torch.bmm(torch.bmm(box, box), box)
+
+
+def blur(planes: Tensor, sigma: Tensor) -> Tensor:
+    """Images (3, n, S, S), each blurred with its own deviation of (n,), in pixels; new memory."""
+    matrix = blur_matrix(sigma, planes.shape[-1])
+    result = torch.empty_like(planes)
+    for channel in range(3):
+        columns = torch.bmm(planes[channel], matrix.transpose(1, 2))
+        torch.bmm(matrix, columns, out=result[channel])
+    return result
+
+
 def _eight_bits(sums: Tensor) -> Tensor:
     return sums.add_(0.5 * _FIXED).mul_(1.0 / _FIXED).floor_().clamp_(0.0, 255.0)
 
@@ -138,3 +161,11 @@ def _bicubic(distance: Tensor) -> Tensor:
 
 def _ramp(distance: Tensor, support: float) -> Tensor:
     return torch.rsub(distance, support).clamp_(min=0.0)
+
+
+def _radius(sigma: Tensor) -> Tensor:
+    """Of the box filter whose repetition has variance sigma²; not a whole number."""
+    variance = sigma.square() / _BOXES
+    whole = ((torch.sqrt(12.0 * variance + 1.0) - 1.0) * 0.5).floor_()
+    part = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - 3.0 * variance)
+    return whole + part / (6.0 * (variance - (whole + 1.0).square()))

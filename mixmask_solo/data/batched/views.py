@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
-from mixmask_solo.config import ConfigError, listing
-from mixmask_solo.data.augmentations import Pipeline
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.errors import listing
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
+from mixmask_solo.data.augmentations.pipeline import Pipeline
 from mixmask_solo.data.augmentations.randomness import keys
-from mixmask_solo.data.augmentations.standard import resizing
-from mixmask_solo.data.batched.blur import blur
 from mixmask_solo.data.batched.colour import equalize, grey, jitter, solarize
 from mixmask_solo.data.batched.geometry import (
     Kernel,
+    blur,
     box_weights,
     resample,
     resize,
@@ -38,7 +38,7 @@ from mixmask_solo.data.batched.geometry import (
     whole_weights,
 )
 from mixmask_solo.data.batched.plan import Plan, plan, to_device
-from mixmask_solo.data.tasks import Task
+from mixmask_solo.data.tasks import Task, resizing
 
 Pixels = Callable[[NDArray[np.int64]], Tensor]
 """From some rows of a batch to (3, n, H, W) uint8 on the device that makes views."""
@@ -117,7 +117,7 @@ class View:
 
     @torch.no_grad()
     def unaugmented(self, pixels: Tensor) -> Tensor:
-        """Whole images (3, N, H, W) uint8 as ``standard.unaugmented`` makes (N, 3, size, size)."""
+        """Whole images (3, N, H, W) uint8 as ``tasks.unaugmented`` makes (N, 3, size, size)."""
         height, width = pixels.shape[2:]
         if self.shorter is not None or (height, width) != (self.size, self.size):
             axes = whole_weights(height, width, self.size, self.kernel, self.shorter)

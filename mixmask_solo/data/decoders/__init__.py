@@ -7,12 +7,9 @@ Pillow decodes.
 
 from typing import Any
 
-from mixmask_solo.data.block import data_block
-from mixmask_solo.data.module import Decoder, ImageData
-from mixmask_solo.data.sources.storage import storage
+from mixmask_solo.config.check import get
+from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.tasks import Task, pretraining, probe
-
-__all__ = ["build_classification", "build_pretrain"]
 
 
 def build_pretrain(cfg: Any) -> ImageData:
@@ -35,19 +32,15 @@ def build_classification(cfg: Any) -> ImageData:
 
 def _build(cfg: Any, task: Task) -> ImageData:
     """Imports only the decoder that is asked for."""
-    chosen: Decoder
-    block = data_block(cfg)
-    storage(block)  # refuses an unknown format
-    if block.get("format") == "dali":
-        from mixmask_solo.data.decoders.dali import Dali
+    form = get(cfg, "data.format")
+    if form == "dali":
+        from mixmask_solo.data.decoders.dali.decoder import Dali
 
-        chosen = Dali(cfg, task)
-    elif block.get("format") == "resident":
-        from mixmask_solo.data.decoders.resident import Resident
+        return ImageData(cfg, task, Dali(cfg, task))
+    if form == "resident":
+        from mixmask_solo.data.decoders.resident.decoder import Resident
 
-        chosen = Resident(cfg, task)
-    else:
-        from mixmask_solo.data.decoders.pil import Pil
+        return ImageData(cfg, task, Resident(task))
+    from mixmask_solo.data.decoders.pil import Pil
 
-        chosen = Pil()
-    return ImageData(cfg, task, chosen)
+    return ImageData(cfg, task, Pil())

@@ -8,11 +8,12 @@ worker that outlives an epoch knows which one it serves, and a sample is the sam
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import BatchSampler, Dataset
 
-from mixmask_solo.data.augmentations.randomness import keep_global_rng, reseed
+from mixmask_solo.data.augmentations.randomness import reseed
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.order.loading import WorkerLoader
 from mixmask_solo.data.order.sampler import EpochBatches, Key
@@ -39,7 +40,8 @@ class Augmented(Dataset[Any]):
         epoch, asked = key
         index, image = self.reader.pick(asked, epoch)
         views = []
-        with keep_global_rng():
+        # in the main process, training needs the CPU generator as it was
+        with torch.random.fork_rng(devices=()):
             for number, transform in enumerate(self.transforms):
                 reseed(self.reader.seed, epoch, index, number)
                 views.append(transform(image))

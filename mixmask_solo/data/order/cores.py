@@ -8,11 +8,9 @@ affinity mask and a container's quota of processor time; Slurm may tell by its v
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
 import torch
-
-from mixmask_solo.config import ConfigError
 
 
 def core_share(processes: int = 1, environ: Mapping[str, str] = os.environ) -> int:
@@ -34,20 +32,15 @@ def core_share(processes: int = 1, environ: Mapping[str, str] = os.environ) -> i
     return max(1, min(granted // beside, even)) if granted else even
 
 
-def worker_count(setting: Any, processes: int = 1) -> int:
+def worker_count(setting: int | Literal["auto"], processes: int = 1) -> int:
     """The number of worker processes of one loader, as ``data.num_workers`` sets it.
 
     ``auto`` is :func:`core_share`; training on the CPU keeps three quarters of that for itself.
-
-    Raises:
-        ConfigError: for anything else that is no number.
     """
-    if setting is None or setting == "auto":
-        share = core_share(processes)
-        return share if torch.cuda.is_available() else share // 4
-    if isinstance(setting, int) and not isinstance(setting, bool) and setting >= 0:
+    if setting != "auto":
         return setting
-    raise ConfigError(f"data.num_workers is {setting!r}: give auto or a whole number, at least 0")
+    share = core_share(processes)
+    return share if torch.cuda.is_available() else share // 4
 
 
 def _number(environ: Mapping[str, str], name: str) -> int:

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Loaders: whichever batches are asked for, made by worker processes or in this one."""
+"""Loaders: whichever batches are asked for, made by worker processes or in this one.
+
+From workers they may go to a GPU while the batch before is still being trained on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
 from torch.utils.data import BatchSampler, Dataset, default_collate
 
-from mixmask_solo.data.order.prefetch import prefetched
 from mixmask_solo.data.order.sampler import EpochBatches
 from mixmask_solo.data.order.workers import Loader
 
@@ -73,22 +78,13 @@ class WorkerLoader(_Resumable, Loader):
         yield from prefetched(present, self.device, channels_last=self.channels_last)
 
 
+@dataclass(eq=False)
 class DirectLoader(_Resumable):
-    """Batches that this process makes, perhaps on a GPU.
+    """Batches that this process makes, perhaps on a GPU."""
 
-    ``make`` turns ``batches`` into what training takes, None where all images are left out;
-    ``dataset`` has as many items as there are images.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        batches: Batches,
-        make: Callable[[Any], Iterable[Any]],
-    ) -> None:
-        self.dataset = dataset
-        self.batches = batches
-        self.make = make
+    dataset: Any  # has as many items as there are images
+    batches: Batches | range  # what ``make`` goes through
+    make: Callable[[Any], Iterable[Any]]  # what training takes; None where images are left out
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -102,6 +98,50 @@ def as_it_is(batch: Any) -> Any:
     return batch
 
 
+def prefetched(
+    batches: Iterable[Any], device: torch.device | None, *, channels_last: bool = False
+) -> Iterator[Any]:
+    """The batches on the device, each sent there one step ahead.
+
+    Copies run on a stream of their own, so they overlap with training as far as the batches lie in
+    pinned memory. On the CPU, or without a device, batches pass unchanged. Batches are tensors or
+    collections of them; images (4 axes) may get the memory format ``channels_last`` there.
+    """
+    if device is None or device.type != "cuda":
+        yield from batches
+        return
+    stream = torch.cuda.Stream(device)
+    sent = None
+    for batch in batches:
+        ready, sent = sent, _send(batch, device, stream, channels_last)
+        if ready is not None:
+            yield _received(ready, device)
+    if sent is not None:
+        yield _received(sent, device)
+
+
 def _collate_present(samples: list[Any]) -> Any:
     present = [sample for sample in samples if sample is not None]
     return default_collate(present) if present else None
+
+
+def _send(batch: Any, device: torch.device, stream: torch.cuda.Stream, channels_last: bool) -> Any:
+    def copied(x: Tensor) -> Tensor:
+        x = x.to(device, non_blocking=True)
+        images = channels_last and x.ndim == 4
+        return x.contiguous(memory_format=torch.channels_last) if images else x
+
+    with torch.cuda.stream(stream):
+        event = torch.cuda.Event()
+        copy = apply_to_collection(batch, Tensor, copied)
+        event.record(stream)
+    return copy, event
+
+
+def _received(sent: Any, device: torch.device) -> Any:
+    batch, event = sent
+    training = torch.cuda.current_stream(device)
+    training.wait_event(event)
+    # its memory must not be given to a later copy before training is done with it
+    apply_to_collection(batch, Tensor, lambda x: x.record_stream(training))
+    return batch

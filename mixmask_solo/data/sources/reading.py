@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.datasets import info
-from mixmask_solo.data.block import data_block
+from mixmask_solo.config.datasets import data_block, info
 from mixmask_solo.data.sources.arrays import read_cifar, read_digits, read_stl10
 from mixmask_solo.data.sources.base import Request, Source, Split, Subset
 from mixmask_solo.data.sources.file_list import read_file_list

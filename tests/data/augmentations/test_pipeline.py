@@ -8,8 +8,8 @@ import torch
 from torchvision.transforms import functional as F
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import DATASETS
-from mixmask_solo.data.augmentations import build, build_all
+from mixmask_solo.config.datasets import DATASETS
+from mixmask_solo.data.augmentations.pipeline import build, build_all
 
 CIFAR = DATASETS["cifar10"]
 WHOLE = {"rrc": {"enabled": False}, "crop_size": 10}

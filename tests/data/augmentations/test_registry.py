@@ -9,9 +9,10 @@ from PIL import ImageOps
 from torchvision.transforms import functional as F
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.config.schema.augmentations import Chance
-from mixmask_solo.data import DATASETS
-from mixmask_solo.data.augmentations import ViewOptions, build_all, known, pipeline, register
+from mixmask_solo.data.augmentations import ViewOptions, pipeline, register
+from mixmask_solo.data.augmentations.pipeline import build_all, known
 
 DIGITS = DATASETS["digits"]
 

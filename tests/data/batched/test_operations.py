@@ -13,9 +13,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from mixmask_solo.data.batched import colour
-from mixmask_solo.data.batched.blur import blur, blur_matrix
 from mixmask_solo.data.batched.colour import blend, equalize, grey, shift_hue, solarize
 from mixmask_solo.data.batched.geometry import (
+    blur,
+    blur_matrix,
     box_weights,
     resample,
     resize,

@@ -9,13 +9,8 @@ import torch
 from torchvision.transforms import functional as F
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import (
-    DATASETS,
-    ImageError,
-    build_classification,
-    build_pretrain,
-    source,
-)
+from mixmask_solo.config.datasets import DATASETS
+from mixmask_solo.data import ImageError, build_classification, build_pretrain, source
 
 DIGITS = {"dataset": "digits"}
 FEW = DIGITS | {"fraction": 0.1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mixmask_solo.data.order.prefetch import prefetched
+from mixmask_solo.data.order.loading import prefetched
 
 
 @pytest.mark.parametrize("device", [None, torch.device("cpu")])

@@ -9,7 +9,8 @@ import torchvision
 from sklearn.datasets import load_digits
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data import DATASETS, source
+from mixmask_solo.config.datasets import DATASETS
+from mixmask_solo.data import source
 from mixmask_solo.data.sources.arrays import held_out
 
 

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.data import ImageError, source
-from mixmask_solo.data.augmentations.standard import unaugmented
 from mixmask_solo.data.decoders.pil import Plain
 from mixmask_solo.data.sources import read
 from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.parquet import read_parquet
+from mixmask_solo.data.tasks import unaugmented
 from mixmask_solo.data.tolerance import Reader
 
 

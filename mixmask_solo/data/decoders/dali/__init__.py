@@ -6,7 +6,3 @@ part of each image that any view shows, and torch's 8-bit resize, several times 
 (``benchmarks/dali_cpu.py``), makes the views. Colours, blur and the rest are those of
 ``data.batched`` on both, for one meaning everywhere.
 """
-
-from mixmask_solo.data.decoders.dali.decoder import Dali
-
-__all__ = ["Dali"]

@@ -33,7 +33,6 @@ class PartDecoder:
     def __init__(self) -> None:
         self._pipeline: Any = None
         self._room = 0
-        self._owner = -1
 
     def __call__(
         self, files: list[Encoded], start: NDArray[np.int64], end: NDArray[np.int64]
@@ -46,9 +45,9 @@ class PartDecoder:
             RuntimeError: when one of them cannot be decoded.
         """
         count = len(files)
-        if self._owner != os.getpid() or self._room < count:
+        if self._pipeline is None or self._room < count:
             _built_in.add(os.getpid())
-            self._pipeline, self._room, self._owner = parts(count), count, os.getpid()
+            self._pipeline, self._room = parts(count), count
         pipeline = self._pipeline
         try:
             pipeline.feed_input("encoded", files)
@@ -56,12 +55,9 @@ class PartDecoder:
             pipeline.feed_input("end", end.astype(np.int32))
             (decoded,) = pipeline.run()
         except RuntimeError:
-            self._owner = -1
+            self._pipeline = None
             raise
         return [torch.from_numpy(np.asarray(decoded.at(row))) for row in range(count)]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_pipeline": None, "_room": 0, "_owner": -1}
 
 
 def guard(loader: WorkerLoader) -> WorkerLoader:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config.check import get
+from mixmask_solo.config.schema.run import DaliOptions
 from mixmask_solo.data.batched.views import require_draws, unaugmented_view, views_of
-from mixmask_solo.data.block import get
 from mixmask_solo.data.decoders.dali.cpu import Decoded, guard
 from mixmask_solo.data.decoders.dali.feeder import Feeder
 from mixmask_solo.data.decoders.dali.gpu import Gpu, stream
@@ -32,13 +33,9 @@ class Dali:
 
     def __init__(self, cfg: Any, task: Task) -> None:
         library()
-        self.device = get(cfg, "dali.device", "auto")
-        if self.device not in ("auto", "gpu", "cpu"):
-            raise ConfigError(f"dali.device is {self.device!r}: choose auto, gpu or cpu")
-        if self.device == "gpu" and not torch.cuda.is_available():
+        self.options = check(get(cfg, "dali"), DaliOptions, "dali")
+        if self.options.device == "gpu" and not torch.cuda.is_available():
             raise ConfigError("dali.device is 'gpu', but there is no CUDA device: choose cpu")
-        self.prefetch = int(get(cfg, "dali.prefetch", 2))
-        self.verify = bool(get(cfg, "dali.verify", True))
         require_draws(task.pipelines, "data.format dali", "data.format image_folder")
         for pipeline in task.pipelines:
             if pipeline.colour_first:
@@ -50,8 +47,8 @@ class Dali:
 
     def on_gpu(self, data: ImageData) -> bool:
         """Whether images are decoded on a GPU; by itself, there where training runs."""
-        if self.device != "auto":
-            return bool(self.device == "gpu")
+        if self.options.device != "auto":
+            return self.options.device == "gpu"
         here = data.trainer is None or data.device.type == "cuda"
         return here and torch.cuda.is_available()
 
@@ -59,7 +56,7 @@ class Dali:
         on_gpu = self.on_gpu(data)
         views = views_of(data.pipelines, channels_last=data.channels_last and on_gpu)
         reader, labelled = data.reader(data.opened), data.task.labelled
-        feeder = Feeder(reader, views, training=True, labelled=labelled, verify=self.verify)
+        feeder = Feeder(reader, views, training=True, labelled=labelled, verify=self.options.verify)
         if on_gpu:
             return self._on_gpu(data, feeder, batches)
         loader = self._in_workers(data, feeder, batches)
@@ -69,7 +66,7 @@ class Dali:
         self, data: ImageData, source: Source, batches: BatchSampler
     ) -> DirectLoader | WorkerLoader:
         views, reader = [unaugmented_view(data.task)], data.reader(source)
-        feeder = Feeder(reader, views, training=False, labelled=True, verify=self.verify)
+        feeder = Feeder(reader, views, training=False, labelled=True, verify=self.options.verify)
         make = self._on_gpu if self.on_gpu(data) else self._in_workers
         return make(data, feeder, batches)
 
@@ -79,8 +76,8 @@ class Dali:
 
     def _on_gpu(self, data: ImageData, feeder: Feeder, batches: Batches) -> DirectLoader:
         """With as many threads as the loader has workers elsewhere."""
-        threads = max(1, worker_count(data.block.get("num_workers"), data.processes))
+        threads = max(1, worker_count(data.options.num_workers, data.processes))
         index = data.device.index if data.device.type == "cuda" else None
         device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
-        gpu = Gpu(device, threads, self.prefetch, data.batch_size)
+        gpu = Gpu(device, threads, self.options.prefetch, data.batch_size)
         return DirectLoader(feeder.reader, batches, partial(stream, feeder, gpu))

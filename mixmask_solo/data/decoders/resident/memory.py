@@ -18,14 +18,10 @@ _GROUPS = {  # limit, use, and what of that can be dropped, in both versions of 
 def choose_home(
     need: int, what: str, device: torch.device, asked: str, processes: int = 1
 ) -> torch.device:
-    """Where a data set of ``need`` bytes is kept.
+    """Where a data set of ``need`` bytes, ``what`` in words, is kept.
 
-    Args:
-        need: of one of the training ``processes`` on this machine.
-        what: the data set in words, for the message.
-        device: where training runs.
-        asked: ``data.resident_on``: ``device``, ``host``, or ``auto`` for the first that has room.
-        processes: each keeps a data set of its own.
+    ``asked`` is ``data.resident_on``; ``auto`` is the first of both that has room. Each of the
+    training ``processes`` of this machine keeps a data set of its own.
 
     Raises:
         ConfigError: where it does not fit, naming the sizes.

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A whole source, decoded once, as one tensor."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -49,10 +47,6 @@ class Stack:
     def size(self) -> tuple[int, int]:
         """Height and width of every image."""
         return int(self.planes.shape[2]), int(self.planes.shape[3])
-
-    def moved(self, home: torch.device, device: torch.device) -> Stack:
-        """The same images, kept and made into batches elsewhere."""
-        return Stack(self.reader, self.planes.to(home), device)
 
     def __str__(self) -> str:
         return _words(len(self), *self.size)

@@ -13,7 +13,7 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_classification, build_pretrain
-from mixmask_solo.data.decoders.dali import Dali
+from mixmask_solo.data.decoders.dali.decoder import Dali
 
 
 def epoch(data, number=0, start=0):

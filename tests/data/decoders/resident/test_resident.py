@@ -15,8 +15,8 @@ from PIL import Image
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageError, build_classification, build_pretrain
-from mixmask_solo.data.decoders.resident import Resident, memory
-from mixmask_solo.data.decoders.resident.batches import Augmented
+from mixmask_solo.data.decoders.resident import memory
+from mixmask_solo.data.decoders.resident.decoder import Augmented, Resident
 
 DIGITS = {"dataset": "digits", "format": "resident"}
 FEW = DIGITS | {"fraction": 0.1}

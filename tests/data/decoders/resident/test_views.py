@@ -13,9 +13,9 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from mixmask_solo.data import DATASETS
-from mixmask_solo.data.augmentations import build
+from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.data.augmentations.draws import DRAWS, Draws
+from mixmask_solo.data.augmentations.pipeline import build
 from mixmask_solo.data.augmentations.randomness import keys
 from mixmask_solo.data.batched.plan import plan
 from mixmask_solo.data.batched.views import View, views_of

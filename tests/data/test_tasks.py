@@ -8,9 +8,9 @@ import torch
 from torchvision import transforms
 from torchvision.transforms import functional as F
 
-from mixmask_solo.data import DATASETS
-from mixmask_solo.data.augmentations import assemble
-from mixmask_solo.data.augmentations.standard import probe_options, unaugmented
+from mixmask_solo.config.datasets import DATASETS
+from mixmask_solo.data.augmentations.pipeline import assemble
+from mixmask_solo.data.tasks import probe_options, unaugmented
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 

@@ -5,7 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.data.block import data_block, get
+from mixmask_solo.config.check import get
+from mixmask_solo.config.datasets import data_block
 
 
 def test_a_key_is_a_plain_value_or_the_default():
