@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Blocked keep-masks: rectangles dropped on a grid until the wanted share is covered."""
 
+import itertools
 import math
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from mixmask_solo.masks.grid import check_ratio, resolve_device
 
 _ATTEMPTS = 10  # proposals in a row that may fail before a mask is left as it is
+_UNSEEN = 64  # rounds in which all masks take part on a GPU: as a rule the last is done in the 40th
 _LOG_ASPECT = -math.log(0.3)
 
 
@@ -32,7 +34,7 @@ def blocked(
     distribution is the published one, including an empty mask once in a while (0.03 % at grid 4
     and ratio 0.5, none seen from grid 8 on).
 
-    On a GPU each of the 20 to 40 rounds waits for the device: draw many at once (``MaskPool``).
+    On a GPU it waits for the device once as a rule: draw many at once (``MaskPool``).
 
     Args:
         n: number of masks, independent of each other.
@@ -52,22 +54,27 @@ def blocked(
     where_to = resolve_device(device, generator)
     target = _target_cells(n, grid, ratio, where_to)
     mask = torch.zeros(n, grid, grid, dtype=torch.bool, device=where_to)
-    rows = torch.arange(n, device=where_to)  # of the masks that are not done
+    rows = torch.arange(n, device=where_to)  # of the masks that are looked at
+    going = torch.ones_like(rows, dtype=torch.bool)  # those that are not done
     room, tries = target, torch.full_like(target, _ATTEMPTS)
-    while len(rows) > 0:  # every mask tries one block a round
+    unseen = _UNSEEN if where_to.type == "cuda" else 0  # to see who is done is to wait
+    for attempt in itertools.count(1):  # every mask tries one block
         block = _propose(room, grid, generator)
         old = mask[rows]
         new = (block & ~old).sum((1, 2))
-        hit = (new > 0) & (new <= room)
+        hit = going & (new > 0) & (new <= room)
         mask[rows] = old | (block & hit[:, None, None])
         room = room - new * hit
         tries = torch.where(hit, _ATTEMPTS, tries - 1)
         going = (room > 0) & (tries > 0)
         if grid < 4:  # ten more tries on an empty grid are the same as a new mask
             going |= room == target
-        going = going.nonzero()[:, 0]
-        rows, room, tries, target = rows[going], room[going], tries[going], target[going]
-    return mask
+        if attempt < unseen:
+            continue
+        left = going.nonzero()[:, 0]
+        if len(left) == 0:
+            return mask
+        rows, room, tries, target, going = (x[left] for x in (rows, room, tries, target, going))
 
 
 def _propose(room: Tensor, grid: int, generator: torch.Generator | None) -> Tensor:

@@ -26,10 +26,13 @@ def discrete(
     check_ratio(n, grid, ratio)
     where_to = resolve_device(device, generator)
     cells = grid * grid
-    share = torch.as_tensor(ratio, dtype=torch.float64, device=where_to).expand(n)
+    share = torch.ones(n, dtype=torch.float64, device=where_to)
+    share *= ratio.to(where_to) if isinstance(ratio, Tensor) else ratio
     mask = torch.rand(n, cells, generator=generator, device=where_to) < share[:, None]
-    rows = (mask.all(1) | ~mask.any(1)).nonzero().squeeze(1)
-    if len(rows) > 0:
+    again = mask.all(1) | ~mask.any(1)
+    if where_to.type == "cuda":  # for all of them, rather than wait to see for which
+        mask = torch.where(again[:, None], _mixed(share, cells, generator), mask)
+    elif len(rows := again.nonzero().squeeze(1)) > 0:
         mask[rows] = _mixed(share[rows], cells, generator)
     return mask.view(n, grid, grid)
 

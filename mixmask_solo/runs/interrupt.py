@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import torch
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -31,22 +30,20 @@ class InterruptSaver(Callback):
 
     The state is saved at the *start* of the next optimiser step: only then have the optimiser, the
     EMA update and the loop's counters of the last one all been carried through. Of several ranks
-    one may be told alone (the scheduler signals the first process of a job), so they agree before
-    each step, over a group of the CPU: no rank waits for its device.
+    one may be told alone (the scheduler signals the first process of a job), or alone have a loss
+    that is not finite, so they agree before each step.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, readback: Readback) -> None:
         self.run = run
+        self.readback = readback
         self.requested = 0  # the signal's number
         self._previous: dict[signal.Signals, Any] = {}
-        self._group: Any = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._request)
-        if trainer.world_size > 1:
-            self._group = dist.new_group(backend="gloo")
 
     def release(self) -> None:
         """Gives the signals back. Not a hook: Lightning calls none at the end of a failed fit."""
@@ -70,20 +67,15 @@ class InterruptSaver(Callback):
         self._stop_if_requested(trainer)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
-        number = self._agreed()
+        number, lost = self.readback.ranks.highest(self.requested, self.readback.lost)
+        if lost:
+            raise self.readback.failure(lost)
         progress: Any = trainer.fit_loop.epoch_progress.current
         if not number or progress.processed >= int(self.run.cfg.max_epochs):  # it has only to end
             return
         if self.run.saves:
             trainer.save_checkpoint(self.run.last, weights_only=False)
         raise self._interrupted(number, saved=True)
-
-    def _agreed(self) -> int:
-        if self._group is None:
-            return self.requested
-        number = torch.tensor([self.requested])
-        dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
-        return int(number)
 
     def _interrupted(self, number: int, *, saved: bool) -> Interrupted:
         newest = str(self.run.newest) if self.run.newest else None

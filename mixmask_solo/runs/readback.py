@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from mixmask_solo.runs.ranks import Ranks
 from mixmask_solo.runs.run import Run
 
 
@@ -30,17 +31,26 @@ class Readback(Callback):
     the number of its epoch, from 0.
 
     On CUDA each step's metrics are copied to pinned memory behind the step's own work and looked
-    at once the copy is through, a step or two later. A loss that is not finite ends the run.
+    at once the copy is through, a step or two later. A loss that is not finite ends the run. Of
+    several processes one may be the first to see it, and the others would wait for it for ever: so
+    it is ``lost``, its rank plus 1, until all have agreed (before the next step, see interrupt.py,
+    and at the end of an epoch).
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.ranks = Ranks()
+        self.lost = 0
         self.latest: dict[str, float] = {}
         self.epoch: dict[str, float] = {}
         self.epoch_number: int | None = None
         self.earlier: dict[str, dict[str, Any]] = {}
         self._seen: dict[str, Any] = {}
         self._pending: deque[_Pending] = deque()
+        self._where = ""  # the loss of this process stopped being finite
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.ranks.gather(trainer.world_size)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,6 +79,9 @@ class Readback(Callback):
         Its metrics are reduced over the ranks when they are first read, so all ranks read them.
         """
         self._drain(wait=True)
+        [lost] = self.ranks.highest(self.lost)
+        if lost:
+            raise self.failure(lost)
         logged = dict(trainer.callback_metrics)
         # The trainer never forgets a metric; one that was logged again is another object.
         fresh = {k: v for k, v in logged.items() if v is not self._seen.get(k)}
@@ -100,17 +113,25 @@ class Readback(Callback):
                 event.synchronize()
             step = self._pending.popleft()
             self.latest = dict(zip(step.names, step.values.tolist(), strict=True))
-            if not math.isfinite(self.latest["loss"]):
-                raise NonFiniteLoss(self._message(step))
+            if not math.isfinite(self.latest["loss"]) and not self.lost:
+                self._where = self._place(step)
+                self.lost = 1 + self.ranks.rank
+                if self.ranks.alone:
+                    raise self.failure(self.lost)
 
-    def _message(self, step: _Pending) -> str:
-        terms = ", ".join(f"{k}={v:.4g}" for k, v in self.latest.items() if k.endswith("loss"))
+    def failure(self, lost: int) -> NonFiniteLoss:
+        """What every process raises once one has a loss that is not finite."""
+        where = self._where or f"in rank {lost - 1}, which says where"
         last = self.run.newest
         good = f"last good checkpoint: {last}" if last else "no checkpoint was written yet"
-        return (
-            f"the loss is not finite at epoch {step.epoch}, batch {step.batch} ({terms}); {good}. "
+        return NonFiniteLoss(
+            f"the loss is not finite {where}; {good}. "
             "Lower optimizer.lr, lengthen scheduler.warmup_epochs or use precision=32"
         )
+
+    def _place(self, step: _Pending) -> str:
+        terms = ", ".join(f"{k}={v:.4g}" for k, v in self.latest.items() if k.endswith("loss"))
+        return f"at epoch {step.epoch}, batch {step.batch} ({terms})"
 
 
 def _epoch_metrics(logged: dict[str, Any]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from mixmask_solo.runs.contradictions import Completed
 from mixmask_solo.runs.epoch_state import EpochState
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.progress import ProgressReport, Throughput
+from mixmask_solo.runs.ranks import EpochMeans, LocalBuffers
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.result_file import ResultFile
 from mixmask_solo.runs.resume import locate
@@ -63,13 +64,15 @@ def train(
     cfg.data.num_classes = images.num_classes
     _make_absolute(cfg)
     run = Run(cfg, identity(images) | extra, host, new_directory(root, str(cfg.name)))
-    throughput, readback, interrupts = Throughput(), Readback(run), InterruptSaver(run)
+    throughput, readback = Throughput(), Readback(run)
+    interrupts = InterruptSaver(run, readback)
     result_file = ResultFile(run, throughput, readback, images.tolerance, more)
     # Order matters: the record begins before anything writes, and tells of images that are
     # counted already; what is logged, read back and judged comes before what is saved.
-    measuring = [throughput, result_file, *callbacks, EpochState(), readback]
+    measuring = [throughput, result_file, LocalBuffers(), *callbacks, EpochState(), EpochMeans()]
     saving = [Checkpointer(run), interrupts] if run.saves else [interrupts]
-    trainer = build_trainer(cfg, [*measuring, ProgressReport(readback, throughput), *saving])
+    told = [readback, ProgressReport(readback, throughput)]
+    trainer = build_trainer(cfg, [*measuring, *told, *saving])
     run.processes, run.writes = trainer.world_size, trainer.is_global_zero
     try:
         locate(run, completed)

@@ -70,8 +70,11 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
             f"accelerator={resolved.get('accelerator')}, devices={resolved.get('devices')}, "
             f"precision={resolved.get('precision')} cannot be used here: {text} ({hint})"
         ) from error
-    # leaves the signals to InterruptSaver
+    # Leaves the signals to InterruptSaver, and does not wait for the GPU in every step of several
+    # processes to ask whether one of them got one.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    loop: Any = trainer.fit_loop.epoch_loop
+    loop._broadcast_sigterm_tensor = lambda: None
     return trainer
 
 

@@ -44,7 +44,8 @@ from mixmask_solo.strategies.permutations import Mixing, Partner
 from mixmask_solo.strategies.step import Step
 
 _DRAW = {"block": blocked, "discrete": discrete}
-_POOL_MASKS = 16_384  # at most so many drawn at once, 1 MiB of bool at grid 8
+_POOL = 64  # steps that masks are drawn ahead for
+_POOL_MASKS = 16_384  # at most so many drawn at once on the CPU, 1 MiB of bool at grid 8
 
 
 @dataclass
@@ -132,13 +133,14 @@ class MixMask(Mixing):
     def _mask(self, n: int, step: Step) -> Tensor:
         """``(n, g, g)`` or ``(1, g, g)`` masks of this step, from a pool drawn ahead."""
         per_batch = n if self.options.per_sample else 1
+        on_gpu = step.device.type == "cuda"  # where a pool is quick, and its end a wait
         key = (per_batch, step.device, step.seed, step.rank)
         if self._pool is None or self._pool_key != key:
             self._pool_key = key
             self._pool = MaskPool(
                 self._draw,
                 per_batch=per_batch,
-                batches=max(1, min(64, _POOL_MASKS // per_batch)),
+                batches=_POOL if on_gpu else max(1, min(_POOL, _POOL_MASKS // per_batch)),
                 generator_for=partial(step.pool, "mask"),
             )
         return self._pool.take(step.epoch, step.batch)

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mixmask_solo.data.batched.plan import to_device
+
 Kernel = Literal["bicubic", "bilinear"]
 
 _OUTSIDE = 1e6  # a place so far away that every kernel is 0 there
@@ -98,7 +100,7 @@ def resize(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     products in float64 repeat them exactly, in any order of summation.
     """
     fixed = [(axis * _FIXED + 0.5 * axis.sign()).trunc() for axis in (rows, columns)]
-    down, across = (axis.to(pixels.device) for axis in fixed)
+    down, across = (to_device(axis.numpy(), pixels.device) for axis in fixed)
     wide = _eight_bits(pixels.to(torch.float64) @ across.T)
     return _eight_bits(down @ wide).to(torch.uint8)
 

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.functional import normalize
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
@@ -123,7 +122,9 @@ class View:
             axes = whole_weights(height, width, self.size, self.kernel, self.shorter)
             pixels = resize(pixels, *axes)
         result = pixels.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
-        return normalize(result.div_(255), self.pipeline.mean, self.pipeline.std, inplace=True)
+        statistics = np.array([self.pipeline.mean, self.pipeline.std], dtype=np.float32)
+        mean, std = to_device(statistics[..., None, None], result.device)
+        return result.div_(255).sub_(mean).div_(std)
 
     def _cropped(self, planes: Tensor, chosen: Plan) -> Tensor:
         height, width = planes.shape[2:]

@@ -106,7 +106,9 @@ class BaseMomentumMethod(BaseMethod):
         if self._optimizer_steps > self.last_step:
             for pair in self.momentum_pairs:
                 self.momentum_updater.update(*pair)
-            self.log("tau", self.momentum_updater.cur_tau)
+            # filled on the device: a number would be copied there, and waited for
+            tau = torch.full((), self.momentum_updater.cur_tau, device=self.device)
+            self.log("tau", tau)
             self._count_step()
 
     @property

@@ -24,7 +24,8 @@ class Permutations:
         """``(n,)`` int64 on ``device``; drawn on the CPU, so that no rank waits for its device."""
         generator = self._step.shared(f"mocov2.shuffle.{self._drawn}")
         self._drawn += 1
-        return torch.randperm(n, generator=generator).to(device, non_blocking=True)
+        order = torch.randperm(n, generator=generator)
+        return order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from mixmask_solo.data.augmentations.draws import Draws
+from mixmask_solo.data.batched.plan import to_device
 from mixmask_solo.data.batched.views import View
 from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
 from mixmask_solo.data.order.sampler import Key
@@ -80,10 +81,10 @@ class Feeder:
         """A batch as training takes it; None where all of its images are left out."""
         if not read.files:
             return None
-        targets = torch.from_numpy(self.reader.source.labels[read.indexes]).to(device)
+        targets = to_device(self.reader.source.labels[read.indexes], device)
         if self.labelled:
             return [views[0], targets]
-        return [torch.from_numpy(read.indexes).to(device), views, targets]
+        return [to_device(read.indexes, device), views, targets]
 
     def _jpeg(self, index: int) -> Found | None:
         """What DALI decodes itself."""

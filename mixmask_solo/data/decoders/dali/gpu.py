@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mixmask_solo.data.batched.plan import to_device
 from mixmask_solo.data.decoders.dali.feeder import Area, EncodedBatch, Feeder, Keys
 from mixmask_solo.data.decoders.dali.pipelines import crops
 
@@ -135,4 +136,4 @@ def _window(area: Area) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _rows_of(squares: Tensor) -> Any:
     planes = squares.permute(3, 0, 1, 2)
-    return lambda rows: planes.index_select(1, torch.from_numpy(rows).to(squares.device))
+    return lambda rows: planes.index_select(1, to_device(rows, squares.device))

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""What the processes of a run agree on, and what they add up."""
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Ranks:
+    """The processes of a run, on the CPU: none of them waits for its device."""
+
+    def __init__(self) -> None:
+        self._group: Any = None
+
+    def gather(self, world_size: int) -> None:
+        """Makes them known to each other; all have to call it."""
+        if world_size > 1 and self._group is None:
+            self._group = dist.new_group(backend="gloo")
+
+    @property
+    def alone(self) -> bool:
+        return self._group is None
+
+    @property
+    def rank(self) -> int:
+        return 0 if self.alone else dist.get_rank()
+
+    def highest(self, *mine: int) -> list[int]:
+        """The largest of each number over all processes, which all call this."""
+        if self.alone:
+            return list(mine)
+        numbers = torch.tensor(mine)
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self._group)
+        return numbers.tolist()
+
+
+class EpochMeans(Callback):
+    """Leaves a step's metrics to each process and reduces the epoch's means all at once.
+
+    Lightning would reduce every one of them, behind a barrier of its own, in every step. So the
+    values of single steps are those of rank zero.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.world_size > 1:
+            pl_module.log = partial(_log_here, trainer, pl_module.log)  # type: ignore[method-assign]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Weighs each mean by the number of its images in all processes."""
+        metrics: Any = trainer.fit_loop.epoch_loop._results.values()
+        means = [m for m in metrics if m.is_tensor and m.meta.on_epoch and m.meta.is_mean_reduction]
+        if trainer.world_size == 1 or not means:
+            return
+        sums = torch.stack([torch.stack([m.value, m.cumulated_batch_size]).double() for m in means])
+        dist.all_reduce(sums)
+        for metric, (value, count) in zip(means, sums, strict=True):
+            metric._computed = (value / count).to(metric.value)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        pl_module.__dict__.pop("log", None)
+
+
+class LocalBuffers(Callback):
+    """Has no buffers sent from rank zero with every step, as DDP does.
+
+    MoCo's queue is the same in all processes, since all put in the keys of all. BatchNorm's running
+    statistics are rank zero's in the end, as they would be: nothing reads them but validation.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.world_size > 1:
+            names = [name for name, _ in pl_module.named_buffers()]
+            pl_module._ddp_params_and_buffers_to_ignore = names  # type: ignore[assignment]
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.world_size > 1:
+            for buffer in pl_module.buffers():
+                dist.broadcast(buffer, 0)
+
+
+def _log_here(trainer: Trainer, log: Any, *args: Any, sync_dist: bool = False, **how: Any) -> None:
+    log(*args, sync_dist=sync_dist and not trainer.training, **how)
