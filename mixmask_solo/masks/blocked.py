@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Blocked keep-masks: rectangles dropped on a grid until the wanted share is covered."""
 
-import itertools
 import math
 
 import torch
@@ -57,8 +56,8 @@ def blocked(
     rows = torch.arange(n, device=where_to)  # of the masks that are looked at
     going = torch.ones_like(rows, dtype=torch.bool)  # those that are not done
     room, tries = target, torch.full_like(target, _ATTEMPTS)
-    unseen = _UNSEEN if where_to.type == "cuda" else 0  # to see who is done is to wait
-    for attempt in itertools.count(1):  # every mask tries one block
+    unseen = _UNSEEN if where_to.type == "cuda" else 1  # to see who is done is to wait
+    while True:  # every mask tries one block a round
         block = _propose(room, grid, generator)
         old = mask[rows]
         new = (block & ~old).sum((1, 2))
@@ -69,7 +68,8 @@ def blocked(
         going = (room > 0) & (tries > 0)
         if grid < 4:  # ten more tries on an empty grid are the same as a new mask
             going |= room == target
-        if attempt < unseen:
+        unseen -= 1
+        if unseen > 0:
             continue
         left = going.nonzero()[:, 0]
         if len(left) == 0:

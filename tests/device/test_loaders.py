@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mixmask_solo.data import ImageData, build_classification, build_pretrain
 from mixmask_solo.data.decoders.dali import gpu as dali_gpu
-from mixmask_solo.data.order.prefetch import prefetched
+from mixmask_solo.data.order.loading import prefetched
 from support.fake_cuda import Watch, fake_gpu
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real GPU is here")
