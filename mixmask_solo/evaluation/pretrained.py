@@ -32,6 +32,18 @@ class Pretrained(NamedTuple):
         return str(self.config.get("method"))
 
     @property
+    def data(self) -> dict[str, Any]:
+        """Block of that name it was trained with."""
+        return self.config.get("data") or {}
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """Size and statistics of the images it was trained with, as far as given there."""
+        views = self.config.get("augmentations") or []
+        first = views[0] if isinstance(views, list) and views else {}
+        return {k: first[k] for k in ("crop_size", "mean", "std") if first.get(k) is not None}
+
+    @property
     def layout(self) -> Layout:
         """The backbone that is meant; raises ConfigError when only the other network is there."""
         found = backbone_layout(self.state, self.evaluate)

@@ -25,9 +25,8 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
     With ``plain_weights`` it takes files of other code, too, for their tensors alone, which come
     back as ``state_dict`` wherever they lie.
 
-    Raises:
-        ConfigError: when there is no such file, its checksums do not fit its content, or it is no
-            checkpoint of tensors and plain values.
+    Raises ConfigError when there is no such file, its checksums do not fit its content, or it is
+    no checkpoint of tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,11 +84,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """See Lightning; ``path`` exists afterwards complete, or as it was before.
-
-        Raises:
-            OSError: naming ``path``, when it cannot be written.
-        """
+        """See Lightning; ``path`` exists afterwards complete, or as it was before, which an
+        OSError that names it tells."""
         try:
             with replacing(Path(path)) as temporary:
                 _save(checkpoint, temporary)

@@ -70,7 +70,11 @@ class InterruptSaver(Callback):
         self._stop_if_requested(trainer)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
-        number = self._agreed()
+        number = self.requested
+        if self._group is not None:
+            highest = torch.tensor([number])
+            dist.all_reduce(highest, op=dist.ReduceOp.MAX, group=self._group)
+            number = int(highest)
         progress: Any = trainer.fit_loop.epoch_progress.current
         if not number or progress.processed >= int(self.run.cfg.max_epochs):  # it has only to end
             return
@@ -78,13 +82,6 @@ class InterruptSaver(Callback):
             trainer.save_checkpoint(self.run.last, weights_only=False)
         raise self._interrupted(number, saved=True)
 
-    def _agreed(self) -> int:
-        if self._group is None:
-            return self.requested
-        number = torch.tensor([self.requested])
-        dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
-        return int(number)
-
     def _interrupted(self, number: int, *, saved: bool) -> Interrupted:
         newest = str(self.run.newest) if self.run.newest else None
-        return Interrupted(newest, int(number), saved, self.run.saves)
+        return Interrupted(newest, number, saved, self.run.saves)

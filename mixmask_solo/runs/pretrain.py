@@ -2,6 +2,7 @@
 """A pretraining run from configuration to ``result.json``."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ _DERIVED = ("num_large_crops", "num_small_crops")  # keys of `data` that resolvi
 def resolve(cfg: DictConfig) -> DictConfig:
     """Checks everything that can be checked without data and fills in defaults.
 
-    Raises:
-        ConfigError: naming the key, its value, what is allowed.
+    Raises ConfigError naming the key, its value, what is allowed.
     """
     check_method(cfg.get("method"))
     resolved = resolve_pretrain(
@@ -39,7 +39,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     )
     resolved.method_kwargs = fill_blocks(resolved)
     check_options(resolved.method, resolved.method_kwargs)
-    _method(resolved)
+    _from_host(get_method, resolved.method, resolved.host)
     return resolved
 
 
@@ -58,7 +58,8 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
 
     def build(run: Run, trainer: Trainer) -> tuple[LightningModule, ImageData]:
         seed_everything(int(cfg.seed), workers=True)
-        model = _model(cfg)
+        method = _from_host(get_method, cfg.method, cfg.host)
+        model = _from_host(method, cfg)
         _judge_bank(model, cfg, images, run.processes)
         if cfg.get("init_from") and run.checkpoint is None:
             initialise(model, cfg.init_from)
@@ -89,24 +90,17 @@ def completed(stored: dict[str, Any]) -> dict[str, Any]:
     return {**again, "optimizer": optimizer, "data": {**again["data"], **stored["data"]}}
 
 
-def _method(cfg: DictConfig) -> type[Any]:
+def _from_host(make: Callable[..., Any], *args: Any) -> Any:
     try:
-        return get_method(cfg.method, cfg.host)
+        return make(*args)
     except (ImportError, ValueError) as error:  # hosts know nothing of our errors
         raise ConfigError(str(error)) from error
 
 
-def _model(cfg: DictConfig) -> LightningModule:
-    try:
-        return _method(cfg)(cfg)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(str(error)) from error
-
-
 def _judge_bank(model: Any, cfg: DictConfig, data: ImageData, processes: int) -> None:
-    """Decides what ``knn_eval.enabled: auto`` means, and tells what a large bank takes.
+    """Replaces ``knn_eval.enabled: auto`` by what it means, and tells what a large bank takes.
 
-    ``auto`` is replaced in ``cfg``; ``model``, built with the k-NN, loses it where it is off.
+    ``model``, built with the k-NN, loses it where that is off.
     """
     asked = cfg.knn_eval.enabled
     if not asked:

@@ -88,9 +88,8 @@ class ResultFile(Callback):
     def finish(self, trainer: Trainer, status: str, error: str = "") -> dict[str, Any]:
         """Writes how the run ended: ``completed``, ``interrupted``, or ``failed`` with an error.
 
-        Returns:
-            The content of ``result.json``; empty where this process does not write it, it cannot
-            be written, or the run never began.
+        Returns the content of ``result.json``; nothing where this process does not write it, it
+        cannot be written, or the run never began.
         """
         if not self._piece:
             self._leave_nothing(trainer)

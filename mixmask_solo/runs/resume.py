@@ -19,9 +19,8 @@ log = logging.getLogger(__name__)
 def locate(run: Run, completed: Completed) -> None:
     """Sets where a run goes on from, and locks its folder; a new run's does not exist yet.
 
-    Raises:
-        ConfigError: for a checkpoint that cannot be used or contradicts the configuration, and
-            where another process is at the same run.
+    Raises ConfigError for a checkpoint that cannot be used or contradicts the configuration, and
+    where another process is at the same run.
     """
     if run.cfg.resume_from_checkpoint:
         path = Path(run.cfg.resume_from_checkpoint).expanduser().absolute()

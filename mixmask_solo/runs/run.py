@@ -70,8 +70,7 @@ class Run:
     def lock(self, folder: Path) -> None:
         """Keeps others from a folder, which exists, until released or the process ends.
 
-        Raises:
-            ConfigError: saying who is at it.
+        Raises ConfigError saying who is at it.
         """
         if not self.writes or self._lock is not None:
             return

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.evaluation import features
 from mixmask_solo.evaluation.features import CachedFeatures
 from mixmask_solo.evaluation.probe import BestEpoch, Identity, build_probe
 
@@ -129,10 +130,12 @@ def test_an_epoch_of_cached_features_is_a_shuffle_with_a_last_smaller_batch() ->
     assert all(torch.equal(x[:, 0], y.float()) for x, y in batches)
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
+def test_order_is_a_function_of_seed_and_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     def order(epoch: int, seed: int = 1, start: int = 0) -> list[int]:
-        batches = cached(seed=seed).train_dataloader()._from(epoch, start)
-        return torch.cat([y for _, y in batches]).tolist()
+        data = cached(seed=seed)
+        data.trainer = SimpleNamespace()  # type: ignore[assignment]
+        monkeypatch.setattr(features, "position", lambda trainer: (epoch, start))
+        return torch.cat([y for _, y in data.train_dataloader()]).tolist()
 
     assert order(3) == order(3)
     assert order(3) != order(4)
