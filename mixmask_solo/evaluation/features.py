@@ -16,6 +16,7 @@ from mixmask_solo.data.order.sampler import position
 
 _VALIDATED = 4096  # rows at once
 
+Extracted = tuple[dict[str, Tensor], Tensor]  # features by kind, labels
 Labelled = tuple[Tensor, Tensor]
 
 
@@ -28,7 +29,7 @@ def extract(
     keep: torch.dtype = torch.float32,
     home: torch.device | str | None = None,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> tuple[dict[str, Tensor], Tensor]:
+) -> Extracted:
     """Runs every image through the network once, in eval mode, in which it stays.
 
     Args:
@@ -122,7 +123,6 @@ class CachedFeatures(LightningDataModule):
             yield features[rows], labels[rows]
 
     def val_dataloader(self) -> Any:
-        """All validation features in order."""
         batches = list(zip(*(x.split(_VALIDATED) for x in self.val), strict=True))
         # a generator of its own: a loader draws a number, also where it has no use for it
         return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]

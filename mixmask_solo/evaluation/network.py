@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The network of a checkpoint, rebuilt: its backbone, or its whole method; trained or not.
 
-solo-learn loads with ``strict=False``: a checkpoint of another network leaves random weights behind
-without a word, and the probe of a random network is not even bad enough to be noticed. Here every
-name is accounted for.
+solo-learn loads with ``strict=False``, which leaves random weights behind without a word, and the
+probe of a random network is not even bad enough to be noticed. Here every name is accounted for.
 """
 
 import logging
@@ -16,8 +15,7 @@ from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.errors import listing
-from mixmask_solo.evaluation.layouts import plain_names
-from mixmask_solo.evaluation.pretrained import Pretrained
+from mixmask_solo.evaluation.pretrained import Pretrained, plain_names
 from mixmask_solo.host.builtin.backbones import build_backbone
 from mixmask_solo.methods import filter_inputs, get_methods
 
@@ -55,8 +53,8 @@ def load_network(
         network: Any = (
             _method(pretrained, block) if projector else _backbone(pretrained, block, dataset)
         )
-    inner = network.backbone if projector else network
-    filter_inputs(inner, config, pretrained.filters)
+        inner = network.backbone if projector else network
+        filter_inputs(inner, config, pretrained.filters)
     if trained:
         load_weights(inner, pretrained, block)
     if trained and projector:

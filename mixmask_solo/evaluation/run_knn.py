@@ -9,20 +9,17 @@ from typing import Any, NamedTuple
 
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
 
 from mixmask_solo.config import ConfigError, check
 from mixmask_solo.config.check import with_defaults
 from mixmask_solo.config.schema.data import LinearData
 from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.data.sources.storage import has_columns
-from mixmask_solo.evaluation.features import extract
+from mixmask_solo.evaluation.features import Extracted, extract
 from mixmask_solo.evaluation.network import load_network, why_no_projector
 from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
 from mixmask_solo.host.knn import knn
 from mixmask_solo.records.result import damage, versions
-
-Labelled = tuple[dict[str, Tensor], Tensor]  # features by kind, labels
 
 
 class Protocol(NamedTuple):
@@ -83,7 +80,7 @@ def evaluate_knn(
     where = _device(device)
     home = where if bank_device == "device" else "cpu"
 
-    def features(*, trained: bool) -> tuple[Labelled, Labelled]:
+    def features(*, trained: bool) -> tuple[Extracted, Extracted]:
         projector = "projector" in kinds
         network = load_network(
             pretrained, projector=projector, trained=trained, backbone=backbone, dataset=dataset
@@ -154,7 +151,7 @@ def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size
 
 
 def _rows(
-    network: str, train: Labelled, test: Labelled, protocols: Iterable[Protocol]
+    network: str, train: Extracted, test: Extracted, protocols: Iterable[Protocol]
 ) -> list[dict[str, Any]]:
     rows = []
     for kind, distance, k, temperature in protocols:

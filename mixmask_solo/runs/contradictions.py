@@ -126,7 +126,7 @@ def refuse_contradictions(
 
 
 def _processes(config: dict[str, Any]) -> int:
-    devices = read_devices(config.get("devices", 1), "gpu", None)
+    devices = read_devices(config.get("devices") or 1, "gpu", None)
     return count_devices(devices, None) * int(config.get("num_nodes") or 1)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.network import load_weights
 from mixmask_solo.evaluation.pretrained import find_checkpoint, read_pretrained
-from mixmask_solo.records.integrity import checksum
+from mixmask_solo.records.checkpoints import checksum
 
 log = logging.getLogger(__name__)
 

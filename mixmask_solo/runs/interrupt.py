@@ -4,7 +4,6 @@
 import signal
 import threading
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
@@ -54,7 +53,7 @@ class InterruptSaver(Callback):
             signal.signal(number, handler)
         self._previous.clear()
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, *_: Any) -> None:
         if self.requested and number == signal.SIGINT:
             raise self._interrupted(number, saved=False)
         self.requested = number

@@ -17,7 +17,7 @@ from mixmask_solo.evaluation.features import CachedFeatures, extract
 from mixmask_solo.evaluation.network import actual_stem, backbone_block, load_network
 from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.evaluation.probe import BestEpoch, Identity, ProbeOptions, build_probe
-from mixmask_solo.records.integrity import checksum
+from mixmask_solo.records.checkpoints import checksum
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys

@@ -106,17 +106,15 @@ def _judge_bank(model: Any, cfg: DictConfig, data: ImageData, processes: int) ->
     if not asked:
         return
     validates = data.val_source is not None and cfg.get("limit_val_batches") != 0
-    on = asked is True or validates
     need, counted = _bank_bytes(model, cfg, data, processes)
-    if validates and need > _BANK_BOUND:
+    large = validates and need > _BANK_BOUND
+    on = asked is True or (validates and not large)
+    if large:
         what = f"its bank of features takes {need / 2**30:.1f} GiB in each process ({counted})"
+        if not on:
+            what += f", more than {_BANK_BOUND >> 30} GiB; knn_eval.enabled=true takes them"
         smaller = "knn_eval.bank_dtype=float16 halves that, knn_eval.bank_device=cpu spares the GPU"
-        if asked is True:
-            log.warning("online k-NN: %s; %s", what, smaller)
-        else:
-            on = False
-            least = f"more than {_BANK_BOUND >> 30} GiB; knn_eval.enabled=true takes them"
-            log.warning("the online k-NN is off: %s, %s; %s", what, least, smaller)
+        log.warning("%s: %s; %s", "online k-NN" if on else "the online k-NN is off", what, smaller)
     cfg.knn_eval.enabled = model.knn_eval = on
     if not on:
         del model.knn

@@ -100,6 +100,11 @@ class EmbeddingStd(Callback):
             pl_module.log("train_embedding_std", std, on_step=True, on_epoch=True)
             self._z = None
 
+    def on_exception(self, *_: Any) -> None:
+        """Leaves nothing on the method of a run that failed."""
+        if self._handle is not None:
+            self._handle.remove()
+
 
 class ProgressReport(Callback):
     """Epoch, loss terms, λ, embedding std, last k-NN, images/s and time left.

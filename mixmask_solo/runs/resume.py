@@ -93,11 +93,9 @@ def _join(run: Run, completed: Completed) -> None:
 
 
 def _newest_first(root: Path, max_hours: float) -> list[Path]:
-    """Folders of runs, by when they last wrote something."""
+    """Folders of runs, by when they last said that they are alive."""
     oldest = time.time() - 3600 * max_hours
-    written: dict[Path, float] = {}
-    for file in (*root.glob(f"*/{RESULT}"), *root.glob(f"*/{LAST}")):
-        written[file.parent] = max(file.stat().st_mtime, written.get(file.parent, oldest))
+    written = {file.parent: file.stat().st_mtime for file in root.glob(f"*/{RESULT}")}
     recent = (folder for folder in written if written[folder] > oldest)
     return sorted(recent, key=written.__getitem__, reverse=True)
 

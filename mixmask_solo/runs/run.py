@@ -49,7 +49,6 @@ class Run:
 
     @property
     def newest(self) -> Path | None:
-        """Its newest checkpoint, where there is one."""
         return self.last if self.saves and self.last.is_file() else None
 
     @property
@@ -102,8 +101,6 @@ def new_directory(root: Path, name: str) -> Path:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        pass
+    except OSError as error:
+        return isinstance(error, PermissionError)  # another user's
     return True

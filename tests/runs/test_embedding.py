@@ -48,3 +48,11 @@ def test_every_so_many_batches_it_logs_the_first_pass_of_the_step() -> None:
         callback.on_train_batch_end(trainer, method, None, None, index)  # type: ignore[arg-type]
         assert method.hooks() == 0
     assert method.logged == [("train_embedding_std", value) for value in expected]
+
+
+def test_a_step_that_fails_leaves_nothing_on_the_method() -> None:
+    callback, method = EmbeddingStd(), Method()
+    callback.on_train_batch_start(None, method, None, 0)  # type: ignore[arg-type]
+    assert method.hooks() == 1
+    callback.on_exception(None, method, RuntimeError())
+    assert method.hooks() == 0
