@@ -2,22 +2,21 @@
 """Features of a whole data set, and a data module that trains on features computed once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.augmentations.randomness import mix
 from mixmask_solo.data.order.loading import DirectLoader
 from mixmask_solo.data.order.sampler import position
 
-KINDS = ("backbone", "projector", "pixels")
 _VALIDATED = 4096  # rows at once
 
+Extracted = tuple[dict[str, Tensor], Tensor]  # features by kind, labels
 Labelled = tuple[Tensor, Tensor]
 
 
@@ -30,8 +29,8 @@ def extract(
     keep: torch.dtype = torch.float32,
     home: torch.device | str | None = None,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Runs every image through the network once, in eval mode.
+) -> Extracted:
+    """Runs every image through the network once, in eval mode, in which it stays.
 
     Args:
         model: a method, or for ``backbone`` and ``pixels`` a mere backbone.
@@ -41,22 +40,17 @@ def extract(
         keep: floating type of the features, which are kept on ``home``, by default ``device``.
         watch: wraps the loader, for a progress bar.
 
-    Returns:
-        Per kind ``(N, D)``, and on ``device`` the labels ``(N,)`` int64, in the loader's order.
-
-    Raises:
-        ValueError: for an unknown kind, or a loader without images.
-        ConfigError: when features hold NaN or infinity.
+    Returns per kind ``(N, D)``, and on ``device`` the labels ``(N,)`` int64, in the loader's order;
+    raises ValueError for a loader without images, ConfigError where features are not finite.
     """
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise ValueError(f"feature kind is {unknown[0]!r}: choose one of {', '.join(KINDS)}")
     device, total = torch.device(device), len(loader.dataset)  # type: ignore[arg-type]
     stores: dict[str, Tensor] = {}
     lost: dict[str, Tensor] = {}
     labels = torch.empty(total, dtype=torch.int64, device=device)
     start, ahead = 0, device.type == "cuda"  # what goes to the CPU is read there at once
-    with _evaluating(model, device), torch.inference_mode():
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval()
+    with torch.inference_mode():
         for x, targets in watch(loader):
             # One copy with the layout change in it: cuDNN and oneDNN both prefer channels last.
             x = x.to(device, memory_format=torch.channels_last, non_blocking=ahead)
@@ -79,19 +73,6 @@ def extract(
             some = f"the {kind} features of {int(count)} of {start} images hold"
             raise ConfigError(f"{some} {_not_finite(keep)}")
     return {kind: store[:start] for kind, store in stores.items()}, labels[:start]
-
-
-@contextmanager
-def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Puts a network on ``device`` in eval mode; afterwards each part is in its mode again."""
-    modes = {module: module.training for module in model.modules()}
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _not_finite(keep: torch.dtype) -> str:
@@ -130,21 +111,18 @@ class CachedFeatures(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Shuffled batches ``(features (n, D), labels (n,))``."""
-        labels, size = self.train[1], self.batch_size
-        return DirectLoader(labels, range(-(-len(labels) // size)), self._shuffled)
+        labels = range(len(self.train[1]))
+        return DirectLoader(labels, BatchSampler(labels, self.batch_size, False), self._epoch)
 
-    def val_dataloader(self) -> Any:
-        """All validation features in order."""
-        batches = list(zip(*(x.split(_VALIDATED) for x in self.val), strict=True))
-        # a generator of its own: a loader draws a number, also where it has no use for it
-        return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
-
-    def _shuffled(self, numbers: range) -> Iterator[Labelled]:
-        """The batches of an epoch from where the trainer stands."""
-        epoch, start = (0, 0) if self.trainer is None else position(self.trainer)
+    def _epoch(self, _: Any) -> Iterator[Labelled]:
+        epoch, start = position(self.trainer) if self.trainer is not None else (0, 0)
         features, labels = self.train
         generator = torch.Generator().manual_seed(mix(self.seed, epoch))
         order = torch.randperm(len(labels), generator=generator).to(labels.device)
-        pieces = order.split(self.batch_size)
-        for number in numbers[start:]:
-            yield features[pieces[number]], labels[pieces[number]]
+        for rows in order.split(self.batch_size)[start:]:
+            yield features[rows], labels[rows]
+
+    def val_dataloader(self) -> Any:
+        batches = list(zip(*(x.split(_VALIDATED) for x in self.val), strict=True))
+        # a generator of its own: a loader draws a number, also where it has no use for it
+        return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]

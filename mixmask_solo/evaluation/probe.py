@@ -44,9 +44,6 @@ class SoftTargets:
     What is mixed, and how, depends on the seed and on ``place``, the (epoch, batch, rank) of the
     next batch, alone: timm draws from NumPy's global generator, which is started anew for each
     batch and left as it was.
-
-    Raises:
-        ConfigError: where images that have to be paired come in odd numbers.
     """
 
     def __init__(self, cfg: DictConfig) -> None:

@@ -3,21 +3,23 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from omegaconf import OmegaConf
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.features import extract
-from mixmask_solo.evaluation.images import evaluation_data
-from mixmask_solo.evaluation.network import has_projector, load_network
-from mixmask_solo.evaluation.pretrained import read_pretrained
+from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config.check import with_defaults
+from mixmask_solo.config.schema.data import LinearData
+from mixmask_solo.data import ImageData, build_classification
+from mixmask_solo.data.sources.storage import has_columns
+from mixmask_solo.evaluation.features import Extracted, extract
+from mixmask_solo.evaluation.network import load_network, why_no_projector
+from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
 from mixmask_solo.host.knn import knn
 from mixmask_solo.records.result import damage, versions
-
-Labelled = tuple[dict[str, Tensor], Tensor]  # features by kind, labels
 
 
 class Protocol(NamedTuple):
@@ -54,7 +56,7 @@ def evaluate_knn(
         checkpoint: file, or folder of a run.
         protocols: None for ``SOLO_LEARN`` and, where the checkpoint has a projector, ``MOCO``.
         baselines: also measures the same network before its first step, and the raw pixels.
-        data: keys of ``data`` that differ from the pretraining's.
+        data: see :func:`evaluation_data`.
         backbone: keys of the block, where nothing beside the weights tells them.
         evaluate: whose features, the ``online`` or the ``momentum`` network's.
         device: ``auto``, ``cpu``, ``cuda``, ...
@@ -66,14 +68,11 @@ def evaluate_knn(
         The content of ``knn.json``. ``trained`` (with baselines also ``untrained`` and ``pixels``)
         is top-1 in percent under the first protocol's first setting; ``rows`` hold every ``acc1``
         and ``acc5`` with ``network``, ``features``, ``distance``, ``k`` and ``temperature``.
-
-    Raises:
-        ConfigError: for a checkpoint or data that cannot be used.
     """
     start = time.perf_counter()
     pretrained = read_pretrained(checkpoint, evaluate)
     if protocols is None:
-        protocols = (SOLO_LEARN, MOCO) if has_projector(pretrained) else (SOLO_LEARN,)
+        protocols = (SOLO_LEARN,) if why_no_projector(pretrained) else (SOLO_LEARN, MOCO)
     images = evaluation_data(pretrained, data or {}, batch_size)
     loaders = images.features_dataloaders()
     dataset = images.block["dataset"]
@@ -81,7 +80,7 @@ def evaluate_knn(
     where = _device(device)
     home = where if bank_device == "device" else "cpu"
 
-    def features(*, trained: bool) -> tuple[Labelled, Labelled]:
+    def features(*, trained: bool) -> tuple[Extracted, Extracted]:
         projector = "projector" in kinds
         network = load_network(
             pretrained, projector=projector, trained=trained, backbone=backbone, dataset=dataset
@@ -116,8 +115,43 @@ def evaluate_knn(
     }
 
 
+def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size: int) -> ImageData:
+    """Labelled images, un-augmented, of the size and statistics the network knows.
+
+    Those it was pretrained on, unless ``given`` keys of ``data`` say others: another ``dataset``
+    forgets the stored paths, size and statistics. Images at a given path have labels, whatever the
+    pretraining's had. Raises ConfigError naming the key of ``data`` that is missing or wrong.
+    """
+    # A network pretrained on a part of the images is still measured with all of them.
+    known = {f.name for f in fields(LinearData)} - {"fraction"}
+    stored = {k: v for k, v in pretrained.data.items() if k in known}
+    wanted = {k: v for k, v in given.items() if v is not None}
+    other = wanted.get("dataset", stored.get("dataset")) != stored.get("dataset")
+    if other:
+        stored = {}
+    if "train_path" in wanted and not has_columns({**stored, **wanted}):
+        stored = {k: v for k, v in stored.items() if k not in ("image_column", "label_column")}
+    if "dataset" not in {**stored, **wanted}:
+        raise ConfigError(
+            f"data.dataset is missing: checkpoint '{pretrained.path}' does not say what it was "
+            "trained on, and there is no args.json beside it"
+        )
+    if stored.pop("no_labels", False) and "train_path" not in wanted:
+        raise ConfigError(
+            f"data.train_path is missing: checkpoint '{pretrained.path}' was pretrained with "
+            "data.no_labels, and k-NN needs labelled images"
+        )
+    values = {**stored, **wanted}
+    block = with_defaults(values, check(values, LinearData, "data"))
+    if not other and not (values.get("augmentations") or {}).get("crop_size"):
+        block["augmentations"] = pretrained.view or block["augmentations"]
+    seed = pretrained.config.get("seed")
+    cfg = {"data": block, "optimizer": {"batch_size": batch_size}, "seed": seed}
+    return build_classification(OmegaConf.create(cfg))
+
+
 def _rows(
-    network: str, train: Labelled, test: Labelled, protocols: Iterable[Protocol]
+    network: str, train: Extracted, test: Extracted, protocols: Iterable[Protocol]
 ) -> list[dict[str, Any]]:
     rows = []
     for kind, distance, k, temperature in protocols:

@@ -21,11 +21,8 @@ _TWO = ("student", "teacher")  # each network under a key of its own
 
 
 def refuse_archives(path: Path) -> None:
-    """Refuses what ``torch.load`` would hand to loaders that no pickle module binds.
-
-    Raises:
-        ConfigError: for TorchScript and tar archives.
-    """
+    """Refuses what ``torch.load`` would hand to loaders that no pickle module binds: TorchScript
+    and tar archives."""
     try:
         records = torch._C.PyTorchFileReader(str(path)).get_all_records()
     except RuntimeError:  # not zipped
@@ -61,11 +58,7 @@ def unreadable(path: Path, error: Exception) -> ConfigError:
 
 
 def read_foreign(path: Path) -> Any:
-    """What a file holds, ``Inert`` in the place of everything that is no tensor or plain value.
-
-    Raises:
-        ConfigError: for a file that is damaged or no checkpoint.
-    """
+    """What a file holds, ``Inert`` in the place of everything that is no tensor or plain value."""
     # latin1 can decode every byte string of Python 2; it matters to nothing else
     options: dict[str, Any] = {"pickle_module": inert_pickle, "encoding": "latin1"}
     try:
@@ -80,10 +73,8 @@ def with_state_dict(content: Any, path: Path) -> dict[str, Any]:
     """The content of a checkpoint with its tensors by name as ``state_dict``.
 
     They are the content itself, or lie under ``state_dict``, ``model_state_dict`` or ``model``, or
-    under ``student`` and ``teacher``, which are then put in front of their names.
-
-    Raises:
-        ConfigError: when there are no weights, or not as plain tensors, naming the class they are.
+    under ``student`` and ``teacher``, which are then put in front of their names. Raises
+    ConfigError when there are no weights, or not as plain tensors, naming the class they are.
     """
     whole: dict[str, Any] = content if isinstance(content, dict) else {}
     state = _find(whole)

@@ -6,33 +6,30 @@ import os
 import platform
 import socket
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mixmask_solo import __version__
 from mixmask_solo.data import Tolerance
 
 log = logging.getLogger(__name__)
 
 LIST = "damaged_images.txt"
 RESULT = "result.json"
-_PACKAGES = ("mixmask_solo", "torch", "torchvision", "lightning", "timm", "torchmetrics")
+_PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics")
 _SHOWN = 5
 _DID = {"skip": "left out", "blank": "replaced by blank ones"}
 
 
 def versions() -> dict[str, str]:
     """Versions of everything a number may depend on, and the device."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
+    ours = {"python": platform.python_version(), "mixmask_solo": __version__}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    return found | {"device": gpu or platform.processor() or "cpu"}
+    device = {"device": gpu or platform.processor() or "cpu"}
+    return ours | {package: version(package) for package in _PACKAGES} | device
 
 
 def this_process() -> dict[str, Any]:
@@ -48,9 +45,8 @@ def now() -> str:
 def damage(tolerance: Tolerance, directory: Path | None = None) -> dict[str, Any]:
     """Counts a run's damaged images, warns of them in one line, lists them in its ``directory``.
 
-    Returns:
-        ``data_errors``, the number of distinct damaged images, and where there are any
-        ``damaged_images``, the first of them with what their decoder said.
+    Returns ``data_errors``, how many distinct ones there are, and if any ``damaged_images``, the
+    first of them with what their decoder said.
     """
     found = tolerance.damaged()
     if not found:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.rules import count_devices
+from mixmask_solo.config.rules import count_devices, read_devices
 from mixmask_solo.records.checkpoints import META, stored_config
 from mixmask_solo.runs.run import Run
 
@@ -53,8 +53,8 @@ class Difference(NamedTuple):
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """The keys that matter in which two resolved configurations differ, causes first.
 
-    Null and absent mean the same, and nothing else does. ``processes`` may be added to both;
-    learning rates are told per 256 images, as the user gives them.
+    Null and absent mean the same. ``processes`` may be added to both; learning rates are told per
+    256 images, as the user gives them.
     """
 
     def place(found: Difference) -> tuple[int, str]:
@@ -98,11 +98,8 @@ def refuse_contradictions(
 ) -> None:
     """Compares a checkpoint with the run that is to go on from it.
 
-    A key that only the checkpoint decides must agree: optimiser, schedule, order of the images and
-    position come from there. Those that take effect as on a new run may change; they are logged.
-
-    Raises:
-        ConfigError: naming the first key that contradicts, with both values.
+    Raises ConfigError for the first key that only the checkpoint decides, as it does optimiser,
+    schedule, order of the images and position. Those that take effect as on a new run may change.
     """
     if not content.get("optimizer_states") or "loops" not in content:
         raise ConfigError(
@@ -129,9 +126,7 @@ def refuse_contradictions(
 
 
 def _processes(config: dict[str, Any]) -> int:
-    devices: Any = config.get("devices", 1)
-    if isinstance(devices, str) and devices.isdecimal():
-        devices = int(devices)
+    devices = read_devices(config.get("devices") or 1, "gpu", None)
     return count_devices(devices, None) * int(config.get("num_nodes") or 1)
 
 

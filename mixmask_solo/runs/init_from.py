@@ -8,19 +8,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.backbone import load_weights
+from mixmask_solo.evaluation.network import load_weights
 from mixmask_solo.evaluation.pretrained import find_checkpoint, read_pretrained
-from mixmask_solo.records.integrity import checksum
+from mixmask_solo.records.checkpoints import checksum
 
 log = logging.getLogger(__name__)
 
 
 def beginning(path: str | None) -> dict[str, Any]:
-    """What tells a run from one that began with other weights; ``path`` is None for none.
-
-    Raises:
-        ConfigError: for a folder without a checkpoint, or no such file.
-    """
+    """What tells a run from one that began with other weights; ``path`` is None for none."""
     if path is None:
         return {}
     try:
@@ -37,9 +33,6 @@ def initialise(model: Any, path: str) -> None:
     The backbone has to be there, whole, in any layout that a probe reads. Heads are loaded where
     the file has them with the same shapes. A momentum network that the file does not hold starts
     as a copy of the online one.
-
-    Raises:
-        ConfigError: for a file without a backbone that fits.
     """
     try:
         pretrained = read_pretrained(path)

@@ -4,7 +4,6 @@
 import signal
 import threading
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -51,7 +50,7 @@ class InterruptSaver(Callback):
             signal.signal(number, handler)
         self._previous.clear()
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, *_: Any) -> None:
         if self.requested and number == signal.SIGINT:
             raise self._interrupted(number, saved=False)
         self.requested = number
@@ -79,4 +78,4 @@ class InterruptSaver(Callback):
 
     def _interrupted(self, number: int, *, saved: bool) -> Interrupted:
         newest = str(self.run.newest) if self.run.newest else None
-        return Interrupted(newest, int(number), saved, self.run.saves)
+        return Interrupted(newest, number, saved, self.run.saves)

@@ -12,13 +12,11 @@ from torch import nn
 
 from mixmask_solo.config import ConfigError, check, resolve_linear, to_values
 from mixmask_solo.data import ImageData, build_classification
-from mixmask_solo.evaluation.backbone import actual_stem, backbone_block
 from mixmask_solo.evaluation.features import CachedFeatures, extract
-from mixmask_solo.evaluation.images import first_view
-from mixmask_solo.evaluation.network import load_network
+from mixmask_solo.evaluation.network import actual_stem, backbone_block, load_network
 from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.evaluation.probe import BestEpoch, Identity, ProbeOptions, build_probe
-from mixmask_solo.records.integrity import checksum
+from mixmask_solo.records.checkpoints import checksum
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
@@ -29,12 +27,7 @@ _KEY = "pretrained_feature_extractor"
 def linear(cfg: DictConfig) -> dict[str, Any]:
     """Runs a composed, unresolved configuration (solo-learn's schema, and the block ``probe``).
 
-    Returns the content of its ``result.json`` plus ``directory``.
-
-    Raises:
-        ConfigError: for anything wrong with the configuration, the checkpoint or the data.
-        Interrupted: after Ctrl-C, with the checkpoint saved.
-        NonFiniteLoss: naming step, terms and the last good checkpoint.
+    Returns and raises what :func:`~mixmask_solo.runs.pretrain.pretrain` does.
     """
     cfg, pretrained = resolve(cfg)
     backbone = load_network(pretrained, backbone=cfg.backbone, dataset=cfg.data.dataset)
@@ -68,11 +61,8 @@ def _completed(stored: dict[str, Any]) -> dict[str, Any]:
 def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     """Checks everything that can be checked without data, and reads the checkpoint.
 
-    Returns:
-        The resolved configuration, its ``backbone`` block that of the checkpoint, and the latter.
-
-    Raises:
-        ConfigError: naming the key, its value, what is allowed.
+    Returns the resolved configuration, its ``backbone`` block that of the checkpoint, and the
+    latter; raises ConfigError naming the key, its value, what is allowed.
     """
     values: dict[str, Any] = dict(to_values(cfg) or {})
     probe = check(values.pop("probe", None), ProbeOptions, "probe")
@@ -91,10 +81,9 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     except ConfigError as error:
         raise ConfigError(f"{_KEY}: {error}") from error
     resolved.backbone = backbone_block(pretrained, given)
-    config = pretrained.config
-    if (config.get("data") or {}).get("dataset") == resolved.data.dataset:
+    if pretrained.data.get("dataset") == resolved.data.dataset:
         view = (values.get("data") or {}).get("augmentations") or {}
-        resolved.data.augmentations = {**first_view(config), **view}
+        resolved.data.augmentations = {**pretrained.view, **view}
     return resolved, pretrained
 
 

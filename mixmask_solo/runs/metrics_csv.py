@@ -36,7 +36,6 @@ class MetricsCSV(Logger):
         self._columns: list[str] | None = None
         self._last: Row = {}
 
-    @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """They are in ``args.json``."""
 
@@ -60,7 +59,8 @@ class MetricsCSV(Logger):
 
     def _begin(self) -> list[str]:
         """Drops what the checkpoint does not know, and returns the columns of the rest."""
-        rows = [r for r in _read(self.path) if _step(r) < self.first_step]
+        known = range(self.first_step)
+        rows = [r for r in _read(self.path) if r["step"].isdecimal() and int(r["step"]) in known]
         if not rows:
             self.path.unlink(missing_ok=True)
             return list(_FIRST)
@@ -68,13 +68,6 @@ class MetricsCSV(Logger):
         self._last = {name: cell for name, cell in rows[-1].items() if cell}
         _write(self.path, columns, rows)
         return columns
-
-
-def _step(row: Row) -> float:
-    try:
-        return float(row["step"])
-    except (KeyError, ValueError):
-        return float("inf")
 
 
 def _read(path: Path) -> list[Row]:

@@ -2,6 +2,7 @@
 """A pretraining run from configuration to ``result.json``."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ _DERIVED = ("num_large_crops", "num_small_crops")  # keys of `data` that resolvi
 def resolve(cfg: DictConfig) -> DictConfig:
     """Checks everything that can be checked without data and fills in defaults.
 
-    Raises:
-        ConfigError: naming the key, its value, what is allowed.
+    Raises ConfigError naming the key, its value, what is allowed.
     """
     check_method(cfg.get("method"))
     resolved = resolve_pretrain(
@@ -38,7 +38,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     )
     resolved.method_kwargs = fill_blocks(resolved)
     check_options(resolved.method, resolved.method_kwargs)
-    _method(resolved)
+    _from_host(get_method, resolved.method, resolved.host)
     return resolved
 
 
@@ -57,7 +57,8 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
 
     def build(run: Run, trainer: Trainer) -> tuple[LightningModule, ImageData]:
         seed_everything(int(cfg.seed), workers=True)
-        model = _model(cfg)
+        method = _from_host(get_method, cfg.method, cfg.host)
+        model = _from_host(method, cfg)
         _judge_bank(model, cfg, images, run.processes)
         if cfg.get("init_from") and run.checkpoint is None:
             initialise(model, cfg.init_from)
@@ -88,40 +89,31 @@ def completed(stored: dict[str, Any]) -> dict[str, Any]:
     return {**again, "optimizer": optimizer, "data": {**again["data"], **stored["data"]}}
 
 
-def _method(cfg: DictConfig) -> type[Any]:
+def _from_host(make: Callable[..., Any], *args: Any) -> Any:
     try:
-        return get_method(cfg.method, cfg.host)
+        return make(*args)
     except (ImportError, ValueError) as error:  # hosts know nothing of our errors
         raise ConfigError(str(error)) from error
 
 
-def _model(cfg: DictConfig) -> LightningModule:
-    try:
-        return _method(cfg)(cfg)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(str(error)) from error
-
-
 def _judge_bank(model: Any, cfg: DictConfig, data: ImageData, processes: int) -> None:
-    """Decides what ``knn_eval.enabled: auto`` means, and tells what a large bank takes.
+    """Replaces ``knn_eval.enabled: auto`` by what it means, and tells what a large bank takes.
 
-    ``auto`` is replaced in ``cfg``; ``model``, built with the k-NN, loses it where it is off.
+    ``model``, built with the k-NN, loses it where that is off.
     """
     asked = cfg.knn_eval.enabled
     if not asked:
         return
     validates = data.val_source is not None and cfg.get("limit_val_batches") != 0
-    on = asked is True or validates
     need, counted = _bank_bytes(model, cfg, data, processes)
-    if validates and need > _BANK_BOUND:
+    large = validates and need > _BANK_BOUND
+    on = asked is True or (validates and not large)
+    if large:
         what = f"its bank of features takes {need / 2**30:.1f} GiB in each process ({counted})"
+        if not on:
+            what += f", more than {_BANK_BOUND >> 30} GiB; knn_eval.enabled=true takes them"
         smaller = "knn_eval.bank_dtype=float16 halves that, knn_eval.bank_device=cpu spares the GPU"
-        if asked is True:
-            log.warning("online k-NN: %s; %s", what, smaller)
-        else:
-            on = False
-            least = f"more than {_BANK_BOUND >> 30} GiB; knn_eval.enabled=true takes them"
-            log.warning("the online k-NN is off: %s, %s; %s", what, least, smaller)
+        log.warning("%s: %s; %s", "online k-NN" if on else "the online k-NN is off", what, smaller)
     cfg.knn_eval.enabled = model.knn_eval = on
     if not on:
         del model.knn

@@ -92,10 +92,9 @@ class EmbeddingStd(Callback):
 
     def _hear(self, module: nn.Module, args: Any, output: Tensor) -> None:
         self._z = output.detach()  # the first pass of a step is un-mixed view 1
-        self._stop_listening()
+        self._handle.remove()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        self._stop_listening()
         if self._z is not None:
             std = F.normalize(self._z.float(), dim=1).std(dim=0).mean()
             pl_module.log("train_embedding_std", std, on_step=True, on_epoch=True)
@@ -103,9 +102,6 @@ class EmbeddingStd(Callback):
 
     def on_exception(self, *_: Any) -> None:
         """Leaves nothing on the method of a run that failed."""
-        self._stop_listening()
-
-    def _stop_listening(self) -> None:
         if self._handle is not None:
             self._handle.remove()
 
@@ -179,14 +175,8 @@ class ProgressReport(Callback):
         return " · ".join(parts)
 
 
-_NAMES = {
-    "loss": "loss",
-    "train_neg_cos_sim": "cos",
-    "train_embedding_std": "std",
-    # totals of other terms
-    "train_loss": "",
-    "train_mixture_loss": "",
-}
+_NAMES = {"loss": "loss", "train_neg_cos_sim": "cos", "train_embedding_std": "std"}
+_NAMES |= {"train_loss": "", "train_mixture_loss": ""}  # totals of other terms
 
 
 def _short(name: str) -> str:

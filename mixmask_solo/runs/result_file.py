@@ -16,7 +16,6 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from mixmask_solo.config.files import read_json, write_json
 from mixmask_solo.data import Tolerance
 from mixmask_solo.records.result import RESULT, damage, now, this_process, versions
-from mixmask_solo.runs.metrics_csv import MetricsCSV
 from mixmask_solo.runs.progress import Throughput
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
@@ -75,7 +74,7 @@ class ResultFile(Callback):
         write_json(folder / "args.json", run.config)
         self._write(trainer, "running", {})
         for logger in trainer.loggers:
-            if not isinstance(logger, (MetricsCSV, TensorBoardLogger)):
+            if not isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(run.config)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -88,9 +87,7 @@ class ResultFile(Callback):
     def finish(self, trainer: Trainer, status: str, error: str = "") -> dict[str, Any]:
         """Writes how the run ended: ``completed``, ``interrupted``, or ``failed`` with an error.
 
-        Returns:
-            The content of ``result.json``; empty where this process does not write it, it cannot
-            be written, or the run never began.
+        Returns what is in ``result.json``; nothing where this process did not write it.
         """
         if not self._piece:
             self._leave_nothing(trainer)

@@ -19,9 +19,8 @@ log = logging.getLogger(__name__)
 def locate(run: Run, completed: Completed) -> None:
     """Sets where a run goes on from, and locks its folder; a new run's does not exist yet.
 
-    Raises:
-        ConfigError: for a checkpoint that cannot be used or contradicts the configuration, and
-            where another process is at the same run.
+    Raises ConfigError for a checkpoint that cannot be used or contradicts the configuration, and
+    where another process is at the same run.
     """
     if run.cfg.resume_from_checkpoint:
         path = Path(run.cfg.resume_from_checkpoint).expanduser().absolute()
@@ -94,11 +93,9 @@ def _join(run: Run, completed: Completed) -> None:
 
 
 def _newest_first(root: Path, max_hours: float) -> list[Path]:
-    """Folders of runs, by when they last wrote something."""
+    """Folders of runs, by when they last said that they are alive."""
     oldest = time.time() - 3600 * max_hours
-    written: dict[Path, float] = {}
-    for file in (*root.glob(f"*/{RESULT}"), *root.glob(f"*/{LAST}")):
-        written[file.parent] = max(file.stat().st_mtime, written.get(file.parent, oldest))
+    written = {file.parent: file.stat().st_mtime for file in root.glob(f"*/{RESULT}")}
     recent = (folder for folder in written if written[folder] > oldest)
     return sorted(recent, key=written.__getitem__, reverse=True)
 

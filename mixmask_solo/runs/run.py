@@ -25,7 +25,7 @@ _GRACE = 15.0  # seconds until the workers of a killed process notice, which hol
 @dataclass
 class Run:
     cfg: DictConfig  # resolved
-    data: dict[str, Any]  # what tells its images from others, see data.identity
+    data: dict[str, Any]  # what tells its images from others, see identity in data
     host: str  # whose classes run it
     directory: Path  # its folder; on other ranks, rank zero's once the trainer is set up
     processes: int = 1
@@ -49,7 +49,6 @@ class Run:
 
     @property
     def newest(self) -> Path | None:
-        """Its newest checkpoint, where there is one."""
         return self.last if self.saves and self.last.is_file() else None
 
     @property
@@ -70,8 +69,7 @@ class Run:
     def lock(self, folder: Path) -> None:
         """Keeps others from a folder, which exists, until released or the process ends.
 
-        Raises:
-            ConfigError: saying who is at it.
+        Raises ConfigError saying who is at it.
         """
         if not self.writes or self._lock is not None:
             return
@@ -103,8 +101,6 @@ def new_directory(root: Path, name: str) -> Path:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        pass
+    except OSError as error:
+        return isinstance(error, PermissionError)  # another user's
     return True

@@ -46,19 +46,16 @@ def train(
     callbacks: Sequence[Callback],
     more: Callable[[], dict[str, Any]] = dict,
 ) -> dict[str, Any]:
-    """One run from its resolved configuration ``cfg`` to its result.
+    """One run from its resolved configuration ``cfg`` to its result, in a folder under ``root``.
 
     Args:
-        root: where folders of such runs lie.
         build: what is trained, and on what; asked where something is left to do.
-        host: whose classes train.
         completed: fills defaults that a stored configuration lacks.
         extra: what else tells the run's input from another's.
         more: asked at the end for further entries of the result.
 
-    Returns:
-        The content of ``result.json`` plus ``directory``, and ``already: True`` where nothing was
-        left to do.
+    Returns the content of ``result.json`` plus ``directory``, and ``already: True`` where nothing
+    was left to do.
     """
     images.prepare_data()  # downloads only where data.download says so
     cfg.data.num_classes = images.num_classes

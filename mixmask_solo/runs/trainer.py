@@ -40,8 +40,7 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
     Without loggers, and without Lightning's own handling of signals: that one ends a run on SIGTERM
     before it is saved, and under Slurm goes on from files in the current folder without a word.
 
-    Raises:
-        ConfigError: when the accelerator or devices asked for are not there.
+    Raises ConfigError when the accelerator or devices asked for are not there.
     """
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     kwargs: dict[str, Any] = {"enable_model_summary": False, "num_sanity_val_steps": 0}
@@ -79,13 +78,8 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
 
 
 def build_loggers(cfg: DictConfig, directory: Path, first_step: int = 0) -> list[Logger]:
-    """CSV, TensorBoard and, when ``wandb.enabled``, Weights & Biases under ``directory``.
-
-    What was logged there of steps from ``first_step`` on does not count.
-
-    Raises:
-        ConfigError: when wandb is asked for and not installed.
-    """
+    """CSV, TensorBoard and, when ``wandb.enabled``, Weights & Biases under ``directory``, where
+    what was logged of steps from ``first_step`` on does not count."""
     loggers: list[Logger] = [
         MetricsCSV(directory, first_step),
         TensorBoardLogger(directory, name="tensorboard", version="", purge_step=first_step or None),
@@ -116,7 +110,6 @@ class Reseed(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Waits for no device."""
         key = mix(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         random.seed(key)
         np.random.seed(key & 0xFFFFFFFF)  # noqa: NPY002  (others draw from it)

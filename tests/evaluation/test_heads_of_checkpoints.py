@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.network import has_projector, load_network
+from mixmask_solo.evaluation.network import load_network, why_no_projector
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.pretrain import resolve
@@ -37,7 +37,7 @@ def test_the_head_comes_back_as_it_was(tmp_path: Path, method: str, head: str) -
     assert cfg.method_kwargs.permutations == "different"
     config: Any = dict(cfg)
     pretrained = Pretrained(tmp_path / "last.ckpt", config, model.state_dict())
-    assert has_projector(pretrained)
+    assert not why_no_projector(pretrained)
     network = load_network(pretrained, projector=True).eval()
     x = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(network(x)["z"], model(x)["z"], rtol=0, atol=0)

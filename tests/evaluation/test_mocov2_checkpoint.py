@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mixmask_solo.evaluation.network import has_projector, load_network
+from mixmask_solo.evaluation.network import load_network, why_no_projector
 from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.methods import get_methods
 from support.methods import method_config
@@ -29,7 +29,7 @@ def test_projections_are_those_of_the_run(head: str) -> None:
     trained = get_methods("builtin")["mocov2"](cfg).eval()
     config: Any = OmegaConf.to_container(cfg)
     pretrained = Pretrained(Path("last.ckpt"), config, trained.state_dict())
-    assert has_projector(pretrained)
+    assert not why_no_projector(pretrained)
     network = load_network(pretrained, projector=True).eval()
     x = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():

@@ -14,10 +14,15 @@ from torch import Tensor
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.features import extract
-from mixmask_solo.evaluation.images import evaluation_data
 from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.pretrained import read_pretrained
-from mixmask_solo.evaluation.run_knn import MOCO, SOLO_LEARN, Protocol, evaluate_knn
+from mixmask_solo.evaluation.run_knn import (
+    MOCO,
+    SOLO_LEARN,
+    Protocol,
+    evaluate_knn,
+    evaluation_data,
+)
 from mixmask_solo.host.knn import knn
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.linear import linear

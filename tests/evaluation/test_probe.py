@@ -132,9 +132,9 @@ def test_an_epoch_of_cached_features_is_a_shuffle_with_a_last_smaller_batch() ->
 
 def test_order_is_a_function_of_seed_and_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     def order(epoch: int, seed: int = 1, start: int = 0) -> list[int]:
+        data = cached(seed=seed)
+        data.trainer = SimpleNamespace()  # type: ignore[assignment]
         monkeypatch.setattr(features, "position", lambda trainer: (epoch, start))
-        data: Any = cached(seed=seed)
-        data.trainer = SimpleNamespace()
         return torch.cat([y for _, y in data.train_dataloader()]).tolist()
 
     assert order(3) == order(3)

@@ -13,10 +13,15 @@ import torch
 from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.images import evaluation_data
 from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
-from mixmask_solo.evaluation.run_knn import MOCO, SOLO_LEARN, Protocol, evaluate_knn
+from mixmask_solo.evaluation.run_knn import (
+    MOCO,
+    SOLO_LEARN,
+    Protocol,
+    evaluate_knn,
+    evaluation_data,
+)
 
 
 @pytest.fixture(scope="module")

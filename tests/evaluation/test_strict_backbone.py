@@ -14,7 +14,7 @@ import torchvision
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.backbone import actual_stem, backbone_block
+from mixmask_solo.evaluation.network import actual_stem, backbone_block
 from mixmask_solo.evaluation.pretrained import Pretrained
 from support.checkpoint import load_pretrained
 

@@ -9,8 +9,15 @@ import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.checkpoints import META, AtomicCheckpointIO, read_checkpoint
-from mixmask_solo.records.integrity import checksum, defect, is_sealed, seal
+from mixmask_solo.records.checkpoints import (
+    META,
+    AtomicCheckpointIO,
+    checksum,
+    defect,
+    is_sealed,
+    read_checkpoint,
+    seal,
+)
 
 STATE = {"state_dict": {"w": torch.arange(4096.0), "b": torch.ones(3)}}
 

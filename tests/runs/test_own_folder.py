@@ -323,7 +323,7 @@ def test_the_lock_is_free_after_a_start_that_failed(
 ) -> None:
     saved = interrupted(monkeypatch, config(tmp_path, **AUTO))
     with monkeypatch.context() as patch:
-        patch.setattr("mixmask_solo.runs.pretrain._model", lambda cfg: 1 / 0)
+        patch.setattr("mixmask_solo.runs.pretrain._judge_bank", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError) as kept:
             pretrain(config(tmp_path, **AUTO))
     assert pretrain(config(tmp_path, **AUTO))["directory"] == str(saved.parent)

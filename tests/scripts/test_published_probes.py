@@ -14,7 +14,7 @@ from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_linear
 from mixmask_solo.data import build_classification
 from mixmask_solo.data.tasks import probe_options, resizing
-from mixmask_solo.evaluation.images import first_view
+from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.evaluation.probe import Identity, build_probe
 from support.heads import head_of
 from support.parts import C100_HT, C100_SL, TINY
@@ -100,9 +100,8 @@ def test_a_probe_is_its_source_but_for_what_its_head_says(name: str, recipe: Any
     points = (0, 59 * per_epoch, 60 * per_epoch, total // 2 + per_epoch // 2, total - 1)
     at = [Run(step, per_epoch, cfg.max_epochs) for step in points]
     data, size = dict(cfg.data), cfg.data.augmentations.crop_size
-    view = first_view(
-        {"augmentations": [*map(dict, recipe(dataset, published.pretrained).augmentations)]}
-    )
+    views = [*map(dict, recipe(dataset, published.pretrained).augmentations)]
+    view = Pretrained(Path("last.ckpt"), {"augmentations": views}, {}).view
     data |= {"format": "image_folder", "augmentations": {**view, **data["augmentations"]}}
     facts = build_classification(dict(cfg) | {"data": data}).task
     options = probe_options(facts.dataset, size)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +12,8 @@ import pytest
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import source
-from mixmask_solo.evaluation.images import evaluation_data
+from mixmask_solo.evaluation.pretrained import Pretrained
+from mixmask_solo.evaluation.run_knn import evaluation_data
 
 
 def cfg(path, form="parquet", **data):
@@ -187,7 +188,7 @@ def test_a_shard_that_says_nothing_fits_the_others(tmp_path):
 def test_columns_of_the_pretraining_mean_nothing_in_folders(tmp_path, class_folders):
     folder = str(class_folders(tmp_path / "f", {"a": 1, "b": 1}))
     stored = {"dataset": "custom", "format": "parquet", "train_path": "x", "label_column": "kind"}
-    pretrained = SimpleNamespace(config={"data": stored}, path="x.ckpt")
+    pretrained = Pretrained(Path("x.ckpt"), {"data": stored}, {})
     given = {"train_path": folder, "val_path": folder, "format": "image_folder"}
     images = evaluation_data(pretrained, given, 1)
     assert images.opened.labels.tolist() == [0, 1]
