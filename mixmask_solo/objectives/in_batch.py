@@ -15,8 +15,7 @@ from torch import Tensor
 
 from mixmask_solo.objectives.distributed import gather, gather_keys, rank
 from mixmask_solo.objectives.info_nce import with_hard_negative
-from mixmask_solo.objectives.precision import full_precision, upcast
-from mixmask_solo.objectives.weigh import Share, weigh
+from mixmask_solo.objectives.weigh import Share, full_precision, upcast, weigh
 
 
 @full_precision

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mixmask_solo.objectives.precision import full_precision
+from mixmask_solo.objectives.weigh import full_precision
 
 # Keys taken at once. On the CPU a chunk of 256-d keys has to survive in the second-level cache
 # between the two products that read it; on a GPU few large products win, up to 256 MiB of logits.
