@@ -12,15 +12,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Share(NamedTuple):
-    """What each image of a branch shows, and how much of it.
+    """What each image of a branch shows, and how much of it."""
 
-    Attributes:
-        index: ``(N,)`` int64, an image of the batch; None for image i itself.
-        weight: ``(N,)``, its share.
-    """
-
+    # (N,) int64, an image of the batch; None for image i itself
     index: Tensor | None  # type: ignore[assignment]  # which a tuple has as a method
-    weight: Tensor
+    weight: Tensor  # (N,), its share
 
 
 def weigh(
@@ -29,7 +25,7 @@ def weigh(
     target: Tensor | tuple[Tensor, ...],
     sources: Sequence[Share],
 ) -> Tensor:
-    r"""``mean_i Σ_s weight_s,i · pair_loss(pred_i, target_index_s(i))``.
+    r"""``mean_i Σ_s weight_s,i · pair_loss(pred_i, target_index_s(i))``, a scalar.
 
     With the two sources of a mixture, (i, λ) and (partner, 1 − λ), this is MixMask's Eq. 6. The
     published form re-orders the mixed queries by the inverse permutation instead, the same mean.
@@ -39,10 +35,6 @@ def weigh(
             of whole batches.
         pred: ``(N, ...)``, of the branch's images.
         target: ``(N, ...)``, or several tensors whose rows belong together.
-        sources: of the branch's images.
-
-    Returns:
-        Scalar.
     """
     rows = target if isinstance(target, tuple) else (target,)
     terms = [

@@ -51,7 +51,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mixmask_solo.methods.families.base import Family, Forwarded
+from mixmask_solo.methods.families.base import Family, Forwarded, NeighbourFamily
 from mixmask_solo.objectives import (
     barlow_twins,
     byol,
@@ -108,13 +108,10 @@ class SimSiamFamily(_Predicting):
     """−cos(prediction, projection without gradient), averaged as SimSiam does."""
 
     pairing = "pair"
+    predicted = "z"
 
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         return simsiam(prediction, target)
-
-    def view_targets(self) -> Sequence[Tensor]:
-        z: Sequence[Tensor] = self.out["z"][: self.method.num_large_crops]
-        return z
 
     def own_target(self, b: Forwarded) -> Tensor:
         z: Tensor = b.out["z"]
@@ -125,12 +122,13 @@ class SwAVFamily(_Predicting):
     """Swapped prediction of Sinkhorn codes, averaged."""
 
     pairing = "pair"
+    predicted = "p"
 
     def prediction(self, x: Tensor) -> Tensor:
         return log_probabilities(x, float(self.method.temperature))
 
     def view_targets(self) -> Sequence[Tensor]:
-        return self._codes(self.out["p"][: self.method.num_large_crops])
+        return self._codes(super().view_targets())
 
     def own_target(self, b: Forwarded) -> Tensor:
         # The host has a queue for each view and takes them in turn.
@@ -150,7 +148,7 @@ class DINOFamily(_Predicting):
         return log_probabilities(x, float(self.method.dino_loss_func.student_temp))
 
     def view_targets(self) -> Sequence[Tensor]:
-        return [self._teacher(z) for z in self.out["momentum_z"]]
+        return [self._teacher(z) for z in super().view_targets()]
 
     def own_target(self, b: Forwarded) -> Tensor:
         return self._teacher(b.momentum())
@@ -160,22 +158,17 @@ class DINOFamily(_Predicting):
         return sharpened(z, loss.center, float(loss.teacher_temp_schedule[loss.epoch]))
 
 
-class NNBYOLFamily(BYOLFamily):
+class NNBYOLFamily(NeighbourFamily, BYOLFamily):
     """BYOL's loss, the targets replaced by the neighbours of the momentum projections."""
 
     pairing = "query"
 
-    def view_targets(self) -> Sequence[Tensor]:
-        return [self.method.find_nn(z)[1] for z in self.out["momentum_z"]]
 
-
-class NNSiamFamily(SimSiamFamily):
+class NNSiamFamily(NeighbourFamily, SimSiamFamily):
     """SimSiam's loss, the targets replaced by the neighbours of the projections."""
 
     pairing = "query"
-
-    def view_targets(self) -> Sequence[Tensor]:
-        return [self.method.find_nn(z)[1] for z in self.out["z"]]
+    predicted = "z"
 
 
 class ReSSLFamily(Family):
@@ -187,7 +180,7 @@ class ReSSLFamily(Family):
         """A call for each view: a relation costs a product with the whole queue."""
         queue, t = self.method.queue, self.method.temperature_k
         return [
-            cache(lambda key=key: relation_target(key, queue, t)) for key in self.out["momentum_z"]
+            cache(lambda key=key: relation_target(key, queue, t)) for key in super().view_targets()
         ]
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
@@ -200,10 +193,7 @@ class ReSSLFamily(Family):
 class _Statistics(Family):
     pairing = "pair"
     complete = True
-
-    def view_targets(self) -> Sequence[Tensor]:
-        z: Sequence[Tensor] = self.out["z"]
-        return z
+    predicted = "z"
 
 
 class BarlowTwinsFamily(_Statistics):
