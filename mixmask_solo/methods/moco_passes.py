@@ -87,6 +87,9 @@ class MoCoStep(_Host):
             self.log_labelled(metrics, targets)
         else:  # solo-learn's own base
             self.log_dict(metrics, on_epoch=True, sync_dist=True)
+        if self.knn_eval:
+            feats, repeated = torch.cat(out["feats"]), targets.repeat(len(queries))
+            self.knn.update(train_features=feats, train_targets=repeated)
         return out
 
     def _shared_step_momentum(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
