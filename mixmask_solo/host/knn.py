@@ -65,8 +65,8 @@ def knn(
     Raises:
         ValueError: for an unknown distance, a k or temperature that is not positive, no samples.
     """
-    bank, [train_labels] = labelled([train_features], [train_labels])
-    [test_features], [test_labels] = labelled([test_features], [test_labels])
+    bank, [train_labels] = drop_unlabelled([train_features], [train_labels])
+    [test_features], [test_labels] = drop_unlabelled([test_features], [test_labels])
     _check(k, temperature, distance, len(train_labels), len(test_labels))
     temperatures = temperature if distance == "cosine" else [None]
     settings = [Setting(n, t) for n in k for t in temperatures]
@@ -111,13 +111,10 @@ def accuracies(
 def nearest(
     queries: Tensor, bank: Sequence[Tensor], k: int, distance: str
 ) -> tuple[Tensor, Tensor]:
-    """The k nearest of each query in falling order.
+    """The k nearest of each query in falling order, all where there are fewer.
 
-    Args:
-        queries: ``(N, D)``.
-        bank: pieces ``(m, D)``, of any floating type and on any device.
-        k: all where there are fewer.
-        distance: ``cosine`` or ``euclidean``.
+    ``queries`` are ``(N, D)``, the bank pieces ``(m, D)`` of any floating type and on any device;
+    ``distance`` is ``cosine`` or ``euclidean``.
 
     Returns:
         Cosines or negative distances ``(N, k)``, and places in the bank ``(N, k)`` int64.
@@ -132,7 +129,9 @@ def nearest(
         rows = max(1, _MATRIX // len(known))
         parts = (x.split(rows) for x in (queries, closeness, index))
         for part, best, where in zip(*parts, strict=True):
-            near, place = _search(_prepare(part.to(kind), distance), known, k, distance)
+            test = _prepare(part.to(kind), distance)
+            matrix = test @ known.T if distance == "cosine" else torch.cdist(test, known).neg_()
+            near, place = matrix.topk(min(k, len(known)), dim=1)
             if first:
                 near, order = torch.cat([best, near], 1).topk(k)
                 place = torch.cat([where, place + first], 1).gather(1, order)
@@ -153,12 +152,6 @@ def _pieces(bank: Sequence[Tensor], rows: int) -> Iterator[Tensor]:
         yield torch.cat(waiting)
 
 
-def _search(test: Tensor, train: Tensor, k: int, distance: str) -> tuple[Tensor, Tensor]:
-    matrix = test @ train.T if distance == "cosine" else torch.cdist(test, train).neg_()
-    values, index = matrix.topk(min(k, len(train)), dim=1)
-    return values, index
-
-
 def _votes(closeness: Tensor, temperature: float | None) -> Tensor:
     if temperature is None:
         return 1.0 / (_EPSILON - closeness)
@@ -170,7 +163,9 @@ def _prepare(features: Tensor, distance: str) -> Tensor:
     return F.normalize(features, dim=1) if distance == "cosine" else features
 
 
-def labelled(features: list[Tensor], labels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def drop_unlabelled(
+    features: list[Tensor], labels: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
     """Pieces ``(n, D)`` and ``(n,)`` without the rows that have no label."""
     kept = [piece != UNLABELLED for piece in labels]
     if not kept or bool(torch.cat(kept).all()):

@@ -17,7 +17,7 @@ from mixmask_solo.host.builtin.defaults import METHOD
 from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.momentum import momentum_copy
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
-from mixmask_solo.host.builtin.optimizers import configure_optimizers
+from mixmask_solo.host.builtin.optimization import configure_optimizers
 from mixmask_solo.host.knn import UNLABELLED
 
 _DEFAULTS = METHOD["backbone"]

@@ -3,7 +3,6 @@
 
 from mixmask_solo.masks.blocked import blocked
 from mixmask_solo.masks.discrete import discrete
-from mixmask_solo.masks.grid import upsample
-from mixmask_solo.masks.pool import MaskPool
+from mixmask_solo.masks.grid import MaskPool, upsample
 
 __all__ = ["MaskPool", "blocked", "discrete", "upsample"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mixmask_solo.config.schema.heads import HEADS
 from mixmask_solo.methods.families import FAMILIES
-from mixmask_solo.methods.heads import BEHIND, FRONT, check_head
+from mixmask_solo.methods.heads import JointViews, OtherHead, check_head
 from mixmask_solo.methods.mixin import BranchesMixin
 from mixmask_solo.methods.mocov2 import mocov2
 from mixmask_solo.methods.online_knn import OnlineKNN
@@ -29,9 +30,11 @@ def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
 
 
 def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]:
-    base = _base(concrete, host)
     momentum = issubclass(concrete, host.base_momentum)
-    front, behind = ([table[name]] if name in table else [] for table in (FRONT, BEHIND))
+    # The class whose `training_step` returns `out`: the mixin stands right above it.
+    base = getattr(concrete, "step_base", host.base_momentum if momentum else host.base)
+    front = [OtherHead] if name in HEADS else []
+    behind = [JointViews] if name == "simclr" else []
     mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, OnlineKNN, *behind, base), {})
 
     def add_and_assert_specific_cfg(cfg: Any) -> Any:
@@ -57,13 +60,6 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
     )
     _assert_order(cls, concrete, base)
     return cls
-
-
-def _base(concrete: type[Any], host: Host) -> type[Any]:
-    """The class whose ``training_step`` returns ``out``: the mixin stands right above it."""
-    base = host.base_momentum if issubclass(concrete, host.base_momentum) else host.base
-    own: type[Any] = getattr(concrete, "step_base", base)
-    return own
 
 
 def _assert_order(cls: type[Any], concrete: type[Any], base: type[Any]) -> None:

@@ -8,7 +8,8 @@ same, without any bias but the first norm's). Of SimSiam: ``solo``, or
 solo-learn head is htdt's already. ``solo`` changes nothing: same parameters, same random stream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,9 +45,8 @@ class JointHead(nn.Sequential):
     """
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, *, bias: bool = True) -> None:
-        norm = nn.BatchNorm1d(out_dim)
-        super().__init__(*_two_layers(in_dim, hidden_dim, out_dim, bias=bias), norm)
-        norm.bias.requires_grad = bias  # it stays zero in Google's, which scales only
+        super().__init__(*_two_layers(in_dim, hidden_dim, out_dim, bias=bias))
+        self[-1].bias.requires_grad = bias  # it stays zero in Google's, which scales only
 
     def forward(self, input: Tensor) -> Tensor:
         """``(N, F)`` as it is while training, else its projection ``(N, D)``."""
@@ -56,18 +56,6 @@ class JointHead(nn.Sequential):
         """Projections ``(N, D)`` of several ``(N, F)``, from one pass over all rows."""
         z = super().forward(torch.cat(list(feats)))
         return list(z.split([len(f) for f in feats]))
-
-
-class SimCLRHead(_Host):
-    """Before SimCLR: with ``head: htdt`` or ``google`` another projector."""
-
-    def __init__(self, cfg: Any) -> None:
-        super().__init__(cfg)
-        module: Any = self
-        kwargs = module.cfg.method_kwargs
-        if kwargs.get("head") in ("htdt", "google"):
-            sizes = module.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
-            module.projector = JointHead(*sizes, bias=kwargs.head == "htdt")
 
 
 class JointViews(_Host):
@@ -86,26 +74,17 @@ class JointViews(_Host):
         return out
 
 
-class SimSiamHead(_Host):
-    """Before SimSiam: with ``head: patrickhua`` a two-layer projector; the predictor stays."""
+class OtherHead(_Host):
+    """Before a method that has a choice of heads: replaces its projector; a predictor stays."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
         module: Any = self
         kwargs = module.cfg.method_kwargs
-        if kwargs.get("head") == "patrickhua":
-            out_dim = kwargs.proj_output_dim
-            module.projector = nn.Sequential(
-                *_two_layers(module.features_dim, kwargs.proj_hidden_dim, out_dim),
-                nn.BatchNorm1d(out_dim),
-            )
-
-
-FRONT: dict[str, type[Any]] = {"simclr": SimCLRHead, "simsiam": SimSiamHead}
-"""Classes put before a method, which then may replace its projector."""
-
-BEHIND: dict[str, type[Any]] = {"simclr": JointViews}
-"""Classes put behind the strategies, which see ``out`` before them and before the method."""
+        make = _PROJECTORS.get(kwargs.get("head"))
+        if make is not None:
+            sizes = module.features_dim, kwargs.proj_hidden_dim, kwargs.proj_output_dim
+            module.projector = make(*sizes)
 
 
 def _two_layers(
@@ -116,4 +95,12 @@ def _two_layers(
         nn.BatchNorm1d(hidden_dim),
         nn.ReLU(),
         nn.Linear(hidden_dim, out_dim, bias=bias),
+        nn.BatchNorm1d(out_dim),
     ]
+
+
+_PROJECTORS: dict[Any, Callable[[int, int, int], nn.Module]] = {
+    "htdt": JointHead,
+    "google": partial(JointHead, bias=False),
+    "patrickhua": lambda *sizes: nn.Sequential(*_two_layers(*sizes)),
+}

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the online k-NN of a host compares: the backbone's features, or the projector's output."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,20 +43,16 @@ class OnlineKNN(_Host):
             out: Any = super().training_step(batch, batch_idx)
         finally:
             self.knn_eval = True
-        feed_knn(self, out["z" if self._knn_on_z else "feats"][: self.num_large_crops], batch[2])
+        features = out["z" if self._knn_on_z else "feats"][: self.num_large_crops]
+        found, labels = torch.cat(features), batch[2].repeat(len(features))
+        told = self._trainer is not None and getattr(self, "train_labels", "some") == "all"
+        if not told:  # to look for labels waits for the device
+            keep = labels != -1
+            found, labels = found[keep], labels[keep]
+        self.knn.update(train_features=found, train_targets=labels)
         return out
 
     def base_validation_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
         """The host's; ``feats`` is what its k-NN compares."""
         out = super().base_validation_step(X, targets)
         return {**out, "feats": out["z"]} if self._knn_on_z and self.knn_eval else out
-
-
-def feed_knn(method: Any, features: Sequence[Tensor], targets: Tensor) -> None:
-    """Gives the online k-NN training features, one ``(N, D)`` a view; -1 marks no label."""
-    found, labels = torch.cat(list(features)), targets.repeat(len(features))
-    told = method._trainer is not None and getattr(method, "train_labels", "some") == "all"
-    if not told:  # to look for labels waits for the device
-        keep = labels != -1
-        found, labels = found[keep], labels[keep]
-    method.knn.update(train_features=found, train_targets=labels)

@@ -47,13 +47,14 @@ _NO_NEIGHBOUR = (
     "a mixture would be a target through its one nearest neighbour, which resembles one of the "
     "two sources at most; choose query"
 )
+_ONE_SHARE = (
+    "its loss is no mean over images, one share has to weigh a whole batch's cross-correlation"
+)
 _OPTIONS: dict[str, dict[tuple[str, Any], str]] = {
     "barlow_twins": {
         ("pairing", "query"): _NO_PREDICTION,
-        ("per_sample", True): (
-            "its loss is no mean over images, one share has to weigh a whole batch's "
-            "cross-correlation; set it to false"
-        ),
+        ("per_sample", True): f"{_ONE_SHARE}; set it to false",  # of our blocks
+        ("per_image", True): f"{_ONE_SHARE}; give one, expanded to all",  # of any branch
     },
     "nnbyol": {("pairing", "pair"): _NO_NEIGHBOUR},
     "nnclr": {("pairing", "pair"): _NO_NEIGHBOUR},
@@ -90,9 +91,7 @@ def check_options(method: str, kwargs: Mapping[str, Any]) -> None:
 def check_branch(method: Any, branch: Branch) -> None:
     """Refuses what means nothing for a method in a branch, whose strategy may be somebody else's.
 
-    Args:
-        method: the host's, with ``cfg`` and ``num_large_crops``.
-        branch: before any forward pass; its tensors are not read.
+    The branch's tensors are not read: that would wait for the device.
 
     Raises:
         ConfigError: naming the strategy, the field and the reason.
@@ -110,11 +109,7 @@ def check_branch(method: Any, branch: Branch) -> None:
 
 
 def check_negatives(method: str, name: str) -> None:
-    """Refuses hard negatives where the loss has no negatives to join.
-
-    Raises:
-        ConfigError: naming the methods that take them.
-    """
+    """Raises ConfigError, naming the methods that take them, where no negatives can be joined."""
     if FAMILIES[method].direction is None:
         able = [other for other, family in FAMILIES.items() if family.direction is not None]
         raise ConfigError(
@@ -124,11 +119,7 @@ def check_negatives(method: str, name: str) -> None:
 
 
 def check_method(method: Any) -> None:
-    """Refuses a method that this package cannot mix.
-
-    Raises:
-        ConfigError: with the reason.
-    """
+    """Raises ConfigError, with the reason, for a method that this package cannot mix."""
     if method in REFUSED:
         raise ConfigError(
             f"method is {method}: no mixture is defined for it, since {REFUSED[method]}; choose "

@@ -23,12 +23,10 @@ from mixmask_solo.networks.split_norm import SplitBatchNorm2d
 class PassStatistics:
     """Keeps the statistics of each pass in its ``with`` block, to :meth:`fold` them behind it.
 
-    Works for every BatchNorm of torch, synchronised and split ones too. Norms in eval mode or
-    without running statistics are left alone. The block itself, also one that fails, leaves
-    running means and variances as they were before it.
-
-    Args:
-        networks: what each pass goes through once and wholly; it ends behind the last one.
+    Each pass goes through all ``networks`` once and wholly; it ends behind the last one. Works for
+    every BatchNorm of torch, synchronised and split ones too. Norms in eval mode or without running
+    statistics are left alone. The block itself, also one that fails, leaves running means and
+    variances as they were before it.
     """
 
     def __init__(self, *networks: nn.Module) -> None:
@@ -55,11 +53,7 @@ class PassStatistics:
             group.write(group.before)
 
     def fold(self, order: Sequence[int]) -> None:
-        """Moves the running statistics.
-
-        Args:
-            order: which pass, from 0, each move takes.
-        """
+        """Moves the running statistics, each time by the pass that ``order`` names, from 0."""
         for group in self._groups:
             group.fold(order)
 

@@ -22,25 +22,15 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
 
     Weight and bias are shared. The running statistics move by the average over the groups of
     their means and unbiased variances; ``num_batches_tracked`` stays as it is, as published. In
-    eval mode it is an ordinary ``BatchNorm2d``, whose ``state_dict`` it shares.
-
-    Args:
-        num_features: channels C.
-        splits: number of groups S.
-        options: as for ``BatchNorm2d``, except that momentum has to be a number.
-
-    Raises:
-        ValueError: for ``splits`` below 1, or without momentum.
+    eval mode it is an ordinary ``BatchNorm2d``, whose ``state_dict`` and ``options`` it shares,
+    except that momentum has to be a number.
     """
 
     momentum: float
+    splits: int
 
     def __init__(self, num_features: int, splits: int, **options: Any) -> None:
         super().__init__(num_features, **options)
-        if splits < 1:
-            raise ValueError(f"splits is {splits}: give at least 1")
-        if self.momentum is None:
-            raise ValueError("momentum is None: split BatchNorm has no cumulative average")
         self.splits = splits
 
     def forward(self, input: Tensor) -> Tensor:
@@ -74,10 +64,6 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
                     running.copy_(moved.view(s, -1).mean(0))
         return _channels_as_groups(out, s)
 
-    def extra_repr(self) -> str:
-        """Adds the number of groups."""
-        return f"{super().extra_repr()}, splits={self.splits}"
-
     def _repeat(self, x: Tensor | None) -> Tensor | None:
         return None if x is None else x.repeat(self.splits)
 
@@ -110,11 +96,7 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def split_batch_norm(network: nn.Module, splits: int) -> None:
-    """Replaces every ``BatchNorm2d`` of ``network`` in place; parameters stay the same objects.
-
-    Args:
-        network: any module.
-        splits: number of groups; 1 leaves the network as it is.
+    """Makes every ``BatchNorm2d`` of ``network`` a split one, in place; 1 split changes nothing.
 
     Raises:
         ValueError: where there is nothing to replace, or a kind of BatchNorm that is none of
@@ -122,7 +104,7 @@ def split_batch_norm(network: nn.Module, splits: int) -> None:
     """
     if splits == 1:
         return
-    norms = {name: m for name, m in network.named_modules() if isinstance(m, _BatchNorm)}
+    norms: dict[str, Any] = {n: m for n, m in network.named_modules() if isinstance(m, _BatchNorm)}
     plain = nn.BatchNorm2d  # itself, no class derived from it
     other = [f"{n} ({type(m).__name__})" for n, m in norms.items() if type(m) is not plain]
     if other or not norms:
@@ -131,15 +113,6 @@ def split_batch_norm(network: nn.Module, splits: int) -> None:
             f"bn_splits is {splits}: this network's normalisation cannot be split, {reason}; "
             "choose a ResNet of torchvision or timm, or bn_splits 1"
         )
-    for name, norm in norms.items():
-        parent, _, child = name.rpartition(".")
-        setattr(network.get_submodule(parent), child, _split(norm, splits))
-
-
-def _split(norm: _BatchNorm, splits: int) -> SplitBatchNorm2d:
-    options = ("eps", "momentum", "affine", "track_running_stats")
-    new = SplitBatchNorm2d(norm.num_features, splits, **{o: getattr(norm, o) for o in options})
-    new.weight, new.bias = norm.weight, norm.bias
-    for name, buffer in norm.named_buffers():
-        setattr(new, name, buffer)
-    return new.train(norm.training)
+    for norm in norms.values():  # the same objects with all that they hold, forward alone differs
+        norm.__class__ = SplitBatchNorm2d
+        norm.splits = splits

@@ -9,18 +9,20 @@ from mixmask_solo.objectives.info_nce import (
     queue_lse,
     with_hard_negative,
 )
-from mixmask_solo.objectives.precision import full_precision, upcast
-from mixmask_solo.objectives.prediction import (
+from mixmask_solo.objectives.non_contrastive import (
+    barlow_twins,
     byol,
+    covariance,
     cross_entropy,
+    invariance,
     log_probabilities,
     relation_from_lse,
     relation_target,
     sharpened,
     simsiam,
+    variance,
 )
-from mixmask_solo.objectives.statistics import barlow_twins, covariance, invariance, variance
-from mixmask_solo.objectives.weigh import Share, weigh
+from mixmask_solo.objectives.weigh import Share, full_precision, upcast, weigh
 
 __all__ = [
     "Share",

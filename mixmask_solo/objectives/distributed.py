@@ -18,13 +18,9 @@ def rank() -> int:
 
 
 def gather(x: Tensor) -> Tensor:
-    """Rows of all processes in rank order; gradients flow back to each process's own rows.
+    """Rows ``(world · N, ...)`` of every process's ``x (N, ...)``, in rank order.
 
-    Args:
-        x: ``(N, ...)``, N equal in all processes.
-
-    Returns:
-        ``(world · N, ...)``; ``x`` itself in a single process.
+    Gradients flow back to each process's own rows; a single process gets ``x`` itself.
     """
     if world_size() == 1:
         return x

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from mixmask_solo.objectives.distributed import gather, gather_keys, rank
 from mixmask_solo.objectives.info_nce import with_hard_negative
-from mixmask_solo.objectives.precision import full_precision, upcast
-from mixmask_solo.objectives.weigh import Share, weigh
+from mixmask_solo.objectives.weigh import Share, full_precision, upcast, weigh
 
 
 @full_precision
@@ -30,7 +29,7 @@ def soft_nt_xent(
     negative: Tensor | None = None,
     alpha: float = 1.0,
 ) -> Tensor:
-    """NT-Xent between un-mixed images and a branch's, with a positive for each source.
+    """NT-Xent, a scalar, between un-mixed images and a branch's, with a positive for each source.
 
     The mean of both directions of each pair; every anchor has 2·N·world - 2 negatives. Un-Mix words
     it as λ·NTX(u, v) + (1 - λ)·NTX(u, v re-ordered): re-ordering rows leaves every denominator as
@@ -38,15 +37,10 @@ def soft_nt_xent(
 
     Args:
         u: ``(N, D)`` projections of the un-mixed view, any length.
-        v: ``(N, D)`` projections of the branch's images.
-        sources: of the branch's images.
-        temperature: T.
+        v: ``(N, D)`` projections of the branch's images, whose ``sources`` these are.
         query_only: only the branch's rows are anchors (extension; negatives stay the same).
-        negative: ``(N, D)`` of any length, one more negative for each row of ``v`` as anchor.
-        alpha: factor of its similarity.
-
-    Returns:
-        Scalar.
+        negative: ``(N, D)`` of any length, one more negative for each row of ``v`` as anchor;
+            ``alpha`` is the factor of its similarity.
     """
     u, v = F.normalize(u, dim=1), F.normalize(v, dim=1)
     lse_v, *others = _row_lse([v] if query_only else [v, u], [v, u], temperature)
@@ -72,7 +66,7 @@ def soft_in_batch_nce(
     *,
     branch: Literal["anchor", "candidate"],
 ) -> Tensor:
-    r"""InfoNCE whose negatives are the other candidates: no second set, no mirror direction.
+    r"""InfoNCE, a scalar, whose negatives are the other candidates: no mirror direction.
 
     :math:`\ell(a_i, c_j) = \log\sum_k e^{\langle a_i, c_k\rangle / T} - \langle a_i, c_j\rangle /
     T`, where k runs over the candidates of all processes.
@@ -80,12 +74,7 @@ def soft_in_batch_nce(
     Args:
         anchor: ``(N, D)`` rows of the logits, any length.
         candidate: ``(N, D)`` columns, any length; gathered with gradient where they have one.
-        sources: of the branch's images.
-        temperature: T.
-        branch: which side the branch's images are on.
-
-    Returns:
-        Scalar.
+        branch: which side the branch's images are on, whose ``sources`` these are.
     """
     anchor, candidate = F.normalize(anchor, dim=1), F.normalize(candidate, dim=1)
     lse = (anchor @ gather(candidate).T / temperature).logsumexp(1)
@@ -108,7 +97,6 @@ def simclr(z: Tensor, indexes: Tensor, temperature: float) -> Tensor:
     Args:
         z: ``(V·N, D)`` projections, views stacked, any length.
         indexes: ``(V·N,)`` sample indexes, or class labels for the supervised form.
-        temperature: T.
 
     Returns:
         Scalar mean over the rows of this process; negatives and positives of all processes.

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mixmask_solo.objectives.precision import full_precision
+from mixmask_solo.objectives.weigh import full_precision
 
 # Keys taken at once. On the CPU a chunk of 256-d keys has to survive in the second-level cache
 # between the two products that read it; on a GPU few large products win, up to 256 MiB of logits.
@@ -53,12 +53,9 @@ def with_hard_negative(
 ) -> Tensor:
     """``logaddexp(lse, alpha·⟨query, negative⟩ / T)``: one more negative for each query.
 
-    Args:
-        lse: ``(N,)`` log-sum-exp of the other negatives (in-batch losses: of all candidates).
-        query: ``(N, D)``, unit rows.
-        negative: ``(N, D)``, unit rows; receives no gradient.
-        alpha: factor of the similarity (saliency: 2).
-        temperature: the T that ``lse`` was computed with.
+    ``lse (N,)`` is that of the other negatives (in-batch losses: of all candidates), computed with
+    the same ``temperature``. ``query`` and ``negative``, which receives no gradient, are unit rows
+    ``(N, D)``; ``alpha`` is 2 in the saliency paper.
     """
     return torch.logaddexp(lse, alpha * (query * negative.detach()).sum(1) / temperature)
 

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""A branch's images and their sources: the weighted sum of pair losses, the heart of them all."""
+"""What all losses here share: full precision, and their sum weighed by a branch's sources."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 class Share(NamedTuple):
-    """What each image of a branch shows, and how much of it.
+    """What each image of a branch shows, and how much of it."""
 
-    Attributes:
-        index: ``(N,)`` int64, an image of the batch; None for image i itself.
-        weight: ``(N,)``, its share.
-    """
-
+    # (N,) int64, an image of the batch; None for image i itself
     index: Tensor | None  # type: ignore[assignment]  # which a tuple has as a method
-    weight: Tensor
+    weight: Tensor  # (N,), its share
 
 
 def weigh(
@@ -26,7 +25,7 @@ def weigh(
     target: Tensor | tuple[Tensor, ...],
     sources: Sequence[Share],
 ) -> Tensor:
-    r"""``mean_i Σ_s weight_s,i · pair_loss(pred_i, target_index_s(i))``.
+    r"""``mean_i Σ_s weight_s,i · pair_loss(pred_i, target_index_s(i))``, a scalar.
 
     With the two sources of a mixture, (i, λ) and (partner, 1 − λ), this is MixMask's Eq. 6. The
     published form re-orders the mixed queries by the inverse permutation instead, the same mean.
@@ -36,10 +35,6 @@ def weigh(
             of whole batches.
         pred: ``(N, ...)``, of the branch's images.
         target: ``(N, ...)``, or several tensors whose rows belong together.
-        sources: of the branch's images.
-
-    Returns:
-        Scalar.
     """
     rows = target if isinstance(target, tuple) else (target,)
     terms = [
@@ -47,3 +42,24 @@ def weigh(
         for index, weight in sources
     ]
     return torch.stack(terms).sum(0).mean()
+
+
+def upcast(x: Tensor) -> Tensor:
+    """Half precision as float32; float32, float64 and integers as they are."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def full_precision(fn: F) -> F:
+    """Runs ``fn`` outside of autocast, with its half-precision tensors as float32.
+
+    A softmax over 65,537 logits loses all but its first digits in bfloat16. The first positional
+    argument has to be a tensor; it tells the device.
+    """
+
+    @wraps(fn)
+    def inner(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(x.device.type, enabled=False):
+            rest = [upcast(a) if isinstance(a, Tensor) else a for a in args]
+            return fn(upcast(x), *rest, **kwargs)
+
+    return inner  # type: ignore[return-value]

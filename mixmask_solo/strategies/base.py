@@ -19,18 +19,13 @@ Targets = Literal["both", "other"]
 
 
 class Views(NamedTuple):
-    """The views of a step, each ``(N, C, H, W)``, large crops first: tuples, for a hook.
+    """The views of a step, each ``(N, C, H, W)``, large crops first: tuples, for a hook."""
 
-    Attributes:
-        online: what the online network sees.
-        momentum: what the momentum network sees of the large crops; small ones, and methods
-            without such a network, have no use for it.
-        loaded: as they were loaded, before any input filter and any strategy; stays as it is.
-    """
-
-    online: Sequence[Tensor]
+    online: Sequence[Tensor]  # what the online network sees
+    # What the momentum network sees of the large crops; small ones, and methods without such a
+    # network, have no use for it.
     momentum: Sequence[Tensor]
-    loaded: Sequence[Tensor]
+    loaded: Sequence[Tensor]  # before any input filter and any strategy; stays as it is
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,8 @@ class Branch:
         images: ``(N, C, H, W)``; None for the view itself, which is not forwarded again: the
             branch is then what ``negatives`` add to the method's own loss.
         sources: images of the batch that a branch's image shows, by share; none given, image i
-            itself with weight 1, as for a masked view.
+            itself with weight 1, as for a masked view. A share of the whole batch is one value
+            expanded to ``(N,)``, which tells it from shares that may differ (``per_image``).
         view: index of the view it was made from, a large crop.
         negatives: ``(N, C, H, W)``, a hard negative for each image's query (InfoNCE only).
         alpha: factor of the hard negatives' similarities.
@@ -73,22 +69,29 @@ class Branch:
                 choices = " or ".join(get_args(known))
                 raise ValueError(f"branch {self.name} has {key} {value!r}: choose {choices}")
         if not self.sources:
-            whole = Share(None, shown.new_ones(len(shown)))
+            whole = Share(None, shown.new_ones(1).expand(len(shown)))
             object.__setattr__(self, "sources", (whole,))
 
     @classmethod
     def of(cls, name: str, mixture: Mixture, *, switch: bool = True, **options: Any) -> Branch:
-        """A branch of mixed images, with two sources.
+        """A branch of mixed images, with two sources; ``options`` are further fields.
 
-        Args:
-            name: the strategy's name.
-            mixture: the images, each one's own share and its partner.
-            switch: False drops the second source (paper, Table 1, "switch mixture").
-            options: further fields.
+        ``switch: False`` drops the second source (paper, Table 1, "switch mixture").
         """
         images, lam, partner = mixture
-        sources = [Share(None, lam), Share(partner, 1.0 - lam)]
+        rest = 1.0 - lam if _differ(lam) else (1.0 - lam[:1]).expand_as(lam)
+        sources = [Share(None, lam), Share(partner, rest)]
         return cls(name, images, sources[: 1 + switch], mixture=mixture, **options)
+
+    @property
+    def per_image(self) -> bool:
+        """Whether its images have shares of their own."""
+        return any(_differ(weight) for _, weight in self.sources)
+
+
+def _differ(weight: Tensor) -> bool:
+    """Whether there is more than one value; to read them would wait for the device."""
+    return weight.numel() > 1 and weight.stride() != (0,)
 
 
 class Strategy(nn.Module):

@@ -39,8 +39,8 @@ from torch import Tensor
 from mixmask_solo.config import ConfigError, option
 from mixmask_solo.masks import MaskPool, blocked, discrete
 from mixmask_solo.mixtures import mixmask
-from mixmask_solo.strategies.base import Branch, Pairing, Targets
-from mixmask_solo.strategies.permutations import Mixing, Partner
+from mixmask_solo.strategies.base import Branch
+from mixmask_solo.strategies.permutations import Mixing, MixingOptions
 from mixmask_solo.strategies.step import Step
 
 _DRAW = {"block": blocked, "discrete": discrete}
@@ -49,35 +49,23 @@ _POOL_MASKS = 16_384  # at most so many drawn at once on the CPU, 1 MiB of bool 
 
 
 @dataclass
-class MixMaskOptions:
+class MixMaskOptions(MixingOptions):
     """The block ``method_kwargs.mixmask``; defaults are the paper's for ImageNet.
 
     Args:
         grid_size: cells per side of the mask.
         mask_type: ``block`` (rectangles, centre-heavy) or ``discrete`` (independent cells).
         ratio: own share asked for, or ``[low, high]`` to draw it anew for every mask.
-        partner: whose pixels fill the rest: ``reverse`` (i and N-1-i), ``random``, ``roll``; null
-            is ``reverse``, beside Un-Mix what ``method_kwargs.permutations`` says.
         per_sample: one mask per image instead of one per batch and process (extension).
-        switch: False drops the partner's loss term (Table 1).
         prob: share of the steps that have the branch (extension). Not a choice of mixtures, which
             is what ``unmix.prob`` means.
-        weight: factor of the branch's loss (extension).
-        pairing: ``query`` or ``pair``; null takes the method's default.
-        targets: ``both`` un-mixed views or only the ``other``; null takes the default
-            (``both`` for ``query``, ``other`` for ``pair``).
     """
 
     grid_size: int = option(8, low=2)
     mask_type: Literal["block", "discrete"] = "block"
     ratio: float | list[float] = 0.5
-    partner: Partner | None = None
     per_sample: bool = False
-    switch: bool = True
     prob: float = option(1.0, low=0.0, high=1.0)
-    weight: float = option(1.0, low=0.0)
-    pairing: Pairing | None = None
-    targets: Targets | None = None
 
     def validate(self, prefix: str) -> None:
         """Cross-checks ``ratio``; raises ConfigError."""

@@ -28,29 +28,47 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError, check
+from mixmask_solo.config import ConfigError, check, option
 from mixmask_solo.mixtures import Mixture, partner
-from mixmask_solo.strategies.base import Branch, Strategy
+from mixmask_solo.strategies.base import Branch, Pairing, Strategy, Targets
 from mixmask_solo.strategies.step import Step
 
-Partner = Literal["reverse", "random", "roll"]
 _BOTH = ("mixmask", "unmix")
 _KEY = "method_kwargs.permutations"
 
 
-class Mixing(Strategy):
-    """A strategy that mixes images with partners.
+@dataclass
+class MixingOptions:
+    """What the blocks of all mixtures have.
 
-    Its options have ``partner``, ``weight``, ``switch``, ``pairing`` and ``targets``.
+    Args:
+        partner: whose pixels come in: ``reverse`` (i and N-1-i), ``random``, ``roll``; null is
+            ``reverse``, beside another mixture what ``method_kwargs.permutations`` says.
+        switch: False drops the partner's loss term (MixMask's Table 1).
+        weight: factor of the branch's loss (extension).
+        pairing: ``query`` or ``pair``; null takes the method's default.
+        targets: ``both`` un-mixed views or only the ``other``; null takes the method's default
+            (as a rule ``both`` for ``query``, ``other`` for ``pair``).
     """
 
+    partner: Literal["reverse", "random", "roll"] | None = None
+    switch: bool = True
+    weight: float = option(1.0, low=0.0)
+    pairing: Pairing | None = None
+    targets: Targets | None = None
+
+
+class Mixing(Strategy):
+    """A strategy that mixes images with partners."""
+
+    options: MixingOptions
     stream: str
     """What random partners are drawn from; equal streams give equal permutations in a step."""
 
     def partners(self, x: Tensor, step: Step) -> Tensor:
         """``(N,)`` int64, the partner of each image of ``x (N, C, H, W)``, on its device."""
         generator = step.generator(self.stream)
-        return partner(self.options.partner, len(x), generator=generator, device=x.device)
+        return partner(str(self.options.partner), len(x), generator=generator, device=x.device)
 
     def branch(self, mixture: Mixture) -> Branch:
         """The mixed images with what the block says about their loss."""

@@ -30,7 +30,8 @@ from mixmask_solo.strategies.unmix import UnMix
 log = logging.getLogger(__name__)
 GROUP = "mixmask_solo.strategies"
 _PERMUTATIONS = "permutations"
-_LOGGED = ("class", "mixture", "momentum_class", "nce")  # train_<name>_loss means something else
+_LOGGED = ("class", "momentum_class", "mixture", "nce")  # train_<name>_loss means something else
+_LOGGED_BY_SOLO = ("barlow", "contrastive", "nnclr", "ressl", "swav", "vicreg")  # likewise
 _OURS: tuple[type[Strategy], ...] = (UnMix, MixMask)  # as the published MixMask* forwards them
 _STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
 Kind = TypeVar("Kind", bound=type[Strategy])
@@ -58,7 +59,7 @@ def _unfit(name: str) -> str | None:
         return "that is an attribute of torch.nn.ModuleDict, which holds the strategies"
     if name in {f.name for keys in METHOD_KWARGS.values() for f in fields(keys)}:
         return f"method_kwargs.{name} is a method's own key"
-    if name == _PERMUTATIONS or name in _LOGGED:
+    if name in (_PERMUTATIONS, *_LOGGED, *_LOGGED_BY_SOLO):
         return "that is a name of this package's own"
     return None
 
@@ -178,8 +179,6 @@ def stored_filter(
 ) -> InputFilter | None:
     """The filter of the run that stored these ``method_kwargs`` in its checkpoint.
 
-    Blocks of strategies without a filter are left unread.
-
     Args:
         kwargs: may hold more than this version knows.
         recorded: what :func:`filtering` said then; None where the checkpoint does not tell.
@@ -198,14 +197,11 @@ def stored_filter(
             )
         missing = "no strategy of that name is installed here"
         log.warning("%s: %s; a filter of inputs, had it one, is not applied", told, missing)
-    able = [name for name in _present(stored) if _may_filter(_STRATEGIES[name])]
+    # Others may have changed their options since; they are left unread.
+    none = getattr_static(Strategy, "input_filter")
+    able = [n for n in _present(stored) if getattr_static(_STRATEGIES[n], "input_filter") != none]
     options = _read({name: stored[name] for name in able})
     return input_filter((_STRATEGIES[name], block) for name, block in options.items())
-
-
-def _may_filter(kind: type[Strategy]) -> bool:
-    own, base = (getattr_static(k, "input_filter") for k in (kind, Strategy))
-    return own is not base
 
 
 def _read(kwargs: Mapping[str, Any]) -> dict[str, Any]:

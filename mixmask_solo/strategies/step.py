@@ -27,21 +27,13 @@ def _hash(*key: int | str) -> int:
 
 @dataclass(frozen=True)
 class Step:
-    """One training batch of one rank.
+    """One training batch of one rank."""
 
-    Args:
-        seed: the run's ``seed``.
-        epoch: epoch of the batch, from 0.
-        batch: index of the batch within its epoch, from 0.
-        rank: this process in a distributed run.
-        device: where the batch lies; generators for tensors live there.
-    """
-
-    seed: int
-    epoch: int
-    batch: int
+    seed: int  # the run's
+    epoch: int  # from 0
+    batch: int  # within its epoch, from 0
     rank: int
-    device: torch.device
+    device: torch.device  # where the batch lies; generators for tensors live there
 
     def generator(self, stream: str) -> torch.Generator:
         """For what each rank draws for itself: masks, partners."""

@@ -42,13 +42,13 @@ from torch import Tensor
 
 from mixmask_solo.config import option
 from mixmask_solo.mixtures import cutmix, mixup
-from mixmask_solo.strategies.base import Branch, Pairing, Targets
-from mixmask_solo.strategies.permutations import Mixing, Partner
+from mixmask_solo.strategies.base import Branch
+from mixmask_solo.strategies.permutations import Mixing, MixingOptions
 from mixmask_solo.strategies.step import Step
 
 
 @dataclass
-class UnMixOptions:
+class UnMixOptions(MixingOptions):
     """The block ``method_kwargs.unmix``; defaults are the CIFAR demo's.
 
     Args:
@@ -56,21 +56,10 @@ class UnMixOptions:
             Not the share of steps with a mixture, which is what ``mixmask.prob`` means.
         beta: λ ~ Beta(beta, beta), the same for both kinds; below 0.01 nearly every λ would be
             0 or 1, that is nothing mixed.
-        partner: whose pixels come in: ``reverse`` (i and N-1-i), ``random``, ``roll``; null is
-            ``reverse`` (see ``method_kwargs.permutations`` beside MixMask).
-        weight: factor of the branch's loss (extension).
-        pairing: ``query`` or ``pair``; null takes the method's default.
-        switch: False drops the partner's loss term (extension).
-        targets: ``both`` un-mixed views or only the ``other``; null takes the method's default.
     """
 
     prob: float = option(0.5, low=0.0, high=1.0)
     beta: float = option(1.0, low=0.01)
-    partner: Partner | None = None
-    weight: float = option(1.0, low=0.0)
-    pairing: Pairing | None = None
-    switch: bool = True
-    targets: Targets | None = None
 
 
 class UnMix(Mixing):

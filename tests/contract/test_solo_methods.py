@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pickle
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +21,7 @@ from mixmask_solo.host import Host
 from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.families import FAMILIES, Forwarded
 from mixmask_solo.methods.refused import REFUSED
+from mixmask_solo.strategies import Strategy, register
 
 pytestmark = [pytest.mark.solo, pytest.mark.filterwarnings("ignore")]
 
@@ -257,3 +260,11 @@ def test_an_option_that_means_nothing_says_why(
 ) -> None:
     with pytest.raises(ConfigError, match=f"but method is {method}: "):
         get_methods("solo")[method](cfg_for(method, mixmask=MIXMASK | block))
+
+
+def test_what_its_methods_log_is_no_strategys_name(solo_host: Host) -> None:
+    for cls in (solo_host.methods[name] for name in FAMILIES if name in solo_host.methods):
+        source = inspect.getsource(inspect.getmodule(cls))
+        for name in re.findall(r'"train_(\w+)_loss"', source):
+            with pytest.raises(ValueError, match=f"cannot be named '{name}'"):
+                register(type("Other", (Strategy,), {"name": name}))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixmask_solo.host.builtin.momentum import MomentumUpdater, cosine_tau, momentum_copy
+from mixmask_solo.host.builtin.momentum import MomentumUpdater, momentum_copy
 
 
 def net(seed: int) -> nn.Module:
@@ -41,8 +41,11 @@ def test_tau_parity(golden):
 
 
 def test_tau_ends_at_its_final_value():
-    assert cosine_tau(0.99, 1.0, 0, 10) == pytest.approx(0.99)
-    assert cosine_tau(0.99, 1.0, 10, 10) == 1.0
+    updater = MomentumUpdater(0.99, 1.0)
+    updater.update_tau(0, 10)
+    assert updater.cur_tau == pytest.approx(0.99)
+    updater.update_tau(10, 10)
+    assert updater.cur_tau == 1.0
 
 
 def test_momentum_network_starts_equal_and_without_gradients():

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mixmask_solo.host.builtin.defaults import METHOD, complete
-from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
+from mixmask_solo.host.builtin.optimization import configure_optimizers, read_options
 
 EPOCHS, STEPS = 10, 40  # four steps an epoch
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixmask_solo.host.builtin.optimizers import build_optimizer, exclude_bias_and_norm
+from mixmask_solo.host.builtin.optimization import build_optimizer, exclude_bias_and_norm
 
 
 def parameters(dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:

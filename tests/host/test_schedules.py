@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import SGD
 
-from mixmask_solo.host.builtin.schedules import Schedule, ScheduledLR
+from mixmask_solo.host.builtin.optimization import Schedule, ScheduledLR
 
 
 def rates(schedule: Schedule, steps: int, base: float = 1.0) -> list[float]:

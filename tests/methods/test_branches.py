@@ -103,7 +103,7 @@ def test_a_masked_view_is_compared_with_the_other_view(method: str) -> None:
 
 
 def test_asymmetric_moco_has_no_key_for_a_branch_of_view_2() -> None:
-    host = SimpleNamespace(temperature=T, queue=draw(K, D, seed=1).T)
+    host = SimpleNamespace(temperature=T, queue=draw(K, D, seed=1).T, num_large_crops=2)
     out = {"z": [draw(N, D, seed=2)], "momentum_z": [draw(N, D, seed=3)]}
     b = Forwarded(Branch("b", torch.zeros(N), view=1), {"z": draw(N, D, seed=4)}, lambda: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(ValueError, match=r"^b makes a branch of view 2: .* set symmetric to true"):

@@ -37,7 +37,8 @@ def tensors(golden: Any, name: str) -> SimpleNamespace:
 
 
 def moco(z: SimpleNamespace) -> SimpleNamespace:
-    return SimpleNamespace(queue=torch.stack([z.queue, z.queue]), temperature=z.T)
+    queues = torch.stack([z.queue, z.queue])
+    return SimpleNamespace(queue=queues, temperature=z.T, num_large_crops=2)
 
 
 def test_moco_query_is_the_published_loss(golden: Any) -> None:
@@ -205,7 +206,7 @@ def test_moco_pair_adds_the_mixed_images_as_keys() -> None:
             expected += weight * nce(qm[i], k[1][source], queue[1]) / 2
             expected += weight * nce(q[1][source], km[i], queue[0]) / 2
     m = mixed(r["lam"], r["partner"], {"z": qm}, km, pairing="pair")
-    host = SimpleNamespace(queue=queue, temperature=t)
+    host = SimpleNamespace(queue=queue, temperature=t, num_large_crops=2)
     [loss] = FAMILIES["mocov2plus"].losses(host, {"z": q, "momentum_z": k}, [m])
     assert loss.item() == pytest.approx(expected / N, abs=1e-12)
 

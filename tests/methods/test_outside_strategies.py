@@ -16,6 +16,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.refused import check_branch
+from mixmask_solo.mixtures import cutmix, mixmask, mixup, partner
 from mixmask_solo.strategies import Branch, InputFilter, Strategy, Views, register, registry
 from support.methods import method_config
 
@@ -217,6 +218,24 @@ def test_what_a_method_refuses_of_a_branch(method: Any, fields: dict[str, Any], 
     branch = Branch("outside", torch.zeros(2), **fields)
     with pytest.raises(ConfigError, match=rf"^strategy outside makes a branch with {line}"):
         check_branch(method, branch)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("switch", [True, False])
+def test_one_share_for_the_batch_where_a_loss_needs_it(dtype: torch.dtype, switch: bool) -> None:
+    x, who = torch.rand(4, 1, 8, 8).to(dtype), partner("reverse", 4)
+    masks, lam = torch.rand(4, 2, 2) < 0.5, torch.full((4,), 0.3)
+    shared = [mixup(x, lam[:1], who), cutmix(x, lam[:1], who), mixmask(x, masks[:1], who)]
+    each = [mixup(x, lam, who), cutmix(x, lam, who), mixmask(x, masks, who)]
+    for mixture in shared:
+        branch = Branch.of("outside", mixture, switch=switch)
+        assert [w.shape for _, w in branch.sources] == [(4,)] * (1 + switch)
+        check_branch(of("barlow_twins"), branch)
+    for mixture in each:
+        branch = Branch.of("outside", mixture, switch=switch)
+        check_branch(of("vicreg"), branch)
+        with pytest.raises(ConfigError, match=r"with per_image True, .* is barlow_twins: .* one,"):
+            check_branch(of("barlow_twins"), branch)
 
 
 @pytest.mark.parametrize(

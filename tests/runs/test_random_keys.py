@@ -28,7 +28,7 @@ from mixmask_solo.data.tolerance import substitutes
 from mixmask_solo.evaluation.features import CachedFeatures
 from mixmask_solo.evaluation.probe import SoftTargets
 from mixmask_solo.host.builtin import build_backbone
-from mixmask_solo.methods.mocov2.shuffle import Permutations
+from mixmask_solo.methods.moco_passes import Permutations
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.linear import linear

@@ -77,7 +77,7 @@ def test_ours_come_first_and_others_by_name(others: tuple[str, str]) -> None:
             (name, f"method_kwargs.{name} is a method's")
             for name in ("temperature", "head", "lamb")
         ),
-        *((name, "a name of this package's own") for name in ("mixture", "nce", "class")),
+        *((name, "a name of this package's own") for name in ("mixture", "nce", "class", "swav")),
     ],
 )
 def test_a_name_that_can_be_no_blocks_is_refused(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from mixmask_solo.host.builtin.schedules import schedule_of
+from mixmask_solo.host.builtin.optimization import schedule_of
 
 __all__ = [
     *("IMAGES", "Run", "Source", "View", "rates_of"),

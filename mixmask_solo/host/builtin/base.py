@@ -15,7 +15,7 @@ from mixmask_solo.host.builtin.backbones import build_backbone, features_dim
 from mixmask_solo.host.builtin.defaults import METHOD, complete, require
 from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
-from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
+from mixmask_solo.host.builtin.optimization import configure_optimizers, read_options
 
 Out = dict[str, Any]
 _REQUIRED = ("max_epochs", "backbone.name", "data.dataset", "data.num_classes", "optimizer.name")

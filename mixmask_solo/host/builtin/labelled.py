@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
+from mixmask_solo.objectives.distributed import world_size
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule as _Module
@@ -58,7 +59,7 @@ def labelled_means(
     for out in outputs:
         row = [torch.as_tensor(v, device=device).reshape(()) for v in (*map(out.get, names), 1)]
         sums += torch.stack([value.to(kind) for value in row]) * out["batch_size"]
-    if dist.is_available() and dist.is_initialized():
+    if world_size() > 1:
         dist.all_reduce(sums)
     count = int(sums[-1])
     if not count:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mixmask_solo.host.builtin.backbones import features_dim
 from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
 from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
-from mixmask_solo.host.builtin.optimizers import configure_optimizers, read_options
+from mixmask_solo.host.builtin.optimization import configure_optimizers, read_options
 from mixmask_solo.objectives import full_precision
 
 

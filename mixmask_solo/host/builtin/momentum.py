@@ -19,11 +19,6 @@ def momentum_copy(online: nn.Module) -> nn.Module:
     return deepcopy(online).requires_grad_(False)
 
 
-def cosine_tau(base: float, final: float, step: int, max_steps: float) -> float:
-    """τ after ``step`` of ``max_steps`` optimiser steps, from ``base`` to ``final`` by a cosine."""
-    return final - (final - base) * (math.cos(math.pi * step / max_steps) + 1) / 2
-
-
 class MomentumUpdater:
     """Parameters follow the online ones by an exponential moving average; buffers do not.
 
@@ -47,8 +42,9 @@ class MomentumUpdater:
         torch._foreach_lerp_(target, source, 1.0 - self.cur_tau)
 
     def update_tau(self, cur_step: int, max_steps: float) -> None:
-        """Sets τ for the update that follows step ``cur_step``."""
-        self.cur_tau = cosine_tau(self.base_tau, self.final_tau, cur_step, max_steps)
+        """Sets τ, which rises by a cosine, for the update that follows step ``cur_step``."""
+        left = (math.cos(math.pi * cur_step / max_steps) + 1) / 2
+        self.cur_tau = self.final_tau - (self.final_tau - self.base_tau) * left
 
 
 class BaseMomentumMethod(BaseMethod):

@@ -14,7 +14,8 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from mixmask_solo.host.builtin.defaults import one_of
-from mixmask_solo.host.knn import DISTANCES, Accuracy, Setting, accuracies, labelled, nearest
+from mixmask_solo.host.knn import DISTANCES, Accuracy, Setting, accuracies, drop_unlabelled, nearest
+from mixmask_solo.objectives.distributed import world_size
 
 _TEMPERATURE = 0.07
 
@@ -80,9 +81,9 @@ class WeightedKNN:
 
         NaN where there is no labelled sample to search in, or none to search for.
         """
-        bank, labels = labelled(self.train_features, self.train_targets)
+        bank, labels = drop_unlabelled(self.train_features, self.train_targets)
         # on a GPU, that has waited for what `_kept` copies
-        tests, targets = labelled(self.test_features, self.test_targets)
+        tests, targets = drop_unlabelled(self.test_features, self.test_targets)
         self.reset()
         queries = _everywhere(tests, torch.empty(0, 0))
         wanted, known = (
@@ -93,7 +94,7 @@ class WeightedKNN:
 
         def search(part: Tensor) -> tuple[Tensor, Tensor]:
             found = nearest(part, bank, self.k, self.distance)
-            return _merged(*found, sum(map(len, bank)), self.k) if _distributed() else found
+            return _merged(*found, sum(map(len, bank)), self.k) if world_size() > 1 else found
 
         temperature = _TEMPERATURE if self.distance == "cosine" else None
         setting = Setting(self.k, temperature)
@@ -110,13 +111,9 @@ class WeightedKNN:
         return pinned.copy_(features, non_blocking=True)
 
 
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
 def _everywhere(pieces: list[Tensor], nothing: Tensor) -> Tensor:
     """The pieces of all processes, in the order of their ranks."""
-    if not _distributed():
+    if world_size() == 1:
         return torch.cat(pieces) if pieces else nothing
     home = "cuda" if dist.get_backend() == "nccl" else "cpu"  # where there is no piece to tell
     own = (torch.cat(pieces) if pieces else nothing.to(home)).to(nothing.dtype)

@@ -21,7 +21,8 @@ from mixmask_solo.methods.families.contrast import (
     NNCLRFamily,
     SimCLRFamily,
 )
-from mixmask_solo.methods.families.prediction import (
+from mixmask_solo.methods.families.non_contrastive import (
+    BarlowTwinsFamily,
     BYOLFamily,
     DINOFamily,
     NNBYOLFamily,
@@ -29,8 +30,8 @@ from mixmask_solo.methods.families.prediction import (
     ReSSLFamily,
     SimSiamFamily,
     SwAVFamily,
+    VICRegFamily,
 )
-from mixmask_solo.methods.families.statistics import BarlowTwinsFamily, VICRegFamily
 
 __all__ = ["FAMILIES", "Family", "Forwarded"]
 

@@ -15,19 +15,12 @@ Out = dict[str, Any]
 
 @dataclass(eq=False)
 class Forwarded:
-    """A branch and what the networks made of it.
-
-    Args:
-        branch: as its strategy made it.
-        out: the online network's output for its images.
-        momentum: gives their momentum projection ``(N, D)``, computed at most once.
-        negative: ``(N, D)`` projections of its hard negatives, without gradient.
-    """
+    """A branch and what the networks made of it."""
 
     branch: Branch
-    out: Out
-    momentum: Callable[[], Tensor]
-    negative: Tensor | None = None
+    out: Out  # the online network's, of its images
+    momentum: Callable[[], Tensor]  # gives their momentum projection (N, D), computed at most once
+    negative: Tensor | None = None  # (N, D) projections of its hard negatives, without gradient
 
 
 class Family:
@@ -40,6 +33,7 @@ class Family:
     """
 
     pairing: ClassVar[str] = "query"
+    predicted: ClassVar[str] = "momentum_z"  # the output that is predicted of an un-mixed view
     only_other: ClassVar[bool] = False  # unless asked, not even "query" compares with the own view
     complete: ClassVar[bool] = False  # a term holds both directions, there is no mirror
     direction: ClassVar[float | None] = None  # InfoNCE: share of one view's queries in the host's
@@ -82,7 +76,7 @@ class Family:
 
     def view_targets(self) -> Sequence[Tensor]:
         """What is predicted of each un-mixed view."""
-        targets: Sequence[Tensor] = self.out["momentum_z"]
+        targets: Sequence[Tensor] = self.out[self.predicted][: self.method.num_large_crops]
         return targets
 
     def own_target(self, b: Forwarded) -> Tensor:
@@ -106,3 +100,10 @@ class Family:
         [v] = self.views(b)
         plain = Forwarded(b.branch, b.out, b.momentum)
         return self.direction * (self.predict(b, v) - self.predict(plain, v))
+
+
+class NeighbourFamily(Family):
+    """Predicted are nearest neighbours in the host's queue, those of its own loss."""
+
+    def view_targets(self) -> Sequence[Tensor]:
+        return [self.method.find_nn(z)[1] for z in super().view_targets()]

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixmask_solo.methods.families.base import Family, Forwarded, Out
+from mixmask_solo.methods.families.base import Family, Forwarded, NeighbourFamily, Out
 from mixmask_solo.objectives import (
     info_nce_from_lse,
     queue_lse,
@@ -122,9 +122,7 @@ class MoCoV2Family(_Queued):
 class MoCoV3Family(Family):
     """2T · in-batch InfoNCE, summed over views as the host sums its directions."""
 
-    def view_targets(self) -> Sequence[Tensor]:
-        keys: Sequence[Tensor] = self.out["momentum_k"]
-        return keys
+    predicted = "momentum_k"
 
     def own_target(self, b: Forwarded) -> Tensor:
         key: Tensor = self.method.momentum_forward(b.branch.images)["k"]  # what it calls z
@@ -142,11 +140,10 @@ class MoCoV3Family(Family):
         return 2 * self.method.temperature * terms.sum()
 
 
-class NNCLRFamily(Family):
+class NNCLRFamily(NeighbourFamily):
     """Cross entropy of neighbours over the batch's predictions, averaged over views."""
 
-    def view_targets(self) -> Sequence[Tensor]:
-        return [self.method.find_nn(z)[1] for z in self.out["z"]]
+    predicted = "z"
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
         pair, t = (self.targets[v], b.out["p"]), self.method.temperature
@@ -160,10 +157,7 @@ class SimCLRFamily(Family):
     only_other = True
     complete = True
     direction = 0.5
-
-    def view_targets(self) -> Sequence[Tensor]:
-        z: Sequence[Tensor] = self.out["z"][: self.method.num_large_crops]
-        return z
+    predicted = "z"
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
         branch, negative, pair = b.branch, b.negative, (self.targets[v], b.out["z"])

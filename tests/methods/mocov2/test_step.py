@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.methods import get_methods
-from mixmask_solo.methods.mocov2.shuffle import Permutations
+from mixmask_solo.methods.moco_passes import Permutations
 from mixmask_solo.networks import SplitBatchNorm2d
 from mixmask_solo.strategies import Step
 

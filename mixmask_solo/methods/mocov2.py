@@ -19,7 +19,7 @@ mode.
 x², m. Here they are forwarded once, behind both views, with the same loss and gradient; the
 running statistics move as published all the same (see ``networks/pass_statistics.py``).
 
-**Shuffling.** Keys are encoded in a random order (see ``shuffle.py``), drawn for each key batch
+**Shuffling.** Keys are encoded in a random order (see ``moco_passes.py``), drawn for each key batch
 from (seed, epoch, batch index): a resumed run repeats it.
 
 Sources: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning"; Chen et
@@ -27,78 +27,31 @@ al., "Improved Baselines with Momentum Contrastive Learning"; the symmetric form
 demo and Un-Mix's CIFAR code.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from mixmask_solo.methods.mocov2.options import complete_mocov2
-from mixmask_solo.methods.mocov2.shuffle import Permutations, encode_shuffled
-from mixmask_solo.methods.online_knn import feed_knn
+from mixmask_solo.config import check
+from mixmask_solo.config.check import to_values, with_defaults
+from mixmask_solo.config.rules import check_mocov2, require_two_views
+from mixmask_solo.config.schema import METHOD_KWARGS, MOMENTUM
+from mixmask_solo.methods.moco_passes import MoCoStep, Permutations, encode_shuffled
 from mixmask_solo.networks import KeyQueue, PassStatistics, split_batch_norm
 from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
-from mixmask_solo.strategies import Step
+from mixmask_solo.strategies import Step, blocks
 
 if TYPE_CHECKING:  # stands for either host's
+    from mixmask_solo.host import Host
     from mixmask_solo.host.builtin import BaseMomentumMethod as _Host
 else:
     _Host = object
-
-
-class MoCoStep(_Host):
-    """The step under the mixin: two passes of an image (query, key), or four if symmetric.
-
-    The hosts' own step forwards every view through both networks. MoCo v2 has a query of view 1
-    and a key of view 2: half of those passes would be for nothing.
-    """
-
-    symmetric: bool
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Forwards queries, then keys, each in the published order: q¹, q²; k², k¹.
-
-        Args:
-            batch: ``[indexes (N,), [view_1, view_2] each (N, C, H, W), targets (N,)]``.
-            batch_idx: index of the batch within the epoch.
-
-        Returns:
-            Lists ``feats``, ``logits``, ``z`` of view 1 (symmetric: of both), ``momentum_feats``,
-            ``momentum_z`` of view 2 (of both); scalars ``loss`` (the classifier's), ``acc1``,
-            ``acc5``.
-
-        Raises:
-            ValueError: for another number of views.
-        """
-        _, views, targets = batch
-        if isinstance(views, Tensor) or len(views) != 2:
-            n = 1 if isinstance(views, Tensor) else len(views)
-            raise ValueError(f"the batch has {n} views: mocov2 wants exactly 2")
-        queries, keys = (views, views) if self.symmetric else (views[:1], views[1:])
-        out = _by_key([self.base_training_step(x, targets) for x in queries])
-        momentum = _by_key([self.momentum_forward(x) for x in reversed(keys)])
-        out.update({f"momentum_{name}": rows[::-1] for name, rows in momentum.items()})
-        for name in ("loss", "acc1", "acc5"):
-            out[name] = sum(out[name]) / len(queries)
-        metrics = {
-            "train_class_loss": out["loss"],
-            "train_acc1": out["acc1"],
-            "train_acc5": out["acc5"],
-        }
-        if hasattr(self, "log_labelled"):
-            self.log_labelled(metrics, targets)
-        else:  # solo-learn's own base
-            self.log_dict(metrics, on_epoch=True, sync_dist=True)
-        if self.knn_eval:
-            feed_knn(self, out["feats"], targets)
-        return out
-
-    def _shared_step_momentum(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
-        """Nothing: solo-learn forwards validation images here for a classifier MoCo has not."""
-        return {}
 
 
 class MoCoV2(KeyQueue, _Host):
@@ -139,8 +92,7 @@ class MoCoV2(KeyQueue, _Host):
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
         """Adds ``z (N, D)``, unit rows: the queries."""
-        out = super().forward(X)
-        return {**out, "z": F.normalize(upcast(self.projector(out["feats"])), dim=-1)}
+        return _with_unit_z(super().forward(X), self.projector)
 
     @torch.no_grad()
     def momentum_forward(self, X: Tensor) -> dict[str, Tensor]:
@@ -148,7 +100,11 @@ class MoCoV2(KeyQueue, _Host):
 
         In training the images are encoded shuffled, over all processes, each call otherwise.
         """
-        encode = partial(_keys, super().momentum_forward, self.momentum_projector)
+        host_forward = super().momentum_forward
+
+        def encode(x: Tensor) -> dict[str, Tensor]:
+            return _with_unit_z(host_forward(x), self.momentum_projector)
+
         if self.training and self.shuffle:
             return encode_shuffled(encode, X, self._permutations)
         return encode(X)
@@ -201,10 +157,41 @@ def _projector(features_dim: int, kwargs: Any) -> nn.Module:
     return nn.Sequential(nn.Linear(features_dim, hidden), nn.ReLU(), nn.Linear(hidden, out_dim))
 
 
-def _keys(backbone: Any, projector: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    out: dict[str, Tensor] = backbone(x)
+def _with_unit_z(out: dict[str, Tensor], projector: nn.Module) -> dict[str, Tensor]:
     return {**out, "z": F.normalize(upcast(projector(out["feats"])), dim=-1)}
 
 
-def _by_key(outputs: list[dict[str, Any]]) -> dict[str, Any]:
-    return {name: [out[name] for out in outputs] for name in outputs[0]}
+def mocov2(host: Host) -> type[Any]:
+    """``MoCoV2`` over the base that brings backbone, classifier, optimiser, moving average."""
+    step_base = type("MoCoStepBase", (MoCoStep, host.base_momentum), {})
+
+    def add_and_assert_specific_cfg(cfg: Any) -> Any:
+        """MoCo's defaults and checks, then the host's."""
+        return host.base_momentum.add_and_assert_specific_cfg(complete_mocov2(cfg))
+
+    attributes = {
+        "__doc__": MoCoV2.__doc__,
+        "step_base": step_base,
+        "add_and_assert_specific_cfg": staticmethod(add_and_assert_specific_cfg),
+    }
+    return type("MoCoV2", (MoCoV2, step_base), attributes)
+
+
+def complete_mocov2(cfg: Any) -> DictConfig:
+    """A copy of ``cfg`` with every key of ``method_kwargs`` and ``momentum``.
+
+    Our commands have done this before (``resolve_pretrain``); solo-learn's have not.
+
+    Raises:
+        ConfigError: for a wrong key or value, or other views than two large ones.
+    """
+    values = to_values(cfg)
+    written, momentum = values.get("method_kwargs"), values.get("momentum")
+    kwargs = check(written, METHOD_KWARGS["mocov2"], "method_kwargs", extra=blocks())
+    check_mocov2(kwargs, written, cfg)
+    require_two_views("mocov2", cfg.data.num_large_crops, cfg.data.num_small_crops)
+    result = OmegaConf.create(OmegaConf.to_container(cfg))
+    assert isinstance(result, DictConfig)
+    result.method_kwargs = with_defaults(written, kwargs)
+    result.momentum = with_defaults(momentum, check(momentum, MOMENTUM["mocov2"], "momentum"))
+    return result

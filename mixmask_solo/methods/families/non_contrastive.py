@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-r"""Families whose images predict a target without gradient, each its own, in no other's company.
+r"""Families without negatives: each image predicts its own target, or a batch's statistics count.
 
 ``pair`` adds to the direction that Eq. 6 has (mixtures predict view 2) its mirror image, view 2
 predicting the mixtures: :math:`\lambda_i\,\ell(p^2_i, t^m_i) + (1-\lambda_i)\,\ell(p^2_{\pi(i)},
@@ -31,24 +31,40 @@ is refused: a mixture's one nearest neighbour resembles one of its sources at mo
 follows the momentum key of the weakly augmented view 2, and so does a mixture. Cross entropy is
 linear in its target, so this is the loss against the λ-weighted mean of both sources' relations. An
 extension; ``targets: both`` averages over the keys of both views, ``pair`` is refused.
+
+**Barlow Twins, VICReg.** No image predicts another, so ``query`` means nothing and is refused.
+``pair`` is Un-Mix's general formula, with L the complete two-view loss and view 2 the un-mixed
+side: :math:`L_\text{mix} = \lambda\,L(z^2, z^m) + (1-\lambda)\,L(z^2_\pi, z^m)`, where re-ordering
+z² by π equals re-ordering the mixtures by its inverse, since no order of the pairs changes L.
+*Published* is that formula in words, for any method; no code or figure for these two: an extension.
+Barlow Twins' L is not a mean over images: one λ weighs whole cross-correlation matrices. λ per
+sample is refused, since a matrix of λ-weighted rows would be another loss. With several processes
+each has its own λ, as everywhere, while correlations are averaged over all. VICReg's variance and
+covariance are the same in all terms and add up to the sources' whole weight, 1 unless ``switch`` is
+false. What is left, the invariance, *is* a mean over images, so λ per sample is exact.
 """
 
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from mixmask_solo.methods.families.base import Family, Forwarded
+from mixmask_solo.methods.families.base import Family, Forwarded, NeighbourFamily
 from mixmask_solo.objectives import (
+    barlow_twins,
     byol,
+    covariance,
     cross_entropy,
+    invariance,
     log_probabilities,
     queue_lse,
     relation_from_lse,
     relation_target,
     sharpened,
     simsiam,
+    variance,
     weigh,
 )
 
@@ -92,13 +108,10 @@ class SimSiamFamily(_Predicting):
     """−cos(prediction, projection without gradient), averaged as SimSiam does."""
 
     pairing = "pair"
+    predicted = "z"
 
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         return simsiam(prediction, target)
-
-    def view_targets(self) -> Sequence[Tensor]:
-        z: Sequence[Tensor] = self.out["z"][: self.method.num_large_crops]
-        return z
 
     def own_target(self, b: Forwarded) -> Tensor:
         z: Tensor = b.out["z"]
@@ -109,12 +122,13 @@ class SwAVFamily(_Predicting):
     """Swapped prediction of Sinkhorn codes, averaged."""
 
     pairing = "pair"
+    predicted = "p"
 
     def prediction(self, x: Tensor) -> Tensor:
         return log_probabilities(x, float(self.method.temperature))
 
     def view_targets(self) -> Sequence[Tensor]:
-        return self._codes(self.out["p"][: self.method.num_large_crops])
+        return self._codes(super().view_targets())
 
     def own_target(self, b: Forwarded) -> Tensor:
         # The host has a queue for each view and takes them in turn.
@@ -134,7 +148,7 @@ class DINOFamily(_Predicting):
         return log_probabilities(x, float(self.method.dino_loss_func.student_temp))
 
     def view_targets(self) -> Sequence[Tensor]:
-        return [self._teacher(z) for z in self.out["momentum_z"]]
+        return [self._teacher(z) for z in super().view_targets()]
 
     def own_target(self, b: Forwarded) -> Tensor:
         return self._teacher(b.momentum())
@@ -144,22 +158,17 @@ class DINOFamily(_Predicting):
         return sharpened(z, loss.center, float(loss.teacher_temp_schedule[loss.epoch]))
 
 
-class NNBYOLFamily(BYOLFamily):
+class NNBYOLFamily(NeighbourFamily, BYOLFamily):
     """BYOL's loss, the targets replaced by the neighbours of the momentum projections."""
 
     pairing = "query"
 
-    def view_targets(self) -> Sequence[Tensor]:
-        return [self.method.find_nn(z)[1] for z in self.out["momentum_z"]]
 
-
-class NNSiamFamily(SimSiamFamily):
+class NNSiamFamily(NeighbourFamily, SimSiamFamily):
     """SimSiam's loss, the targets replaced by the neighbours of the projections."""
 
     pairing = "query"
-
-    def view_targets(self) -> Sequence[Tensor]:
-        return [self.method.find_nn(z)[1] for z in self.out["z"]]
+    predicted = "z"
 
 
 class ReSSLFamily(Family):
@@ -171,7 +180,7 @@ class ReSSLFamily(Family):
         """A call for each view: a relation costs a product with the whole queue."""
         queue, t = self.method.queue, self.method.temperature_k
         return [
-            cache(lambda key=key: relation_target(key, queue, t)) for key in self.out["momentum_z"]
+            cache(lambda key=key: relation_target(key, queue, t)) for key in super().view_targets()
         ]
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
@@ -179,3 +188,31 @@ class ReSSLFamily(Family):
         lse = queue_lse(query, self.method.queue.T, t)
         target: Tensor = self.targets[v]()  # type: ignore[operator]
         return weigh(lambda q, k: relation_from_lse(q, k, lse, t), query, target, b.branch.sources)
+
+
+class _Statistics(Family):
+    pairing = "pair"
+    complete = True
+    predicted = "z"
+
+
+class BarlowTwinsFamily(_Statistics):
+    """Cross-correlation against the identity, one λ a batch."""
+
+    def predict(self, b: Forwarded, v: int) -> Tensor:
+        options = self.method.lamb, self.method.scale_loss
+        return weigh(
+            lambda z, u: barlow_twins(u, z, *options), b.out["z"], self.targets[v], b.branch.sources
+        )
+
+
+class VICRegFamily(_Statistics):
+    """Invariance by image, variance and covariance of the batch."""
+
+    def predict(self, b: Forwarded, v: int) -> Tensor:
+        method, z, u = self.method, b.out["z"], self.targets[v]
+        similar = weigh(invariance, z, u, b.branch.sources)
+        spread = method.var_loss_weight * (variance(u) + variance(z))
+        spread = spread + method.cov_loss_weight * (covariance(u) + covariance(z))
+        whole = torch.stack([weight for _, weight in b.branch.sources]).sum(0).mean()
+        return method.sim_loss_weight * similar + whole * spread
