@@ -43,7 +43,7 @@ class Hooked:
 
 
 class Reduced:
-    """Pickles as these parts of ``__reduce_ex__``: call, state, items of a list and of a mapping."""
+    """Pickles as these: call, arguments, state, items of a list, items of a mapping."""
 
     def __init__(self, *parts: Any) -> None:
         self.parts = parts
@@ -101,11 +101,9 @@ def test_nothing_is_called_and_nothing_else_is_made(content: Any, protocol: int)
     CALLED.clear()
     try:
         found = inert_pickle.load(BytesIO(data))
-    except TypeError as error:
-        assert "unhashable" in str(error)  # a list is a key, which needs no code either
-    else:
-        made = types(found) - {*PLAIN}
-        assert all(issubclass(kind, Inert) for kind in made)
+    except TypeError:  # a list is a key: that needs no code either
+        found = None
+    assert all(issubclass(kind, Inert) for kind in types(found) - {*PLAIN})
     assert CALLED == []
 
 
