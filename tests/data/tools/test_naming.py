@@ -52,6 +52,7 @@ path = st.none() | st.lists(part, min_size=1, max_size=4).map("/".join)
 
 @given(st.lists(st.tuples(path, st.integers(-1, 2)), max_size=8), st.booleans())
 @example([("a.png", 0), ("a.png/b.png", 0), ("a.png", 0), ("00000002_a.png", 0)], True)
+@example([("a.png/x.png", -1), ("a.png", -1)], False)
 @example([("a/b.png", -1), ("a", -1), ("a.jpg/x.png", -1), ("a.jpg", -1)], False)
 def test_each_path_is_one_images_alone_and_leads_to_no_hidden_place(
     images: list[tuple[str | None, int]], labelled: bool
