@@ -49,6 +49,9 @@ def test_a_split_by_any_name(word: str, folder: Path) -> None:
 def test_one_split_is_not_counted_twice(folder: Path) -> None:
     assert sizes(open_path(folder / "train")) == {"train": 7}
     assert sizes(open_path(folder / "val")) == {"train": 3}
+    for word in ("train", "val"):  # lists of names beside the classes, as some archives have them
+        (folder / "train" / f"{word}.txt").write_text("")
+    assert sizes(open_path(folder / "train")) == {"train": 7}
     (folder / "val").rename(folder.parent / "val")
     assert sizes(open_path(folder)) == {"train": 7}
 
