@@ -47,7 +47,7 @@ def check_ratio(n: int, grid: int, ratio: float | Tensor) -> None:
     if not 1 <= kept < cells:
         raise ValueError(
             f"ratio is {ratio}: of {cells} cells this keeps {kept}, so nothing would be mixed; "
-            f"choose from {1 / cells:.4g} up to, but below, 1"
+            f"choose from {math.ceil(1e5 / cells) / 1e5:g} up to, but below, 1"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mixmask_solo.config.schema.heads import HEADS
+from mixmask_solo.config.schema.method import HEADS
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.heads import JointViews, OtherHead, check_head
 from mixmask_solo.methods.mixin import BranchesMixin

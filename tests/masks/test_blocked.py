@@ -115,8 +115,3 @@ def test_impossible_requests_are_refused(args: tuple[Any, ...], message: str) ->
     with pytest.raises(ValueError, match=message) as error:
         blocked(*args)
     assert "\n" not in str(error.value)
-
-
-def test_generator_and_device_must_agree() -> None:
-    with pytest.raises(ValueError, match="generator lives on cpu"):
-        blocked(2, 4, generator=seeded(0), device="meta")

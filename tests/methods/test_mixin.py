@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import pytest
@@ -13,8 +12,6 @@ from torch import Tensor
 
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_methods
-from mixmask_solo.methods.build import _assert_order
-from mixmask_solo.methods.mixin import BranchesMixin
 from mixmask_solo.methods.mocov2 import mocov2
 from support.methods import HEADS, method_config
 
@@ -74,16 +71,6 @@ def test_the_block_adds_exactly_its_weighted_loss(method: str) -> None:
     torch.testing.assert_close(losses[2], vanilla)
     torch.testing.assert_close(losses[1] - vanilla, 0.5 * mixture, rtol=1e-4, atol=1e-5)
     assert mixture.abs() > 1e-3
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_state_dict_is_the_vanilla_one_and_methods_pickle(method: str) -> None:
-    cls = get_methods("builtin")[method]
-    with_block, without = cls(config(method, {"grid_size": 4})), cls(config(method))
-    assert list(with_block.state_dict()) == list(without.state_dict())
-    copy = pickle.loads(pickle.dumps(with_block))
-    assert type(copy) is cls
-    assert all(torch.equal(copy.state_dict()[k], v) for k, v in with_block.state_dict().items())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -159,13 +146,3 @@ def test_autocast_gives_float32_losses() -> None:
         _, loss = step(*case)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, exact, rtol=0.05, atol=0)
-
-
-def test_a_wrong_order_of_classes_is_refused() -> None:
-    host = load("builtin")
-
-    class Late(host.methods["byol"], host.base_momentum, BranchesMixin):  # type: ignore[name-defined, misc]
-        pass
-
-    with pytest.raises(TypeError, match="must stand between"):
-        _assert_order(Late, host.methods["byol"], host.base_momentum)

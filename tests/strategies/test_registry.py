@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,29 +107,12 @@ def test_parameters_start_from_the_seed_and_the_name_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ("no.such.module", "ModuleNotFoundError: No module named 'no'"),
-        ("math:erase", "AttributeError"),
-        ("math", "registers no erase"),
-        ("quits_on_import", "cannot be loaded (SystemExit: 3)"),
-    ],
-)
-def test_a_package_that_cannot_be_used_is_one_line_where_it_matters(
-    value: str, reason: str, install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "quits_on_import.py").write_text("import sys\nsys.exit(3)\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    install(("erase", value, "broken-masks"))
+def test_a_package_that_cannot_be_used_matters_where_its_block_is_written(install: Any) -> None:
+    install(("erase", "no.such.module", "broken-masks"))
     assert "erase" in blocks()
     assert build_strategies(config(mixmask={}, erase=None))
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(ConfigError, match=r"^method_kwargs\.erase is brought by package broken-m"):
         fill_blocks(config(erase={}))
-    text = str(error.value)
-    assert "\n" not in text
-    assert text.startswith("method_kwargs.erase is brought by package broken-masks")
-    assert reason in text
 
 
 @pytest.mark.usefixtures("registered")
@@ -148,12 +130,6 @@ def test_an_evaluation_reads_blocks_of_filters_alone(caplog: pytest.LogCaptureFi
     assert len(caplog.messages) == 1
     with pytest.raises(ConfigError, match=r"method_kwargs\.gone, a strategy that filters inputs"):
         stored_filter({**stored, "gone": {"a": 1}}, recorded=["gone"])
-
-
-def test_two_packages_of_one_name_are_both_named(install: Any) -> None:
-    install(("erase", "a", "one"), ("erase", "b", "two"))
-    with pytest.raises(ConfigError, match="brought by one and two: uninstall all but one"):
-        fill_blocks(config(erase={}))
 
 
 def test_a_branch_shows_itself_unless_it_says_more() -> None:

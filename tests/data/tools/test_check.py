@@ -9,8 +9,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from mixmask_solo.config import ConfigError
-from mixmask_solo.data.tools import check, convert, open_config, open_path
+from mixmask_solo.data.tools import check, convert, open_path
 
 
 @pytest.fixture
@@ -96,36 +95,3 @@ def test_shards_tell_the_same_as_the_folder(folder, tmp_path, target):
             d.reason[:17] for d in after.splits[split].damaged
         ]
     assert len(after.shared) == 1
-
-
-def test_a_configuration_names_the_data_too(folder):
-    root = str(folder)
-    block = {"dataset": "custom", "train_path": root, "val_path": root, "fraction": 0.5}
-    assert [len(s) for s in open_config({"data": block}).values()] == [10, 2]
-    report = check(open_config({"data": {"dataset": "digits"}}))
-    assert report.damaged == 0
-    assert report.splits["train"].images == 1442
-    assert report.splits["train"].formats == {"array": 1442}
-
-
-def test_no_key_of_a_configuration_is_asked_for(tmp_path, picture):
-    for name in ("train/a", "val/b"):
-        (tmp_path / name).mkdir(parents=True)
-        picture(0).save(tmp_path / name / "0.png")
-    with pytest.raises(ConfigError, match=r"^the path is .*: class b is not among the 1 classes"):
-        open_path(tmp_path)
-    (tmp_path / "list.txt").write_text("train/a/0.png 999\n")
-    with pytest.raises(ConfigError, match=r"only 1 images: number the classes from 0$"):
-        open_path(tmp_path / "list.txt")
-
-
-def test_one_split_is_not_counted_twice(folder):
-    assert list(open_path(folder / "train")) == ["train"]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("gone", "no such folder"), ("images/train/a", "no class folder in it")]
-)
-def test_a_path_without_a_data_set(folder, tmp_path, name, message):
-    with pytest.raises(ConfigError, match=rf"^the path is '.*{name}': {message}"):
-        open_path(tmp_path / name)

@@ -322,36 +322,6 @@ def test_each_process_needs_memory_of_its_own(views_cfg, monkeypatch, as_rank) -
         as_rank(build_pretrain(views_cfg(DIGITS)), 0).train_dataloader()
 
 
-def test_a_full_device_leaves_the_images_to_the_host(monkeypatch) -> None:
-    cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
-    free = {"cuda": 100, "cpu": 10_000}
-    monkeypatch.setattr(memory, "free_memory", lambda device: free[device.type])
-    assert memory.choose_home(40, "images", cuda, "auto") == cuda
-    assert memory.choose_home(60, "images", cuda, "auto") == cpu
-    assert memory.choose_home(40, "images", cuda, "host") == cpu
-    with pytest.raises(ConfigError, match="60 bytes are needed and 100 bytes free on cuda:0"):
-        memory.choose_home(60, "images", cuda, "device")
-
-
-def test_free_memory_of_a_control_group(tmp_path) -> None:
-    cpu = torch.device("cpu")
-    assert memory.free_memory(cpu, tmp_path) is None
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 800 kB\n")
-    assert memory.free_memory(cpu, tmp_path) == 800 * 1024
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.max").write_text("max\n")
-    assert memory.free_memory(cpu, tmp_path) == 800 * 1024
-    for name, text in (
-        ("memory.max", "500000"),
-        ("memory.current", "300000"),
-        ("memory.stat", "anon 1\ninactive_file 50000\n"),
-    ):
-        (group / name).write_text(text)
-    assert memory.free_memory(cpu, tmp_path) == 250_000
-
-
 @pytest.mark.parametrize("place", ["disk", 3])
 def test_unknown_homes_are_refused(views_cfg, place) -> None:
     with pytest.raises(ConfigError, match=r"data\.resident_on is"):
