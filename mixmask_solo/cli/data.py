@@ -80,7 +80,7 @@ def _how(args: argparse.Namespace) -> dict[str, Any]:
 
 def _check(args: argparse.Namespace) -> int:
     with loading(f"{COMMAND} check"):
-        from mixmask_solo.data.order.cores import core_share
+        from mixmask_solo.data.order.workers import core_share
         from mixmask_solo.data.tools import check, open_config, open_path
         from mixmask_solo.report.data import check_text
     if bool(args.paths) == bool(args.config_name):

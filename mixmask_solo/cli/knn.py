@@ -11,7 +11,7 @@ from typing import Any
 
 from mixmask_solo.cli.ending import Parser, at_least, fail, loading, one_line
 from mixmask_solo.config import ConfigError, did_you_mean
-from mixmask_solo.report.columns import columns
+from mixmask_solo.report import columns
 
 COMMAND = "mixmask-knn"
 EPILOG = """

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mixmask_solo.cli.job import Job, Outcome
 from mixmask_solo.config import ConfigError
-from mixmask_solo.report.columns import columns
+from mixmask_solo.report import columns
 
 _BASIC = ["BasicSweeper", "BasicLauncher"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)

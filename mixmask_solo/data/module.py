@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Images for a Lightning trainer: a task and a decoder, put together."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any, Protocol, cast
 
@@ -17,8 +15,8 @@ from mixmask_solo.config.datasets import data_block
 from mixmask_solo.config.option import convert
 from mixmask_solo.config.schema.data import Data
 from mixmask_solo.data.labels import labelled, refusal, share, uncounted
-from mixmask_solo.data.order.cores import worker_count
 from mixmask_solo.data.order.sampler import EpochBatches, Shard, position
+from mixmask_solo.data.order.workers import worker_count
 from mixmask_solo.data.sources import Source, read
 from mixmask_solo.data.sources.base import UNLABELLED
 from mixmask_solo.data.tasks import Task
@@ -28,10 +26,10 @@ from mixmask_solo.data.tolerance import Reader, Tolerance
 class Decoder(Protocol):
     """Makes batches of encoded images; what each is made into, ``data.task`` says."""
 
-    def training(self, data: ImageData, batches: EpochBatches) -> Any:
+    def training(self, data: "ImageData", batches: EpochBatches) -> Any:
         """A loader of these batches of ``data.opened``, which has them as ``batches``."""
 
-    def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> Any:
+    def in_order(self, data: "ImageData", source: Source, batches: BatchSampler) -> Any:
         """A loader of these batches of a source, ``[x, targets]`` each, un-augmented."""
 
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Host method × mixin: the classes are made here, never written out pair by pair."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mixmask_solo.config.schema.method import HEADS
+from mixmask_solo.host import Host
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.heads import JointViews, OtherHead, check_head
 from mixmask_solo.methods.mixin import BranchesMixin
@@ -13,9 +12,6 @@ from mixmask_solo.methods.mocov2 import mocov2
 from mixmask_solo.methods.online_knn import OnlineKNN
 from mixmask_solo.methods.refused import check_options
 from mixmask_solo.strategies import blocks, fill_blocks
-
-if TYPE_CHECKING:
-    from mixmask_solo.host import Host
 
 
 def build_methods(host: Host, module: str) -> dict[str, type[Any]]:

@@ -15,7 +15,7 @@ loss, same gradients, same random stream.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,7 @@ from mixmask_solo.methods.families import Family, Forwarded
 from mixmask_solo.methods.refused import check_branch
 from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies
 
-if TYPE_CHECKING:  # stands for either host's
-    from mixmask_solo.host.builtin import BaseMomentumMethod as _Host
-else:
-    _Host = object
+_Host: Any = object  # stands for either host's
 
 
 class BranchesMixin(_Host):
@@ -129,7 +126,7 @@ class BranchesMixin(_Host):
         else:
             own = self(branch.images)
         # Computed at most once, and only if asked for.
-        momentum: Any = cache(lambda: self.momentum_forward(branch.images)["z"])  # type: ignore[arg-type]
+        momentum: Any = cache(lambda: self.momentum_forward(branch.images)["z"])
         return Forwarded(branch, own, momentum, self._negative(branch))
 
     @torch.no_grad()

@@ -5,7 +5,7 @@ Shuffled means that the key encoder never norms an image together with its query
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +14,7 @@ from mixmask_solo.objectives import gather_keys
 from mixmask_solo.objectives.distributed import rank, world_size
 from mixmask_solo.strategies import Step
 
-if TYPE_CHECKING:  # stands for either host's
-    from mixmask_solo.host.builtin import BaseMomentumMethod as _Host
-else:
-    _Host = object
+_Host: Any = object  # stands for either host's
 
 Encode = Callable[[Tensor], dict[str, Tensor]]
 

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
 """What the online k-NN of a host compares: the backbone's features, or the projector's output."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-if TYPE_CHECKING:  # stands for either host's
-    from mixmask_solo.host.builtin import BaseMethod as _Host
-else:
-    _Host = object
+_Host: Any = object  # stands for either host's
 
 FEATURES = ("backbone", "projector")
 _KEY = "knn_eval.features"
@@ -26,6 +23,8 @@ class OnlineKNN(_Host):
     Raises:
         ValueError: for another value.
     """
+
+    knn_eval: bool
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)

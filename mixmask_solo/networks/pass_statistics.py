@@ -7,8 +7,6 @@ it leaves its own batch statistics in the buffers, and those are folded in as of
 order that the loop would have.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +30,7 @@ class PassStatistics:
     def __init__(self, *networks: nn.Module) -> None:
         self._networks = networks
 
-    def __enter__(self) -> PassStatistics:
+    def __enter__(self) -> "PassStatistics":
         norms = [m for n in self._networks for m in n.modules() if isinstance(m, _BatchNorm)]
         norms = [m for m in norms if m.training and m.track_running_stats]
         self._norms = [(norm, norm.momentum) for norm in norms]

@@ -9,44 +9,23 @@ from mixmask_solo.objectives.info_nce import (
     queue_lse,
     with_hard_negative,
 )
-from mixmask_solo.objectives.non_contrastive import (
-    barlow_twins,
-    byol,
-    covariance,
-    cross_entropy,
-    invariance,
-    log_probabilities,
-    relation_from_lse,
-    relation_target,
-    sharpened,
-    simsiam,
-    variance,
-)
+from mixmask_solo.objectives.non_contrastive import byol, simsiam
 from mixmask_solo.objectives.weigh import Share, full_precision, upcast, weigh
 
 __all__ = [
     "Share",
-    "barlow_twins",
     "byol",
-    "covariance",
-    "cross_entropy",
     "full_precision",
     "gather",
     "gather_keys",
     "info_nce",
     "info_nce_from_lse",
-    "invariance",
-    "log_probabilities",
     "queue_lse",
-    "relation_from_lse",
-    "relation_target",
-    "sharpened",
     "simclr",
     "simsiam",
     "soft_in_batch_nce",
     "soft_nt_xent",
     "upcast",
-    "variance",
     "weigh",
     "with_hard_negative",
 ]

@@ -6,8 +6,6 @@ else is a class whose instances do nothing. Nothing it gets has attributes it co
 ``torch.load`` itself trusts some of them.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,7 +25,7 @@ class Inert(dict[Any, Any]):
     origin = ""  # full name of the class, or function, it stands for
     dump_patches = False  # else torch.load may write a file, for a class of its old format
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Inert":
         new = super().__new__(cls)
         new.is_module = False
         return new

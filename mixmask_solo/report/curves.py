@@ -5,11 +5,11 @@ import csv
 import re
 from pathlib import Path
 
-import matplotlib
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixmask_solo.report.grid import COLORS, DPI, FAINT, RC
+from mixmask_solo.report.grid import COLORS, DPI, STYLE
 
 Series = dict[int, float]  # step -> value
 _PANEL = (8.0, 4.0)  # inches; two of them make 1600 pixels
@@ -34,23 +34,7 @@ _LABELS = {
 # The method's own loss before the others and its classifier last, k-NN before the classifier.
 _FIRST = ("train_nce_loss", "train_neg_cos_sim", "val_knn_acc1")
 _LAST = ("train_class_loss", "train_acc1")
-_RC = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.labelcolor": FAINT,
-    "axes.labelsize": 11,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 14,
-    "axes.titleweight": "bold",
-    "grid.color": "#e6eaef",
-    "legend.fontsize": 11,
-    "legend.frameon": False,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-}
+_STYLE = Path(__file__).with_name("curves.mplstyle")
 
 
 def curves(metrics: Path, path: Path) -> Path:
@@ -67,7 +51,7 @@ def curves(metrics: Path, path: Path) -> Path:
         raise ValueError(f"nothing to draw in {metrics}: give the metrics.csv of a training run")
     wide = min(2, len(panels))
     high = -(-len(panels) // wide)
-    with matplotlib.rc_context(RC | _RC):
+    with style.context([STYLE, _STYLE]):
         figure = Figure(figsize=(_PANEL[0] * wide, _PANEL[1] * high), dpi=DPI)
         figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
         for index, (title, series) in enumerate(panels):

@@ -4,7 +4,7 @@
 from mixmask_solo.bench.data_bench import Bench, Rate
 from mixmask_solo.data.tools import Report
 from mixmask_solo.data.tools.check import SplitReport
-from mixmask_solo.report.columns import columns
+from mixmask_solo.report import columns
 
 _EXAMPLES = 3
 _DAMAGED = 50

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import torch
+from matplotlib import style
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
@@ -17,18 +17,7 @@ FAINT = "#7b8794"
 # Own pixels first, the partner's second; told apart with every kind of colour blindness.
 COLORS = ("#2563a8", "#e08a1e", "#3a9a6b", "#b0478c", "#6b7280", "#8c564b")
 
-RC: Any = {  # matplotlib types it by key since 3.11, by str before
-    "font.family": "DejaVu Sans",
-    "text.color": INK,
-    "axes.edgecolor": "#c3cad3",
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-}
-
+STYLE = Path(__file__).with_name("pictures.mplstyle")
 _WIDTH = 16.0  # inches, 1600 pixels
 _LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.45, 0.2, 0.09, 0.5, 0.62
 _LARGEST = 3.0
@@ -93,7 +82,7 @@ def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     sizes = [section.size for section in sections]
     heights = [height for _, height in sizes]
-    with matplotlib.rc_context({**RC, "image.interpolation": "auto" if smooth else "nearest"}):
+    with style.context([STYLE, {"image.interpolation": "auto" if smooth else "nearest"}]):
         figure = Figure(figsize=(sizes[0][0], sum(heights)), dpi=DPI)
         parts = figure.subfigures(len(sizes), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, section in zip(parts, sections, strict=True):

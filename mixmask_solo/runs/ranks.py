@@ -40,8 +40,7 @@ class Ranks:
 class EpochMeans(Callback):
     """Leaves a step's metrics to each process and reduces the epoch's means all at once.
 
-    Lightning would reduce every one of them, behind a barrier of its own, in every step. So the
-    values of single steps are those of rank zero.
+    Lightning would reduce each behind a barrier in every step. Values of steps are rank zero's.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -49,7 +48,6 @@ class EpochMeans(Callback):
             pl_module.log = partial(_log_here, trainer, pl_module.log)  # type: ignore[method-assign]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Weighs each mean by the number of its images in all processes."""
         metrics: Any = trainer.fit_loop.epoch_loop._results.values()
         means = [m for m in metrics if m.is_tensor and m.meta.on_epoch and m.meta.is_mean_reduction]
         if trainer.world_size == 1 or not means:
@@ -66,8 +64,8 @@ class EpochMeans(Callback):
 class LocalBuffers(Callback):
     """Has no buffers sent from rank zero with every step, as DDP does.
 
-    MoCo's queue is the same in all processes, since all put in the keys of all. BatchNorm's running
-    statistics are rank zero's in the end, as they would be: nothing reads them but validation.
+    MoCo's queue is the same everywhere, since all put in the keys of all. Running statistics of
+    BatchNorm are rank zero's in the end, as they would be: nothing reads them but validation.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

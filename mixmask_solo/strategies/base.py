@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What a strategy is: options, and hooks around the host's forward passes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
@@ -73,7 +71,7 @@ class Branch:
             object.__setattr__(self, "sources", (whole,))
 
     @classmethod
-    def of(cls, name: str, mixture: Mixture, *, switch: bool = True, **options: Any) -> Branch:
+    def of(cls, name: str, mixture: Mixture, *, switch: bool = True, **options: Any) -> "Branch":
         """A branch of mixed images, with two sources; ``options`` are further fields.
 
         ``switch: False`` drops the second source (paper, Table 1, "switch mixture").

@@ -14,15 +14,13 @@ import torch.distributed as dist
 
 from mixmask_solo.objectives import (
     Share,
-    barlow_twins,
-    covariance,
     gather,
     gather_keys,
     simclr,
     soft_in_batch_nce,
     soft_nt_xent,
-    variance,
 )
+from mixmask_solo.objectives.non_contrastive import barlow_twins, covariance, variance
 
 N, WORLD = 4, 2
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from mixmask_solo.report.columns import columns
+from mixmask_solo.report import columns
 
 
 def test_words_are_flush_left_and_numbers_right() -> None:

@@ -6,8 +6,6 @@ what they are asked for. The distributions are those of torchvision's transforms
 for a whole batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -38,12 +36,12 @@ class Draws(NamedTuple):
     equalize: NDArray[np.bool_]
     angle: Floats  # counter-clockwise turn after the crop in degrees, 0 for none
 
-    def rows(self, which: NDArray[np.int64] | slice) -> Draws:
+    def rows(self, which: NDArray[np.int64] | slice) -> "Draws":
         """Some of the views, in the order given."""
         return Draws._make(column[which] for column in self)
 
     @staticmethod
-    def join(parts: Sequence[Draws]) -> Draws:
+    def join(parts: Sequence["Draws"]) -> "Draws":
         """The views of all parts, one part after the other."""
         return Draws._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 

@@ -4,8 +4,6 @@
 From workers they may go to a GPU while the batch before is still being trained on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +65,7 @@ class WorkerLoader(_Resumable, Loader):
         )
         self.batches = batches
 
-    def ahead(self, device: torch.device, *, channels_last: bool) -> WorkerLoader:
+    def ahead(self, device: torch.device, *, channels_last: bool) -> "WorkerLoader":
         """This loader, with :func:`prefetched` batches."""
         self.device, self.channels_last = device, channels_last
         return self

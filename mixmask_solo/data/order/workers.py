@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Worker processes that leave signals to the process that started them.
+"""Worker processes: how many, and that they leave signals to the process that started them.
 
 Ctrl-C in a terminal reaches all processes of its group at once, and so does what Slurm sends. The
 main process then finishes its batch and saves, which it can only do while its workers live.
@@ -7,15 +7,17 @@ main process then finishes its batch and saves, which it can only do while its w
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch.utils.data import DataLoader
 
 from mixmask_solo.config import ConfigError
@@ -24,6 +26,45 @@ _IGNORED = {signal.Signals[name] for name in ("SIGINT", "SIGUSR1") if hasattr(si
 _SENT = {signal.SIGTERM, *_IGNORED}
 _LOOK_EVERY = 5.0  # seconds
 _LONGEST = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # of a socket's name Linux takes 107
+
+
+def core_share(processes: int = 1, environ: Mapping[str, str] = os.environ) -> int:
+    """Cores for one training process, at least 1; those of this machine share evenly.
+
+    joblib knows affinity and a container's quota; Slurm may tell by its variables alone.
+    """
+    import joblib  # takes a tenth of a second
+
+    cores = joblib.cpu_count()
+    even = max(1, cores // processes)
+    if "SLURM_JOB_ID" not in environ:
+        return even
+    tasks = _number(environ, "SLURM_NTASKS_PER_NODE") or _number(environ, "SLURM_TASKS_PER_NODE")
+    tasks = max(1, tasks)
+    granted = _number(environ, "SLURM_CPUS_PER_TASK")
+    granted = granted or _number(environ, "SLURM_CPUS_ON_NODE") // tasks
+    # each training process is a Slurm task, or all of them were started by the only task
+    beside = max(1, processes // tasks)
+    if granted and cores <= granted:  # the task is confined to its own cores already
+        return max(1, cores // beside)
+    return max(1, min(granted // beside, even)) if granted else even
+
+
+def worker_count(setting: int | Literal["auto"], processes: int = 1) -> int:
+    """The number of worker processes of one loader, as ``data.num_workers`` sets it.
+
+    ``auto`` is :func:`core_share`; training on the CPU keeps three quarters of that for itself.
+    """
+    if setting != "auto":
+        return setting
+    share = core_share(processes)
+    return share if torch.cuda.is_available() else share // 4
+
+
+def _number(environ: Mapping[str, str], name: str) -> int:
+    """The first number of a variable, which may be ``4(x2),3``; 0 without one."""
+    found = re.match(r"\d+", environ.get(name, ""))
+    return int(found[0]) if found else 0
 
 
 class Loader(DataLoader[Any]):

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Which Parquet files or tar shards make up a split, and how many of them are open."""
 
-from __future__ import annotations
-
 import glob
 import os
 import re
@@ -75,7 +73,7 @@ class Handles:
             self._opened = lru_cache(maxsize=_MOST)(self.open_file)
         return self._opened(self.files[number])
 
-    def __reduce__(self) -> tuple[type[Handles], tuple[Any, ...]]:
+    def __reduce__(self) -> "tuple[type[Handles], tuple[Any, ...]]":
         return Handles, (self.files, self.open_file)
 
 

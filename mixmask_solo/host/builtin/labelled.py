@@ -6,7 +6,7 @@ An image without a label, target -1, counts in no mean; a batch without any is n
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,10 +17,7 @@ from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
 from mixmask_solo.objectives.distributed import world_size
 
-if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule as _Module
-else:
-    _Module = object
+_Module: Any = object  # stands for either host's
 
 
 @full_precision

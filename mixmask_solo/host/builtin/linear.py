@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A linear classifier on a frozen backbone, or fine-tuning of both."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -63,7 +61,7 @@ class LinearModel(LabelledMeans, LightningModule):
             )
         return cfg
 
-    def train(self, mode: bool = True) -> LinearModel:
+    def train(self, mode: bool = True) -> "LinearModel":
         """Switches to training mode, without the backbone if that is frozen."""
         super().train(mode)
         if not self.finetune:

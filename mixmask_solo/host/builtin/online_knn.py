@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The k-NN of a run: collects features of an epoch and classifies validation images with them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +45,7 @@ class WeightedKNN:
         self.reset()
 
     @classmethod
-    def of(cls, block: Mapping[str, Any]) -> WeightedKNN:
+    def of(cls, block: Mapping[str, Any]) -> "WeightedKNN":
         """As the block ``knn_eval`` asks for."""
         dtype, device = block.get("bank_dtype"), block.get("bank_device")
         return cls(block["k"], block["distance_func"], dtype or "float32", device or "device")

@@ -13,42 +13,25 @@ code are MoCo's query form and, in Un-Mix, SwAV's pair form; those words are the
 SimSiam and SimCLR have, hence their default. All else are extensions (each file's card says so).
 """
 
+from mixmask_solo.methods.families import contrast, non_contrastive
 from mixmask_solo.methods.families.base import Family, Forwarded
-from mixmask_solo.methods.families.contrast import (
-    MoCoFamily,
-    MoCoV2Family,
-    MoCoV3Family,
-    NNCLRFamily,
-    SimCLRFamily,
-)
-from mixmask_solo.methods.families.non_contrastive import (
-    BarlowTwinsFamily,
-    BYOLFamily,
-    DINOFamily,
-    NNBYOLFamily,
-    NNSiamFamily,
-    ReSSLFamily,
-    SimSiamFamily,
-    SwAVFamily,
-    VICRegFamily,
-)
 
 __all__ = ["FAMILIES", "Family", "Forwarded"]
 
 FAMILIES: dict[str, type[Family]] = {
-    "barlow_twins": BarlowTwinsFamily,
-    "byol": BYOLFamily,
-    "dino": DINOFamily,
-    "mocov2": MoCoV2Family,
-    "mocov2plus": MoCoFamily,
-    "mocov3": MoCoV3Family,
-    "nnbyol": NNBYOLFamily,
-    "nnclr": NNCLRFamily,
-    "nnsiam": NNSiamFamily,
-    "ressl": ReSSLFamily,
-    "simclr": SimCLRFamily,
-    "simsiam": SimSiamFamily,
-    "swav": SwAVFamily,
-    "vicreg": VICRegFamily,
+    "barlow_twins": non_contrastive.BarlowTwinsFamily,
+    "byol": non_contrastive.BYOLFamily,
+    "dino": non_contrastive.DINOFamily,
+    "mocov2": contrast.MoCoV2Family,
+    "mocov2plus": contrast.MoCoFamily,
+    "mocov3": contrast.MoCoV3Family,
+    "nnbyol": non_contrastive.NNBYOLFamily,
+    "nnclr": contrast.NNCLRFamily,
+    "nnsiam": non_contrastive.NNSiamFamily,
+    "ressl": non_contrastive.ReSSLFamily,
+    "simclr": contrast.SimCLRFamily,
+    "simsiam": non_contrastive.SimSiamFamily,
+    "swav": non_contrastive.SwAVFamily,
+    "vicreg": non_contrastive.VICRegFamily,
 }
 """By method; a host that lacks a method has no class for it."""

@@ -52,21 +52,8 @@ import torch
 from torch import Tensor
 
 from mixmask_solo.methods.families.base import Family, Forwarded, NeighbourFamily
-from mixmask_solo.objectives import (
-    barlow_twins,
-    byol,
-    covariance,
-    cross_entropy,
-    invariance,
-    log_probabilities,
-    queue_lse,
-    relation_from_lse,
-    relation_target,
-    sharpened,
-    simsiam,
-    variance,
-    weigh,
-)
+from mixmask_solo.objectives import non_contrastive as objective
+from mixmask_solo.objectives import queue_lse, weigh
 
 
 class _Predicting(Family):
@@ -74,7 +61,7 @@ class _Predicting(Family):
 
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Of distributions, unless a method has vectors."""
-        return cross_entropy(prediction, target)
+        return objective.cross_entropy(prediction, target)
 
     def prediction(self, x: Tensor) -> Tensor:
         """What ``pair_loss`` takes, from the online output."""
@@ -98,7 +85,7 @@ class BYOLFamily(_Predicting):
     pairing = "pair"
 
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return byol(prediction, target)
+        return objective.byol(prediction, target)
 
     def reduce(self, terms: Tensor) -> Tensor:
         return terms.sum()
@@ -111,7 +98,7 @@ class SimSiamFamily(_Predicting):
     predicted = "z"
 
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return simsiam(prediction, target)
+        return objective.simsiam(prediction, target)
 
     def own_target(self, b: Forwarded) -> Tensor:
         z: Tensor = b.out["z"]
@@ -125,7 +112,7 @@ class SwAVFamily(_Predicting):
     predicted = "p"
 
     def prediction(self, x: Tensor) -> Tensor:
-        return log_probabilities(x, float(self.method.temperature))
+        return objective.log_probabilities(x, float(self.method.temperature))
 
     def view_targets(self) -> Sequence[Tensor]:
         return self._codes(super().view_targets())
@@ -145,7 +132,7 @@ class DINOFamily(_Predicting):
     predictor = "z"
 
     def prediction(self, x: Tensor) -> Tensor:
-        return log_probabilities(x, float(self.method.dino_loss_func.student_temp))
+        return objective.log_probabilities(x, float(self.method.dino_loss_func.student_temp))
 
     def view_targets(self) -> Sequence[Tensor]:
         return [self._teacher(z) for z in super().view_targets()]
@@ -155,7 +142,7 @@ class DINOFamily(_Predicting):
 
     def _teacher(self, z: Tensor) -> Tensor:
         loss = self.method.dino_loss_func
-        return sharpened(z, loss.center, float(loss.teacher_temp_schedule[loss.epoch]))
+        return objective.sharpened(z, loss.center, float(loss.teacher_temp_schedule[loss.epoch]))
 
 
 class NNBYOLFamily(NeighbourFamily, BYOLFamily):
@@ -180,14 +167,17 @@ class ReSSLFamily(Family):
         """A call for each view: a relation costs a product with the whole queue."""
         queue, t = self.method.queue, self.method.temperature_k
         return [
-            cache(lambda key=key: relation_target(key, queue, t)) for key in super().view_targets()
+            cache(lambda key=key: objective.relation_target(key, queue, t))
+            for key in super().view_targets()
         ]
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
         query, t = b.out["z"], self.method.temperature_q
         lse = queue_lse(query, self.method.queue.T, t)
         target: Tensor = self.targets[v]()  # type: ignore[operator]
-        return weigh(lambda q, k: relation_from_lse(q, k, lse, t), query, target, b.branch.sources)
+        return weigh(
+            lambda q, k: objective.relation_from_lse(q, k, lse, t), query, target, b.branch.sources
+        )
 
 
 class _Statistics(Family):
@@ -202,7 +192,10 @@ class BarlowTwinsFamily(_Statistics):
     def predict(self, b: Forwarded, v: int) -> Tensor:
         options = self.method.lamb, self.method.scale_loss
         return weigh(
-            lambda z, u: barlow_twins(u, z, *options), b.out["z"], self.targets[v], b.branch.sources
+            lambda z, u: objective.barlow_twins(u, z, *options),
+            b.out["z"],
+            self.targets[v],
+            b.branch.sources,
         )
 
 
@@ -211,8 +204,10 @@ class VICRegFamily(_Statistics):
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
         method, z, u = self.method, b.out["z"], self.targets[v]
-        similar = weigh(invariance, z, u, b.branch.sources)
-        spread = method.var_loss_weight * (variance(u) + variance(z))
-        spread = spread + method.cov_loss_weight * (covariance(u) + covariance(z))
+        similar = weigh(objective.invariance, z, u, b.branch.sources)
+        spread = method.var_loss_weight * (objective.variance(u) + objective.variance(z))
+        spread = spread + method.cov_loss_weight * (
+            objective.covariance(u) + objective.covariance(z)
+        )
         whole = torch.stack([weight for _, weight in b.branch.sources]).sum(0).mean()
         return method.sim_loss_weight * similar + whole * spread

@@ -7,8 +7,8 @@ import joblib
 import pytest
 import torch
 
-from mixmask_solo.data.order import cores
-from mixmask_solo.data.order.cores import core_share, worker_count
+from mixmask_solo.data.order import workers
+from mixmask_solo.data.order.workers import core_share, worker_count
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_slurms_variables_outside_of_a_job_are_ignored() -> None:
 
 
 def test_auto_leaves_the_cores_to_training_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(cores, "core_share", lambda processes: max(1, 16 // processes))
+    monkeypatch.setattr(workers, "core_share", lambda processes: max(1, 16 // processes))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert (worker_count("auto"), worker_count("auto", 2)) == (4, 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -16,9 +16,9 @@ from mixmask_solo.data.decoders.dali.feeder import Feeder
 from mixmask_solo.data.decoders.dali.gpu import Gpu, stream
 from mixmask_solo.data.decoders.dali.pipelines import library
 from mixmask_solo.data.module import ImageData
-from mixmask_solo.data.order.cores import worker_count
 from mixmask_solo.data.order.loading import Batches, DirectLoader, WorkerLoader, as_it_is
 from mixmask_solo.data.order.sampler import EpochBatches
+from mixmask_solo.data.order.workers import worker_count
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 

@@ -22,9 +22,9 @@ from mixmask_solo.data.batched.views import View, require_draws, unaugmented_vie
 from mixmask_solo.data.decoders.resident.memory import choose_home
 from mixmask_solo.data.decoders.resident.stack import Stack, decode
 from mixmask_solo.data.module import ImageData
-from mixmask_solo.data.order.cores import core_share
 from mixmask_solo.data.order.loading import DirectLoader
 from mixmask_solo.data.order.sampler import EpochBatches, Key
+from mixmask_solo.data.order.workers import core_share
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 
