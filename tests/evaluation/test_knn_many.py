@@ -93,8 +93,8 @@ def test_the_coldest_votes_are_those_of_the_nearest() -> None:
 
 def test_one_search_for_all_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    original = module._search
-    monkeypatch.setattr(module, "_search", lambda *a: calls.append(a) or original(*a))
+    original = module.nearest
+    monkeypatch.setattr(module, "nearest", lambda *a: calls.append(a) or original(*a))
     assert len(knn(*sets(), k=[1, 2, 5, 20], temperature=[0.05, 0.07, 0.1])) == 12
     assert len(calls) == 1
 

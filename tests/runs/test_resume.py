@@ -233,10 +233,10 @@ def test_a_run_older_than_max_hours_is_not_joined(
     short = {"max_epochs": 1, "limit_train_batches": 2}
     saved = interrupted(monkeypatch, config(tmp_path, **AUTO, **short), epoch=0)
     hours = {"auto_resume": {"enabled": True, "max_hours": 2}}
-    for file in (saved, saved.parent / "result.json"):
-        os.utime(file, (0, time.time() - 3 * 3600))
+    record = saved.parent / "result.json"
+    os.utime(record, (0, time.time() - 3 * 3600))
     other = pretrain(config(tmp_path, **hours, **short))
     assert other["directory"] != str(saved.parent)
     shutil.rmtree(other["directory"])
-    os.utime(saved, (0, time.time() - 3600))
+    os.utime(record, (0, time.time() - 3600))
     assert pretrain(config(tmp_path, **hours, **short))["directory"] == str(saved.parent)

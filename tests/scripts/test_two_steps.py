@@ -49,15 +49,14 @@ def test_two_steps_move_the_weights(
     ]
     models: list[torch.nn.Module] = []
     before: list[dict[str, torch.Tensor]] = []
-    build = runs._model
+    judge = runs._judge_bank
 
-    def watched(cfg: Any) -> Any:
-        model = build(cfg)
+    def watched(model: Any, *rest: Any) -> None:
         models.append(model)
         before.append({k: v.detach().clone() for k, v in model.named_parameters()})
-        return model
+        judge(model, *rest)
 
-    monkeypatch.setattr(runs, "_model", watched)
+    monkeypatch.setattr(runs, "_judge_bank", watched)
     result = runs.pretrain(compose(str(CIFAR), method + variant, changes))
     assert (result["status"], result["steps"]) == ("completed", 2)
     metrics = result["metrics"]
