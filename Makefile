@@ -6,13 +6,16 @@ DEMO_DIR ?= runs/demo
 SOLO ?= ../solo-learn
 SOLO_VENV ?= .venv-solo
 SOLO_PYTHON := $(SOLO_VENV)/bin/python
+DATA ?=
+PARTS ?=
 
-.PHONY: help setup demo test test-solo lint format clean
+.PHONY: help setup demo test test-solo gpu lint format clean
 
 help:
 	@echo "make demo   set up .venv, pretrain SimCLR + MixMask on scanned digits, show the result"
 	@echo "make test   set up .venv, lint, type-check, run the tests"
 	@echo "make test-solo SOLO=FOLDER  the same beside a checkout of solo-learn 1.0.6, and its own tests"
+	@echo "make gpu DATA=FOLDER  what only a GPU can tell (docs/gpu.md); PARTS='sync knn' for some of it"
 	@echo "make lint   ruff and mypy alone;  make format  let ruff rewrite"
 
 # One stamp an install: setup.cfg or pyproject.toml newer than it means install again.
@@ -59,6 +62,10 @@ test-solo:
 	PYTHONPATH='$(abspath $(SOLO))' OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} WANDB_MODE=disabled \
 		$(SOLO_PYTHON) -W ignore tests/plugin/run_solo_tests.py '$(abspath $(SOLO))' -q \
 		tests/methods tests/utils --ignore tests/utils/test_auto_umap.py
+
+# DATA holds imagenet-sample/ and cifar10/; parts that need images are left out without it.
+gpu: setup
+	$(BIN)/python benchmarks/gpu.py $(PARTS) $(if $(DATA),--data '$(DATA)')
 
 clean:
 	rm -rf $(VENV) $(SOLO_VENV) build dist *.egg-info .ruff_cache .mypy_cache

@@ -77,7 +77,9 @@ BARS = (
 )
 
 
-def config(data: dict[str, Any], device: str, batch: int, edge: int, scale: float) -> DictConfig:
+def config(
+    data: dict[str, Any], device: str, batch: int, edge: int, scale: float, **dali: Any
+) -> DictConfig:
     """A resolved configuration of MixMask-MoCo on ResNet-50 over the given images."""
     view = MOCO_VIEWS | {
         "crop_size": edge,
@@ -96,7 +98,7 @@ def config(data: dict[str, Any], device: str, batch: int, edge: int, scale: floa
         },
         "momentum": {"base_tau": 0.999, "final_tau": 0.999},
         "data": data,
-        "dali": {"device": device},
+        "dali": {"device": device, **dali},
         "augmentations": [view],
         "optimizer": {
             "name": "sgd",

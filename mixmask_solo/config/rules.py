@@ -146,6 +146,11 @@ def read_devices(
         wrong = devices != "auto" and (devices == 0 or int(devices) < -1)
     if wrong:
         raise ConfigError(f"devices is {devices}: {_DEVICES}")
+    if accelerator == "mps":
+        raise ConfigError(
+            "accelerator is mps: lambda, masks and the k-NN's counts are float64, which it does "
+            "not have; set cpu"
+        )
     if accelerator == "cpu" or (accelerator == "auto" and visible == 0):
         # Lightning knows no indices of CPUs: [0] of solo-learn's files means one process there
         return count_devices(devices, 0)

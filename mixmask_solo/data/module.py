@@ -52,6 +52,7 @@ class ImageData(LightningDataModule):
         self.decoder = decoder
         self.pipelines = task.pipelines
         self.seed = int(get(cfg, "seed", 5))
+        self.network_device = torch.device("cpu")  # as long as there is no trainer
         key = "optimizer.batch_size"
         self.batch_size = convert(get(cfg, key), int, key, {"low": 1})
         self.disable_channel_last = bool(get(cfg, "performance.disable_channel_last", False))
@@ -124,9 +125,9 @@ class ImageData(LightningDataModule):
 
     @property
     def device(self) -> torch.device:
-        """Where training runs; the CPU while there is no trainer."""
+        """Where the network runs."""
         strategy = getattr(self.trainer, "strategy", None)
-        return torch.device("cpu") if strategy is None else torch.device(strategy.root_device)
+        return self.network_device if strategy is None else torch.device(strategy.root_device)
 
     @property
     def channels_last(self) -> bool:
@@ -194,10 +195,15 @@ class ImageData(LightningDataModule):
             self._readers[id(source)] = Reader(source, self.tolerance, self.seed)
         return self._readers[id(source)]
 
+    @property
+    def worker_count(self) -> int:
+        """Of one loader."""
+        on_gpu = self.device.type == "cuda"
+        return worker_count(self.options.num_workers, self.processes, on_gpu=on_gpu)
+
     def workers(self, source: Source) -> int:
         """How many a loader of ``source`` gets; what they share of it is loaded first."""
-        count = worker_count(self.options.num_workers, self.processes)
-        if count:
+        if count := self.worker_count:
             source.warm()
         return count
 

@@ -74,10 +74,10 @@ def evaluate_knn(
     if protocols is None:
         protocols = (SOLO_LEARN,) if why_no_projector(pretrained) else (SOLO_LEARN, MOCO)
     images = evaluation_data(pretrained, data or {}, batch_size)
+    where = images.network_device = _device(device)
     loaders = images.features_dataloaders()
     dataset = images.block["dataset"]
     kinds = list(dict.fromkeys(p.features for p in protocols))
-    where = _device(device)
     home = where if bank_device == "device" else "cpu"
 
     def features(*, trained: bool) -> tuple[Extracted, Extracted]:
@@ -168,10 +168,10 @@ def _rows(
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("mps"):
+        raise ConfigError(f"device is {name!r}: votes are float64, which it lacks; choose cpu")
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device is {name!r}: it cannot be used here ({reason})") from error
-    return device

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What a contrastive loss needs of the other processes."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather as all_gather_with_grad
 
 
 def world_size() -> int:
@@ -24,9 +25,7 @@ def gather(x: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return x
-    if not x.requires_grad:
-        return gather_keys(x)
-    return torch.cat(list(all_gather_with_grad(x.contiguous())))
+    return _Gather.apply(x)
 
 
 @torch.no_grad()
@@ -38,6 +37,20 @@ def gather_keys(x: Tensor) -> Tensor:
     parts = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(parts, x)
     return torch.cat(parts)
+
+
+class _Gather(torch.autograd.Function):
+    """The gradient of a row is the sum over what all processes make of it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return gather_keys(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(world_size())[rank()]
 
 
 def mean_over_ranks(x: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ def _inputs(
             f"devices is {cfg.devices} and probe.features is cached: features are cached in one "
             "process; set devices=1"
         )
-    device = trainer.strategy.root_device
+    device = images.network_device = trainer.strategy.root_device
     sets = [extract(backbone, loader, device) for loader in images.features_dataloaders()]
     train, val = ((features["backbone"], labels) for features, labels in sets)
     data = CachedFeatures(train, val, int(cfg.optimizer.batch_size), int(cfg.seed))

@@ -48,6 +48,8 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
     kwargs |= {k: resolved[k] for k in trainer_keys() if k in resolved}
     accelerator = kwargs["accelerator"]
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    if on_cpu:
+        kwargs["accelerator"] = "cpu"  # Lightning's auto may be mps, which has no float64
     if kwargs.get("sync_batchnorm") and on_cpu:
         log.warning("sync_batchnorm needs a GPU; switched off on the CPU")
         cfg.sync_batchnorm = kwargs["sync_batchnorm"] = False  # in what is recorded, too
@@ -114,6 +116,5 @@ class Reseed(Callback):
         random.seed(key)
         np.random.seed(key & 0xFFFFFFFF)  # noqa: NPY002  (others draw from it)
         torch.default_generator.manual_seed(key)
-        kind = pl_module.device.type
-        if kind in ("cuda", "mps"):  # not torch.manual_seed: it asks every kind there is
-            getattr(torch, kind).manual_seed(key)
+        if pl_module.device.type == "cuda":  # not torch.manual_seed: it asks every kind there is
+            torch.cuda.manual_seed(key)

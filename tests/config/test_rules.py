@@ -105,6 +105,7 @@ def test_devices_take_a_form_that_lightning_knows(
         (1, "gpu", 0, "accelerator is gpu: no such device is visible"),
         ([], "gpu", 1, r"devices is \[\]"),
         (-2, "cpu", 0, "devices is -2"),
+        (1, "mps", None, "accelerator is mps: .* float64, .*; set cpu"),
     ],
 )
 def test_devices_that_are_not_there(

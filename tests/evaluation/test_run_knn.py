@@ -131,6 +131,7 @@ def test_blocks_that_an_evaluation_has_no_use_for_are_left_unread(
     }
 
 
-def test_an_impossible_device(run_folder: Path) -> None:
-    with pytest.raises(ConfigError, match="device is 'gpu'"):
-        evaluate_knn(run_folder, device="gpu")
+@pytest.mark.parametrize(("device", "why"), [("gpu", "cannot be used"), ("mps", "float64")])
+def test_an_impossible_device(run_folder: Path, device: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"device is '{device}'.*{why}"):
+        evaluate_knn(run_folder, device=device)

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -54,6 +55,7 @@ def worker(rank: int, port: int, folder: str) -> None:
     mine = slice(rank * N, (rank + 1) * N)
     u_, v_ = u[mine].clone().requires_grad_(), v[mine].clone().requires_grad_()
     result = {}
+    warnings.simplefilter("error")  # nothing deprecated
     for name, loss in losses(u_, v_, lam[mine], partner, torch.arange(N) + rank * N).items():
         result[name] = (loss.detach(), *torch.autograd.grad(loss, (u_, v_)))
     loss = barlow_twins(u_, v_, 0.1, 0.5)

@@ -51,3 +51,34 @@ def test_a_loss_that_is_not_finite_ends_the_run(newest: Path | None, good: str) 
     assert kept.latest == {"loss": 3.0, "train_nce_loss": 2.0}
     with pytest.raises(NonFiniteLoss, match=rf"epoch 3, batch 7 \(loss=nan, .*=2\); .*{good}\."):
         kept.on_train_batch_end(now, None, {"loss": torch.tensor(float("nan"))}, None, 7)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+            ],
+        ),
+    ],
+)
+def test_a_step_is_read_whole_however_far_behind_the_device_is(place: str) -> None:
+    kept, seen = readback(), []
+    for step in range(300):
+        if place == "cuda" and step % 7 == 0:
+            torch.cuda._sleep(20_000_000)
+        now = trainer(0, train_nce_loss_step=0.0)
+        values = torch.full((2,), float(step), device=place)
+        now.callback_metrics["train_nce_loss_step"] = values[0]
+        kept.on_train_batch_end(now, None, values[1] / 2, None, step)
+        values.fill_(-1.0)  # as the next step does with memory that is free again
+        if kept.latest:
+            seen.append(kept.latest["loss"])
+            assert kept.latest["train_nce_loss"] == seen[-1] <= step
+    assert seen == sorted(seen)
+    kept.on_train_epoch_end(trainer(0))
+    assert kept.latest == {"loss": 299.0, "train_nce_loss": 299.0}

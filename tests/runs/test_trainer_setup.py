@@ -7,6 +7,8 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from lightning.fabric import accelerators as fabric
+from lightning.pytorch import accelerators
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.config import ConfigError
@@ -57,6 +59,14 @@ def test_a_recipe_for_gpus_runs_with_accelerator_cpu_alone(
     assert build_trainer(cfg, []).num_devices == 1
     assert cfg.sync_batchnorm is False
     assert "sync_batchnorm needs a GPU" in caplog.text
+
+
+def test_auto_on_a_mac_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (fabric.MPSAccelerator, accelerators.MPSAccelerator):
+        monkeypatch.setattr(kind, "is_available", staticmethod(lambda: True))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    trainer = build_trainer(config(accelerator="auto"), [])
+    assert type(trainer.accelerator) is accelerators.CPUAccelerator
 
 
 def test_arguments_that_runs_decide_are_no_configuration_keys() -> None:

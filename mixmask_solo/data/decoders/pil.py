@@ -69,9 +69,9 @@ class Pil:
 
     def training(self, data: ImageData, batches: EpochBatches) -> WorkerLoader:
         dataset = Augmented(data.reader(data.opened), data.task)
-        loader = WorkerLoader(dataset, batches, data.workers(data.opened))
-        return loader.ahead(data.device, channels_last=data.channels_last)
+        workers, last = data.workers(data.opened), data.channels_last
+        return WorkerLoader(dataset, batches, workers, device=data.device, channels_last=last)
 
     def in_order(self, data: ImageData, source: Source, batches: BatchSampler) -> WorkerLoader:
         dataset = Plain(data.reader(source), data.task.still.transform)
-        return WorkerLoader(dataset, batches, data.workers(source))
+        return WorkerLoader(dataset, batches, data.workers(source), device=data.device)

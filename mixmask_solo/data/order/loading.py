@@ -40,11 +40,9 @@ class WorkerLoader(_Resumable, Loader):
     """Batches that worker processes make.
 
     The dataset gives one item of a batch, None for an image that is left out, or a whole batch,
-    which ``collate`` then lets pass; None for a batch without images, which is passed over.
+    which ``collate`` then lets pass; None for a batch without images, which is passed over. Batches
+    are :func:`prefetched` to ``device``.
     """
-
-    device: torch.device | None = None
-    channels_last = False
 
     def __init__(
         self,
@@ -52,23 +50,22 @@ class WorkerLoader(_Resumable, Loader):
         batches: Batches,
         num_workers: int,
         collate: Callable[[Any], Any] | None = None,
+        *,
+        device: torch.device | None = None,
+        channels_last: bool = False,
     ) -> None:
         super().__init__(
             dataset,
             batch_sampler=batches,
             num_workers=num_workers,
             collate_fn=collate or _collate_present,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=device is not None and device.type == "cuda",
             persistent_workers=num_workers > 0,
             # of its own: a loader without one draws its workers' seed from the global generator
             generator=torch.Generator().manual_seed(0),
         )
         self.batches = batches
-
-    def ahead(self, device: torch.device, *, channels_last: bool) -> "WorkerLoader":
-        """This loader, with :func:`prefetched` batches."""
         self.device, self.channels_last = device, channels_last
-        return self
 
     def __iter__(self) -> Any:
         made = super().__iter__()

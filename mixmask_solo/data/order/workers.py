@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, Literal
 
-import torch
 from torch.utils.data import DataLoader
 
 from mixmask_solo.config import ConfigError
@@ -50,15 +49,15 @@ def core_share(processes: int = 1, environ: Mapping[str, str] = os.environ) -> i
     return max(1, min(granted // beside, even)) if granted else even
 
 
-def worker_count(setting: int | Literal["auto"], processes: int = 1) -> int:
+def worker_count(setting: int | Literal["auto"], processes: int = 1, *, on_gpu: bool) -> int:
     """The number of worker processes of one loader, as ``data.num_workers`` sets it.
 
-    ``auto`` is :func:`core_share`; training on the CPU keeps three quarters of that for itself.
+    ``auto`` is :func:`core_share`; a network on the CPU keeps three quarters of that for itself.
     """
     if setting != "auto":
         return setting
     share = core_share(processes)
-    return share if torch.cuda.is_available() else share // 4
+    return share if on_gpu else share // 4
 
 
 def _number(environ: Mapping[str, str], name: str) -> int:

@@ -51,11 +51,10 @@ def labelled_means(
     Returns:
         By name, and the number of labelled images; empty and 0 where no process has one.
     """
-    kind = torch.float32 if device.type == "mps" else torch.float64
-    sums = torch.zeros(len(names) + 1, dtype=kind, device=device)
+    sums = torch.zeros(len(names) + 1, dtype=torch.float64, device=device)
     for out in outputs:
         row = [torch.as_tensor(v, device=device).reshape(()) for v in (*map(out.get, names), 1)]
-        sums += torch.stack([value.to(kind) for value in row]) * out["batch_size"]
+        sums += torch.stack([value.double() for value in row]) * out["batch_size"]
     if world_size() > 1:
         dist.all_reduce(sums)
     count = int(sums[-1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import joblib
 import pytest
-import torch
 
 from mixmask_solo.data.order import workers
 from mixmask_solo.data.order.workers import core_share, worker_count
@@ -54,11 +53,9 @@ def test_slurms_variables_outside_of_a_job_are_ignored() -> None:
 
 def test_auto_leaves_the_cores_to_training_on_the_cpu(monkeypatch):
     monkeypatch.setattr(workers, "core_share", lambda processes: max(1, 16 // processes))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert (worker_count("auto"), worker_count("auto", 2)) == (4, 2)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert (worker_count("auto"), worker_count("auto", 4), worker_count("auto", 32)) == (16, 4, 1)
+    assert [worker_count("auto", n, on_gpu=False) for n in (1, 2)] == [4, 2]
+    assert [worker_count("auto", n, on_gpu=True) for n in (1, 4, 32)] == [16, 4, 1]
 
 
 def test_a_number_is_taken_as_it_is():
-    assert (worker_count(0), worker_count(3)) == (0, 3)
+    assert [worker_count(n, on_gpu=False) for n in (0, 3)] == [0, 3]

@@ -18,7 +18,6 @@ from mixmask_solo.data.decoders.dali.pipelines import library
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.order.loading import Batches, DirectLoader, WorkerLoader, as_it_is
 from mixmask_solo.data.order.sampler import EpochBatches
-from mixmask_solo.data.order.workers import worker_count
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
 
@@ -46,11 +45,10 @@ class Dali:
                 )
 
     def on_gpu(self, data: ImageData) -> bool:
-        """Whether images are decoded on a GPU; by itself, there where training runs."""
+        """Whether images are decoded on a GPU; by itself, where the network is."""
         if self.options.device != "auto":
             return self.options.device == "gpu"
-        here = data.trainer is None or data.device.type == "cuda"
-        return here and torch.cuda.is_available()
+        return data.device.type == "cuda"
 
     def training(self, data: ImageData, batches: EpochBatches) -> DirectLoader | WorkerLoader:
         on_gpu = self.on_gpu(data)
@@ -59,8 +57,7 @@ class Dali:
         feeder = Feeder(reader, views, training=True, labelled=labelled, verify=self.options.verify)
         if on_gpu:
             return self._on_gpu(data, feeder, batches)
-        loader = self._in_workers(data, feeder, batches)
-        return loader.ahead(data.device, channels_last=data.channels_last)
+        return self._in_workers(data, feeder, batches, channels_last=data.channels_last)
 
     def in_order(
         self, data: ImageData, source: Source, batches: BatchSampler
@@ -70,13 +67,16 @@ class Dali:
         make = self._on_gpu if self.on_gpu(data) else self._in_workers
         return make(data, feeder, batches)
 
-    def _in_workers(self, data: ImageData, feeder: Feeder, batches: Batches) -> WorkerLoader:
+    def _in_workers(
+        self, data: ImageData, feeder: Feeder, batches: Batches, **form: Any
+    ) -> WorkerLoader:
         workers = data.workers(feeder.reader.source)
-        return guard(WorkerLoader(Decoded(feeder), batches, workers, as_it_is))
+        made = Decoded(feeder)
+        return guard(WorkerLoader(made, batches, workers, as_it_is, device=data.device, **form))
 
     def _on_gpu(self, data: ImageData, feeder: Feeder, batches: Batches) -> DirectLoader:
         """With as many threads as the loader has workers elsewhere."""
-        threads = max(1, worker_count(data.options.num_workers, data.processes))
+        threads = max(1, data.worker_count)
         index = data.device.index if data.device.type == "cuda" else None
         device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
         gpu = Gpu(device, threads, self.options.prefetch, data.batch_size)
