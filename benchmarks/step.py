@@ -8,7 +8,7 @@ backward through all of them from constant gradients, and the momentum networks'
 view; the same modules, stem and memory format as the step. Step = zero_grad, training_step,
 backward, optimiser step, EMA and τ. Both are timed alternately in one process; what counts is the
 median over repetitions of floor / step within the same repetition. Exit status 1 when a target on
-the CPU is missed.
+the CPU is missed. ``--compile`` adds the step with ``performance.compile``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mixmask_solo.methods import get_methods
+from mixmask_solo.runs.performance import apply_performance
 
 Context = Callable[[], Any]
 MIXMASK = {"mixmask": {"grid_size": 2, "mask_type": "discrete"}}
@@ -74,7 +75,7 @@ METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def build(name: str, strategy: str, args: argparse.Namespace) -> Any:
+def build(name: str, strategy: str, args: argparse.Namespace, *, compiled: bool = False) -> Any:
     """The method's module on the built-in host, in the step's memory format."""
     kwargs, optimizer = METHODS[name]
     method = name.partition("_")[0]
@@ -101,13 +102,15 @@ def build(name: str, strategy: str, args: argparse.Namespace) -> Any:
                 "weight_decay": 1e-4,
             },
             "scheduler": {"name": "none"},
+            "performance": {"disable_channel_last": False, "compile": compiled, "tf32": False},
             "max_epochs": 1,
         }
     )
     torch.manual_seed(0)
     model = get_methods("builtin")[method](cfg)
     model.log = model.log_dict = lambda *_, **__: None  # logging belongs to the trainer
-    return model.to(args.device, memory_format=torch.channels_last)
+    apply_performance(model.to(args.device), cfg.performance, torch.device(args.device))
+    return model
 
 
 def make_step(model: Any, batch: Any, autocast: Context = nullcontext) -> Callable[[int], None]:
@@ -170,7 +173,7 @@ def timed(run: Callable[[int], None], i: int, cuda: bool) -> float:
 
 
 def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Times step and floor alternately, swapping who goes first."""
+    """Times step, floor and compiled step in turn, every second time the other way round."""
     model = build(method, strategy, args)
     generator = torch.Generator().manual_seed(0)
     views = [
@@ -183,19 +186,28 @@ def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, A
     autocast: Context = nullcontext
     if args.precision == "bf16":
         autocast = partial(torch.autocast, args.device.partition(":")[0], torch.bfloat16)
-    step = make_step(model, batch, autocast)
-    floor = make_floor(model, views, len(STRATEGIES[strategy]), autocast)
+    runs = {"step": make_step(model, batch, autocast)}
+    runs["floor"] = make_floor(model, views, len(STRATEGIES[strategy]), autocast)
+    if args.compile:
+        runs["compiled"] = make_step(build(method, strategy, args, compiled=True), batch, autocast)
     for i in range(args.warmup):
-        step(i), floor(i)
-    steps, floors, loads = [], [], []
+        for run in runs.values():
+            run(i)
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    loads: list[float] = []
     for i in range(args.repeats):
         with tell_load(loads):
-            for name in ("sf", "fs")[i % 2]:
-                if name == "s":
-                    steps.append(timed(step, args.warmup + i, cuda))
-                else:
-                    floors.append(timed(floor, i, cuda))
+            for name in list(runs)[:: (-1) ** i]:
+                times[name].append(timed(runs[name], args.warmup + i, cuda))
+    steps, floors = times["step"], times["floor"]
     ratios = [f / s for f, s in zip(floors, steps, strict=True)]
+    more = {}
+    if args.compile:
+        faster = [c / s for c, s in zip(times["compiled"], steps, strict=True)]
+        more = {
+            "compiled_ms": statistics.median(times["compiled"]),
+            "compiled_over_eager": statistics.median(faster),
+        }
     return {
         "method": method,
         "strategy": strategy,
@@ -205,6 +217,7 @@ def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, A
         "ratios": ratios,
         "other_load_cores": loads,
         "target": _target(method, strategy),
+        **more,
     }
 
 
@@ -229,6 +242,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="time the compiled step too")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     rows = []
@@ -242,6 +256,8 @@ def main() -> int:
                 f"{row['floor_over_step']:11.3f} {row['target'] or ''}",
                 flush=True,
             )
+            if args.compile:
+                print(f"{'':13} compiled/eager {row['compiled_over_eager']:.3f}", flush=True)
     options = {k: v for k, v in vars(args).items() if k != "out"}
     save(args.out, {"benchmark": "step", **conditions(), "options": options, "rows": rows})
     missed = [r for r in rows if r["target"] and round(r["floor_over_step"], 2) < r["target"]]

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.methods import get_methods
+from mixmask_solo.runs.performance import apply_performance
 
 _CPU_BATCH = 32  # a ResNet-50 step of 256 takes minutes there; images/s hardly depend on it
 _HALVES = {"16": torch.float16, "bf16": torch.bfloat16}
@@ -85,7 +86,8 @@ def make_step(cfg: DictConfig, device: torch.device) -> Callable[[Any], None]:
             "images/s that the network needs as --need"
         )
     model: Any = methods[cfg.method](cfg)
-    model.to(device, memory_format=torch.channels_last).train()
+    model.to(device).train()
+    apply_performance(model, cfg.performance, device)
     optimizer = model.configure_optimizers()
     half = _HALVES.get(str(cfg.precision).split("-")[0])
     scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)

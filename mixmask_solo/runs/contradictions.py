@@ -33,6 +33,7 @@ _APPLIED = (
     *("data.root", "data.train_path", "data.val_path"),  # the images themselves are compared
     "pretrained_feature_extractor",  # its content is compared
     *("limit_val_batches", "max_epochs", "name"),
+    *("performance.compile", "performance.tf32"),
 )
 # Told first: what follows from these differs, too.
 _FIRST = (

@@ -55,7 +55,8 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
 def _completed(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration with the defaults that its version did not write down."""
     probe = {**asdict(ProbeOptions()), **(stored.get("probe") or {})}
-    return {**stored, "probe": probe}
+    performance = {"compile": False, "tf32": False, **(stored.get("performance") or {})}
+    return {**stored, "probe": probe, "performance": performance}
 
 
 def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:

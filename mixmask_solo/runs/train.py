@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,6 +17,7 @@ from mixmask_solo.runs.checkpointer import Checkpointer
 from mixmask_solo.runs.contradictions import Completed
 from mixmask_solo.runs.epoch_state import EpochState
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
+from mixmask_solo.runs.performance import apply_performance
 from mixmask_solo.runs.progress import ProgressReport, Throughput
 from mixmask_solo.runs.ranks import EpochMeans, LocalBuffers
 from mixmask_solo.runs.readback import Readback
@@ -77,8 +77,7 @@ def train(
         if run.finished:
             return _earlier_result(run, trainer, result_file)
         model, source = build(run, trainer)
-        if not cfg.performance.disable_channel_last:
-            model = model.to(memory_format=torch.channels_last)
+        apply_performance(model, cfg.performance, trainer.strategy.root_device)
         return _fit(run, trainer, result_file, model, source)
     finally:
         interrupts.release()

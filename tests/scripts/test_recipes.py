@@ -13,7 +13,8 @@ import pytest
 from omegaconf import DictConfig
 
 from mixmask_solo.cli.compose import compose
-from mixmask_solo.config import resolve_linear
+from mixmask_solo.config import resolve_linear, to_values
+from mixmask_solo.runs.contradictions import differences
 from mixmask_solo.strategies.mixmask import MixMaskOptions
 from mixmask_solo.strategies.unmix import UnMixOptions
 from support.heads import head_of
@@ -149,6 +150,15 @@ def test_a_variant_has_its_methods_laptop_line(file: Path) -> None:
 def test_cifar10_by_one_override(recipe: Any) -> None:
     cfg = recipe("cifar", "simclr_mixmask", "data.dataset=cifar10")
     assert (cfg.data.num_classes, cfg.name) == (10, "simclr-mixmask-cifar10")
+
+
+@pytest.mark.parametrize("dataset", ["cifar", "imagenet"])
+def test_the_fast_settings_of_a_gpu_are_one_override(dataset: str, recipe: Any) -> None:
+    plain, fast = recipe(dataset, "byol_mixmask"), recipe(dataset, "byol_mixmask", "+hardware=gpu")
+    found = {(d.key, d.new) for d in differences(to_values(plain), to_values(fast))}
+    compiled = {("performance.compile", True), ("performance.tf32", True)}
+    assert found == {("precision", "bf16-mixed"), ("benchmark", True)} | compiled
+    assert fast.performance.disable_channel_last is False
 
 
 def test_the_readme_lists_every_file() -> None:

@@ -47,6 +47,8 @@ class _KNNEval:
 @dataclass
 class _Performance:
     disable_channel_last: bool = False
+    compile: bool = False  # ours: backbone and heads by torch.compile
+    tf32: bool = False  # ours: float32 products of matrices on a GPU with 10 bits of mantissa
 
 
 @dataclass
