@@ -19,7 +19,6 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -62,18 +61,19 @@ def feeder(source: Source, verified: Verified) -> Feeder:
     return Feeder(Reader(source), views, training=True, labelled=False, verified=verified)
 
 
-def milliseconds(one: Feeder, batch: int, readers: int, clock: Callable[[], float]) -> float:
-    """Time an image of an epoch in random order, as many batches at once as there are readers."""
+def milliseconds(one: Feeder, batch: int, readers: int) -> tuple[float, float]:
+    """Wall and CPU time an image of an epoch in random order, read by so many threads."""
     order = torch.randperm(len(one.reader), generator=torch.Generator().manual_seed(0))
     batches = [[(0, index) for index in part.tolist()] for part in order.split(batch)]
-    start = clock()
+    start = time.perf_counter(), time.process_time()
     if readers == 1:
         for keys in batches:
             one.read(keys)
     else:
         with ThreadPoolExecutor(readers) as pool:
             list(pool.map(lambda keys: len(one.read(keys).files), batches))
-    return (clock() - start) / len(order) * 1000
+    took = time.perf_counter() - start[0], time.process_time() - start[1]
+    return took[0] / len(order) * 1000, took[1] / len(order) * 1000
 
 
 def rows(place: Path) -> dict[str, float]:
@@ -97,23 +97,26 @@ def measure(args: argparse.Namespace, place: Path) -> dict[str, Any]:
         paths[storage] = place / storage
         convert({"train": opened(sample, args.repeat)}, paths[storage], storage)
     found: dict[str, list[float]] = {}
+    cores: dict[int, list[float]] = {1: [], args.readers: []}
     loads: list[float | None] = []
     for _ in range(args.rounds):
         with tell_load(loads):
             for readers in (1, args.readers):
                 source = opened(sample, args.repeat)
                 one = feeder(source, Verified(source))
-                took = milliseconds(one, args.batch, readers, time.perf_counter)
+                wall, cpu = milliseconds(one, args.batch, readers)
+                cores[readers].append(cpu / wall)
                 title = "threads" if readers > 1 else "thread"
-                found.setdefault(f"new, {readers} {title}, image_folder", []).append(took)
+                found.setdefault(f"new, {readers} {title}, image_folder", []).append(wall)
             for storage, path in paths.items():
                 source = opened(path, args.repeat if path == sample else 1)
                 known = Verified(source)
-                milliseconds(feeder(source, known), args.batch, 1, time.perf_counter)
+                milliseconds(feeder(source, known), args.batch, 1)
                 anew = opened(path, args.repeat if path == sample else 1)
-                took = milliseconds(feeder(anew, known), args.batch, 1, time.process_time)
-                found.setdefault(f"remembered, {storage}", []).append(took)
-    return {"ms_per_image": found, "other_load_cores": loads, "rows": rows(paths["webdataset"])}
+                _, cpu = milliseconds(feeder(anew, known), args.batch, 1)
+                found.setdefault(f"remembered, {storage}", []).append(cpu)
+    result = {"ms_per_image": found, "cores": cores, "other_load_cores": loads}
+    return {**result, "rows": rows(paths["webdataset"])}
 
 
 def main() -> int:
@@ -139,7 +142,8 @@ def main() -> int:
         print(f"{name:36} {middle:6.3f} ms ({min(took):.3f} to {max(took):.3f})  {note}")
     one, several = list(found.values())[:2]
     ratio = statistics.median(a / b for a, b in zip(one, several, strict=True))
-    print(f"{args.readers} threads are {ratio:.2f} times as fast as one")
+    got = {readers: round(statistics.median(x), 2) for readers, x in result["cores"].items()}
+    print(f"{args.readers} threads are {ratio:.2f} times as fast as one; cores they got: {got}")
     print(f"rows of ImageNet: {result['rows']}; other load, cores: {result['other_load_cores']}")
     options = {k: str(v) for k, v in vars(args).items() if k not in ("out", "data")}
     head = {"benchmark": "dali_feed", **conditions(), "options": options}

@@ -82,10 +82,12 @@ class FolderSource(Source):
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(f"{printable(self.name(index))} is no regular file")
             # not np.fromfile, which takes a disk's error for the file's end
-            content, there = np.empty(status.st_size, dtype=np.uint8), 0
+            # room for one byte more, so that the end is met
+            content, there = np.empty(status.st_size + 1, dtype=np.uint8), 0
             while count := file.readinto(content[there:].data):
                 there += count
-            return content[:there]
+            rest = np.frombuffer(file.read() if there > status.st_size else b"", dtype=np.uint8)
+            return np.concatenate([content, rest]) if len(rest) else content[:there]
 
 
 def _at_once(path: str, flags: int) -> int:

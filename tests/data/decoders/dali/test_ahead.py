@@ -138,6 +138,20 @@ def test_threads_change_nothing(photos, dali_cfg, ahead, tmp_path, storage, on_e
     assert seen[1][1] == seen[4][1]
 
 
+@pytest.mark.parametrize("stop", [(1, 2), (1, 0)])
+def test_a_resumed_run_goes_on_with_the_next_batch(photos, dali_cfg, ahead, batches_seen, stop):
+    path = photos(13)
+
+    def build():
+        data = build_pretrain(dali_cfg(path, 3))
+        ahead(data, "cpu", readers=4)
+        return data
+
+    whole = batches_seen(build)
+    assert [(e, b) for e, b, *_ in whole] == [(e, b) for e in range(3) for b in range(4)]
+    assert batches_seen(build, stop) == whole
+
+
 def assert_equal(ours, theirs):
     for a, b in zip(ours, theirs, strict=True):
         assert torch.equal(a[0], b[0])
