@@ -71,7 +71,7 @@ def test_defaults_are_solo_learns() -> None:
             "bank_dtype": "float32",
             "bank_device": "device",
         },
-        "performance": {"disable_channel_last": False},
+        "performance": {"disable_channel_last": False, "compile": False, "tf32": False},
         "momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False},
         "wandb": {"enabled": False, "entity": None, "project": "solo-learn", "offline": False},
         "auto_resume": {"enabled": False, "max_hours": 36},
