@@ -15,12 +15,12 @@ import mixmask_solo
 ROOT = Path(mixmask_solo.__file__).parent
 MAY_IMPORT = {
     "masks": set(),
-    "fills": set(),
+    "fills": {"masks"},
     "objectives": set(),
     "networks": set(),
     "config": set(),
     "mixtures": {"masks"},
-    "strategies": {"masks", "mixtures", "objectives", "config"},
+    "strategies": {"masks", "fills", "mixtures", "objectives", "networks", "config"},
     "host": {"objectives", "networks"},
     "methods": {"host", "strategies", "objectives", "networks", "config", "mixtures"},
     "data": {"config"},
@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "report": {
         "bench",
         "masks",
+        "fills",
         "host",
         "methods",
         "strategies",
@@ -99,7 +100,7 @@ def test_dali_is_imported_in_its_own_folder_when_it_is_asked_for() -> None:
     assert not [p for p in files("data") for name in imported(p) if name.startswith("nvidia")]
 
 
-@pytest.mark.parametrize("layer", ["objectives", "mixtures", "networks"])
+@pytest.mark.parametrize("layer", ["fills", "masks", "mixtures", "networks", "objectives"])
 def test_pure_layers_need_torch_alone(layer: str) -> None:
     for path in files(layer):
         for name in imported(path):

@@ -2,7 +2,8 @@
 """Keep-masks on a grid: 1 (True) = the own pixel stays."""
 
 from mixmask_solo.masks.blocked import blocked
+from mixmask_solo.masks.chosen import chosen, window
 from mixmask_solo.masks.discrete import discrete
-from mixmask_solo.masks.grid import MaskPool, upsample
+from mixmask_solo.masks.grid import MaskPool, patches, upsample
 
-__all__ = ["MaskPool", "blocked", "discrete", "upsample"]
+__all__ = ["MaskPool", "blocked", "chosen", "discrete", "patches", "upsample", "window"]

@@ -51,28 +51,48 @@ def check_ratio(n: int, grid: int, ratio: float | Tensor) -> None:
         )
 
 
-def upsample(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(mask: Tensor, size: tuple[int, int], patch_size: int | None = None) -> Tensor:
     """Nearest upsampling of grid masks: pixel (r, c) lies in cell (floor(r·g/H), floor(c·g/W)).
 
     In integers: ``F.interpolate`` takes no bool, and rounds where g does not divide the size.
 
     Args:
-        mask: ``(n, g, g)`` of any dtype; rows and columns may differ in number.
+        mask: ``(n, g, g)`` or ``(n, c, g, g)`` of any dtype; rows and columns may differ in number.
         size: height and width of the image.
+        patch_size: side of a cell in pixels, counted from the upper left corner, so that the last
+            ones may be cut; None spreads the cells over the image.
 
     Returns:
-        ``(n, 1, H, W)`` of the same dtype.
+        ``(n, 1, H, W)`` or ``(n, c, H, W)`` of the same dtype.
 
     Raises:
-        ValueError: for another number of axes.
+        ValueError: for another number of axes, or of cells where ``patch_size`` tells it.
     """
-    if mask.ndim != 3:
-        raise ValueError(f"mask has shape {tuple(mask.shape)}: need (n, rows, columns) of cells")
+    if mask.ndim not in (3, 4):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}: need (n, rows, columns) or "
+            "(n, channels, rows, columns) of cells"
+        )
+    mask = mask[:, None] if mask.ndim == 3 else mask
+    if mask.shape[2:] == size:
+        return mask
+    if patch_size is not None and mask.shape[2:] != patches(size, patch_size):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}: {size[0]}x{size[1]} pixels in patches of "
+            f"{patch_size} are {patches(size, patch_size)} cells"
+        )
     rows, columns = (
-        torch.arange(pixels, device=mask.device) * cells // pixels
-        for cells, pixels in zip(mask.shape[1:], size, strict=True)
+        torch.arange(pixels, device=mask.device) // patch_size
+        if patch_size is not None
+        else torch.arange(pixels, device=mask.device) * cells // pixels
+        for cells, pixels in zip(mask.shape[2:], size, strict=True)
     )
-    return mask[:, None, rows[:, None], columns]
+    return mask[:, :, rows[:, None], columns]
+
+
+def patches(size: tuple[int, int], patch_size: int) -> tuple[int, int]:
+    """Rows and columns of cells that cover an image, given a cell's side in pixels."""
+    return -(-size[0] // patch_size), -(-size[1] // patch_size)
 
 
 @dataclass(eq=False)
