@@ -78,7 +78,12 @@ class Section(NamedTuple):
 
 
 def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> None:
-    """Writes the picture, and makes its folder; pixels stay squares unless ``smooth``."""
+    """Writes the picture, and makes its folder; pixels stay squares unless ``smooth``.
+
+    A section that is alone goes without its title.
+    """
+    if len(sections) == 1:
+        sections = [sections[0]._replace(title=None)]
     path.parent.mkdir(parents=True, exist_ok=True)
     sizes = [section.size for section in sections]
     heights = [height for _, height in sizes]

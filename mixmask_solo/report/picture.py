@@ -4,7 +4,7 @@ mask, what came out."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.colors import ListedColormap
@@ -15,8 +15,9 @@ from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.report.grid import COLORS, INK, Row, Section, draw, rgb, unnormalised
+from mixmask_solo.report.inputs import inputs
 from mixmask_solo.runs.pretrain import resolve
-from mixmask_solo.strategies import Step, Strategy, build_strategies
+from mixmask_solo.strategies import Step, Strategy, build_strategies, input_filter
 
 _STEPS = 64  # looked at for a mixture of each kind; a coin of 0.1 misses in one case of a thousand
 _OWN, _PARTNER = COLORS[:2]
@@ -28,7 +29,7 @@ class Panel(NamedTuple):
 
     mixture: Mixture
     mask: Tensor | None  # (N, H, W) bool, True = own pixel; None for Mixup
-    title: str | None = None
+    title: str
 
 
 def _own_pixels(mixture: Mixture) -> Tensor | None:
@@ -60,10 +61,11 @@ def panels(strategies: Sequence[Strategy], x: Tensor, seed: int, views: int = 2)
                 key = (strategy.name, _own_pixels(probe) is None)
                 if key not in found:
                     mask = _own_pixels(_mixtures(strategy, [full] * views, step)[at])
-                    found[key] = Panel(_mixtures(strategy, [x] * views, step)[at], mask)
+                    mixture = _mixtures(strategy, [x] * views, step)[at]
+                    found[key] = Panel(mixture, mask, strategy.name)
     names = [name for name, _ in found]
     return [
-        panel._replace(title=_title(name, blended, names.count(name)) if len(found) > 1 else None)
+        panel._replace(title=_title(name, blended, names.count(name)))
         for (name, blended), panel in sorted(found.items(), key=lambda f: names.index(f[0][0]))
     ]
 
@@ -73,43 +75,50 @@ def _mixtures(strategy: Strategy, views: Sequence[Tensor], step: Step) -> list[M
 
 
 def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
-    """Draws originals, masks, partners and mixed images, a panel for every kind of mixture.
+    """Draws what each strategy feeds the networks: first every kind of mixture, then the others.
 
-    ``cfg`` is a composed pretraining configuration; raises ConfigError when nothing mixes in it.
+    ``cfg`` is a composed pretraining configuration; raises ConfigError when nothing in it changes
+    an image.
     """
     cfg = resolve(cfg)
     strategies = build_strategies(cfg)
     data = build_pretrain(cfg)
     data.batch_size = min(data.batch_size, len(data.opened))  # a picture needs no full batch
     _, views, _ = next(iter(data.train_dataloader()))
-    x = views[0]  # all of it: partners are drawn from the whole batch
-    drawn = panels(strategies, x, int(cfg.seed), int(cfg.data.num_large_crops))
-    if not drawn:
+    large = views[: int(cfg.data.num_large_crops)]
+    filtered = input_filter((type(s), s.options) for s in strategies)
+    pipeline, seed = data.pipelines[0], int(cfg.seed)
+    # all of the batch: partners are drawn from the whole of it
+    x = filtered(large[0]) if filtered else large[0]
+    shown = [
+        mixed(unnormalised(x, pipeline), _unnormalised(panel, pipeline), n)
+        for panel in panels(strategies, x, seed, len(large))
+    ]
+    step = Step(seed, 0, 0, 0, torch.device("cpu"))
+    for strategy in strategies:
+        made = inputs(strategy, large, filtered, step, pipeline=pipeline, count=n)
+        shown += [made] if made is not None else []
+    if not shown:
         names = [strategy.name for strategy in strategies]
         told = listing([f"method_kwargs.{name}" for name in names] or ["any strategy"], "and")
         remedy = "add e.g. +method_kwargs.mixmask.grid_size=4"
         if "mixmask" in names:
             remedy = "raise method_kwargs.mixmask.prob"
-        raise ConfigError(f"nothing is mixed in the first {_STEPS} steps by {told}: {remedy}")
-    pipeline = data.pipelines[0]
-    shown = []
-    for panel in drawn:
-        images = unnormalised(panel.mixture.images, pipeline)
-        shown.append(panel._replace(mixture=panel.mixture._replace(images=images)))
-    gallery(unnormalised(x, pipeline), shown, out, count=n)
+        raise ConfigError(f"no image is changed in the first {_STEPS} steps by {told}: {remedy}")
+    draw(shown, out)
 
 
-def gallery(views: Tensor, panels: Sequence[Panel], path: Path, *, count: int = 8) -> Path:
-    """Draws images, masks, partners and mixed images in rows, each λ below its column.
+def _unnormalised(panel: Panel, pipeline: Any) -> Panel:
+    images = unnormalised(panel.mixture.images, pipeline)
+    return panel._replace(mixture=panel.mixture._replace(images=images))
+
+
+def mixed(views: Tensor, panel: Panel, count: int) -> Section:
+    """Images, masks, partners and mixed images in rows, each λ below its column.
 
     Blue stands for the image itself (frame, and the cells of the mask it keeps), orange for its
     partner. ``views`` are ``(N, C, H, W)`` within [0, 1], of which at most ``count`` are shown.
     """
-    draw([_section(views, panel, count) for panel in panels], path)
-    return path
-
-
-def _section(views: Tensor, panel: Panel, count: int) -> Section:
     mixture, mask, title = panel
     rows = [
         Row("image", rgb(views[:count]), _OWN),

@@ -148,6 +148,15 @@ class Strategy(nn.Module):
         """
         return []
 
+    def maps(self, views: Views, step: Step) -> list[tuple[str, int, Tensor]]:
+        """What it sees or decides where, for pictures alone: nothing here is trained with.
+
+        Returns:
+            A label, the index of a view, and a map ``(N, h, w)`` within [0, 1] for each of its
+            images; any number of them.
+        """
+        return []
+
     def param_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser, each ``{"name", "params", "lr", ...}``; others stay as is.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,19 @@ from omegaconf import OmegaConf
 from mixmask_solo.config import ConfigError
 from mixmask_solo.masks import blocked, upsample
 from mixmask_solo.mixtures import mixmask, mixup, partner
-from mixmask_solo.report.grid import COLORS, DPI, Row, Section
-from mixmask_solo.report.picture import Panel, gallery, panels, picture
-from mixmask_solo.strategies import Branch, Step, build_strategies
+from mixmask_solo.report.grid import COLORS, DPI, Row, Section, draw, rgb, unnormalised
+from mixmask_solo.report.inputs import inputs
+from mixmask_solo.report.picture import Panel, mixed, panels, picture
+from mixmask_solo.strategies import Branch, Step, Views, build_strategies, input_filter
 from support.methods import run_config
-from support.strategies import Centred, registered  # noqa: F401
+from support.strategies import Centre, Centred, Harder, hard, mask, registered  # noqa: F401
 
 OWN, PARTNER = (np.array(to_rgb(color)) for color in COLORS[:2])
+
+
+def gallery(x: torch.Tensor, drawn: Sequence[Panel], path: Path, *, count: int = 8) -> Path:
+    draw([mixed(x, panel, count) for panel in drawn], path)
+    return path
 
 
 def flat_images(n: int, channels: int = 3, size: tuple[int, int] = (16, 24)) -> torch.Tensor:
@@ -59,7 +66,7 @@ def test_every_cell_shows_its_source(tmp_path: Path, masks: int) -> None:
     mask = blocked(masks, 4, generator=torch.Generator().manual_seed(0))
     drawn = [Panel(mixmask(x, mask, who), pixels(mask, 8), "MixMask")]
     path = gallery(x, drawn, tmp_path / "a.png")
-    picture, grid = imread(path), grid_of(4, 8, titled=True)
+    picture, grid = imread(path), grid_of(4, 8, titled=False)
     assert picture.shape[1] == 16 * DPI
     for i in range(8):
         own = mask[i % masks].numpy()[:, :, None]
@@ -73,7 +80,7 @@ def test_every_cell_shows_its_source(tmp_path: Path, masks: int) -> None:
 def test_mixup_has_no_mask_and_few_images_make_a_narrow_picture(tmp_path: Path) -> None:
     x, who = flat_images(3, channels=1), partner("reverse", 3)
     mixture = mixup(x, torch.tensor([0.25, 0.5, 1.0]), who)
-    picture = imread(gallery(x, [Panel(mixture, None)], tmp_path / "b.png"))
+    picture = imread(gallery(x, [Panel(mixture, None, "unmix")], tmp_path / "b.png"))
     grid = grid_of(3, 3, titled=False)
     assert picture.shape[1] < 16 * DPI
     for i, lam in enumerate((0.25, 0.5, 1.0)):
@@ -85,7 +92,7 @@ def test_no_more_columns_than_asked_for_with_partners_from_beyond(tmp_path: Path
     x, who = flat_images(20), partner("reverse", 20)
     mask = torch.zeros(1, 2, 2, dtype=torch.bool)
     mask[0, 0, 0] = True
-    drawn = [Panel(mixmask(x, mask, who), pixels(mask, 20))]
+    drawn = [Panel(mixmask(x, mask, who), pixels(mask, 20), "mixmask")]
     path = gallery(x, drawn, tmp_path / "c.png", count=4)
     picture, grid = imread(path), grid_of(4, 4, titled=False)
     assert picture.shape[1] == round(grid.size[0] * DPI)
@@ -115,8 +122,8 @@ def test_panels_stand_one_below_the_other_each_in_its_own_geometry(tmp_path: Pat
 @pytest.mark.parametrize(
     ("kwargs", "titles"),
     [
-        ({"mixmask": {"grid_size": 4}}, [None]),
-        ({"unmix": {"prob": 1.0}}, [None]),
+        ({"mixmask": {"grid_size": 4}}, ["mixmask"]),
+        ({"unmix": {"prob": 1.0}}, ["unmix"]),
         ({"unmix": {}}, ["unmix, global (Mixup)", "unmix, regional (CutMix)"]),
         (
             {"unmix": {}, "mixmask": {"grid_size": 4, "prob": 0.2}},
@@ -124,11 +131,11 @@ def test_panels_stand_one_below_the_other_each_in_its_own_geometry(tmp_path: Pat
         ),
     ],
 )
-def test_every_kind_of_mixture_gets_a_panel(kwargs: Any, titles: list[str | None]) -> None:
+def test_every_kind_of_mixture_gets_a_panel(kwargs: Any, titles: list[str]) -> None:
     x = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     strategies = build_strategies(OmegaConf.create({"method_kwargs": kwargs}))
     drawn = panels(strategies, x, seed=5)
-    assert sorted(p.title or "" for p in drawn) == sorted(t or "" for t in titles)
+    assert sorted(p.title for p in drawn) == titles
     for panel in drawn:
         mixed, lam, who = panel.mixture
         if panel.mask is None:
@@ -142,24 +149,88 @@ def test_a_batch_that_is_never_mixed_has_no_panel() -> None:
     assert panels(build_strategies(cfg), torch.rand(2, 3, 16, 16), seed=5) == []
 
 
+CPU = torch.device("cpu")
+HALF = SimpleNamespace(mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def rows_of(kwargs: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
+    """Labels and images of the one strategy's section, two views of which went in."""
+    [strategy] = build_strategies(OmegaConf.create({"method_kwargs": kwargs}))
+    filtered = input_filter([(type(strategy), strategy.options)])
+    step = Step(5, 0, 0, 0, CPU)
+    section = inputs(strategy, views(), filtered, step, pipeline=HALF, count=2)
+    return [(row.label, torch.as_tensor(row.images)) for row in section.rows] if section else []
+
+
+def views() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return [torch.rand(4, 3, 8, 8, generator=generator) - 0.5 for _ in range(2)]
+
+
+def as_shown(x: torch.Tensor) -> torch.Tensor:
+    return rgb(unnormalised(x[:2], HALF))
+
+
 @pytest.mark.usefixtures("registered")
-def test_a_strategy_is_given_every_large_crop_and_who_mixes_nothing_is_named(
+def test_rows_below_a_view_show_what_is_made_of_it() -> None:
+    one, two = views()
+    centre = Centre(1.0)
+    expected = {
+        "harder": [
+            ("view 1", one), ("online sees", mask(one)), ("its negative", hard(two)),
+            ("view 2", two), ("online sees", mask(two)), ("its negative", hard(one)),
+        ],
+        "centred": [
+            ("view 1", one), ("filtered", centre(one)),
+            ("view 2", two), ("filtered", centre(two)), ("branch", centre(two)),
+        ],
+    }  # fmt: skip
+    for name, rows in expected.items():
+        shown = rows_of({name: {}})
+        assert [label for label, _ in shown] == [label for label, _ in rows]
+        for (_, images), (_, own) in zip(shown, rows, strict=True):
+            torch.testing.assert_close(images, as_shown(own))
+    assert rows_of({"mixmask": {"grid_size": 4}}) == []
+
+
+@pytest.mark.usefixtures("registered")
+def test_both_networks_and_maps_have_rows_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _ = views()
+    where = torch.rand(4, 2, 4)
+
+    def both(self: Harder, views: Views, step: Step) -> Views:
+        dark = views.online[1] * 0
+        return views._replace(online=[one, dark], momentum=[views.online[0] * 2, dark])
+
+    monkeypatch.setattr(Harder, "views", both)
+    monkeypatch.setattr(Harder, "branches", lambda *_: [])
+    monkeypatch.setattr(Harder, "maps", lambda *_: [("saliency", 1, where)])
+    shown = rows_of({"harder": {}})
+    assert [label for label, _ in shown] == [
+        "view 1", "online sees", "momentum sees", "view 2", "saliency", "networks see",
+    ]  # fmt: skip
+    torch.testing.assert_close(shown[2][1], as_shown(one * 2))
+    assert torch.equal(shown[4][1], upsample(where[:2], (8, 8))[:, 0])
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_picture_of_all_kinds_and_one_of_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError) as error:
-        picture(run_config("simclr", {"centred": {}}), tmp_path / "d.png")
+        picture(run_config("simclr", {}), tmp_path / "d.png")
     assert str(error.value) == (
-        "nothing is mixed in the first 64 steps by method_kwargs.centred: "
+        "no image is changed in the first 64 steps by any strategy: "
         "add e.g. +method_kwargs.mixmask.grid_size=4"
     )
-    with pytest.raises(ConfigError, match=r"by method_kwargs.mixmask and method_kwargs.centred: r"):
-        picture(run_config("simclr", {"centred": {}, "mixmask": {"prob": 0}}), tmp_path / "d.png")
+    with pytest.raises(ConfigError, match=r"by method_kwargs.mixmask: raise .*\.prob"):
+        picture(run_config("simclr", {"mixmask": {"prob": 0}}), tmp_path / "d.png")
 
     def second(self: Centred, views: Sequence[torch.Tensor], step: Step) -> list[Branch]:
         assert views[1].shape[1] == 3
-        mixed = mixup(views[1], torch.tensor(0.25), partner("roll", len(views[1])))
-        return [Branch.of(self.name, mixed, view=1)]
+        mixture = mixup(views[1], torch.tensor(0.25), partner("roll", len(views[1])))
+        return [Branch.of(self.name, mixture, view=1)]
 
     monkeypatch.setattr(Centred, "branches", second)
-    picture(run_config("simclr", {"centred": {}}), tmp_path / "d.png")
-    assert (tmp_path / "d.png").stat().st_size > 0
+    picture(run_config("simclr", {"centred": {}, "harder": {}}), tmp_path / "d.png", n=3)
+    assert imread(tmp_path / "d.png").shape[0] > 10 * DPI
