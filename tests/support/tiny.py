@@ -24,7 +24,7 @@ def config(folder: Path, method: str = "simclr", **more: Any) -> DictConfig:
         {**split, "mixmask": mixmask},
         augmentations=[
             {
-                "crop_size": 32,
+                "crop_size": 16,
                 "num_crops": 2,
                 "rrc": {"enabled": True, "crop_min_scale": 0.5, "crop_max_scale": 1.0},
             }
