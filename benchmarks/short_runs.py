@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Does every method learn? Some hundred steps on real images, with MixMask, Un-Mix and both.
+"""Does every method learn? Some hundred steps on real images, with each strategy's recipe.
 
     python benchmarks/short_runs.py --data DIR/cifar10 --out benchmarks/results/short-runs.json
 
@@ -29,7 +29,7 @@ from mixmask_solo.runs.metrics_csv import METRICS
 from mixmask_solo.runs.pretrain import pretrain
 
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
-STRATEGIES = ("vanilla", "mixmask", "unmix", "mixmask_unmix")
+STRATEGIES = ("vanilla", "mixmask", "unmix", "mixmask_unmix", "erase", "noise")
 RECIPES = Path(__file__).parents[1] / "scripts" / "pretrain" / "cifar"
 
 

@@ -3,7 +3,7 @@
 
     python benchmarks/step.py --out benchmarks/results/step-cpu.json
 
-Floor = online forward (backbone, projector, predictor) of each view and of each mixed batch, one
+Floor = online forward (backbone, projector, predictor) of each view and of each branch's batch, one
 backward through all of them from constant gradients, and the momentum networks' forward of each
 view; the same modules, stem and memory format as the step. Step = zero_grad, training_step,
 backward, optimiser step, EMA and τ. Both are timed alternately in one process; what counts is the
@@ -31,13 +31,18 @@ from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.performance import apply_performance
 
 Context = Callable[[], Any]
-MIXMASK = {"mixmask": {"grid_size": 2, "mask_type": "discrete"}}
+MASKS = {"grid_size": 2, "mask_type": "discrete"}
+MIXMASK = {"mixmask": MASKS}
 UNMIX = {"unmix": {"prob": 0.5}}
 STRATEGIES: dict[str, dict[str, Any]] = {
     "vanilla": {},
     "mixmask": MIXMASK,
     "mixmask_unmix": {**MIXMASK, **UNMIX},
+    "erase": {"erase": MASKS},
+    "noise": {"erase": {**MASKS, "fill": "noise"}},
+    "erase_branch": {"erase": {**MASKS, "role": "branch"}},
 }
+BRANCHES = {"mixmask": 1, "mixmask_unmix": 2, "erase_branch": 1}  # passes besides the views'
 TARGETS = {"mocov2plus": 0.96, "mocov2": 0.95, "mocov2_cifar": 0.95}  # the others: 0.97
 LARS = {"name": "lars", "kwargs": {"momentum": 0.9, "eta": 0.02, "clip_lr": True}}
 SGD = {"name": "sgd", "kwargs": {"momentum": 0.9}}
@@ -133,17 +138,17 @@ def make_step(model: Any, batch: Any, autocast: Context = nullcontext) -> Callab
 
 
 def make_floor(
-    model: Any, views: list[Tensor], n_mixed: int, autocast: Context = nullcontext
+    model: Any, views: list[Tensor], branches: int, autocast: Context = nullcontext
 ) -> Callable[[int], None]:
     """The passes alone, through the same modules."""
     heads = [model.projector] + ([model.predictor] if hasattr(model, "predictor") else [])
     online = torch.nn.Sequential(model.backbone, *heads)
     one_way = model.cfg.method == "mocov2" and not model.cfg.method_kwargs.symmetric
-    inputs = (views[:1] if one_way else views) + views[:1] * n_mixed
+    inputs = (views[:1] if one_way else views) + views[:1] * branches
     momentum = hasattr(model, "momentum_backbone")
     keys = (views[1:] if one_way else views) if momentum else []
-    if model.cfg.method == "byol":  # whose target network forwards mixtures too
-        keys = keys + views[:1] * n_mixed
+    if model.cfg.method == "byol":  # whose target network forwards branches too
+        keys = keys + views[:1] * branches
     grad: list[Tensor] = []
 
     def floor(_: int) -> None:
@@ -187,7 +192,7 @@ def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, A
     if args.precision == "bf16":
         autocast = partial(torch.autocast, args.device.partition(":")[0], torch.bfloat16)
     runs = {"step": make_step(model, batch, autocast)}
-    runs["floor"] = make_floor(model, views, len(STRATEGIES[strategy]), autocast)
+    runs["floor"] = make_floor(model, views, BRANCHES.get(strategy, 0), autocast)
     if args.compile:
         runs["compiled"] = make_step(build(method, strategy, args, compiled=True), batch, autocast)
     for i in range(args.warmup):

@@ -13,6 +13,8 @@ _TWO_VIEWS = (
 )
 # whose queue a whole number of steps has to fill
 _QUEUES = ("mocov2", "mocov2plus", "nnbyol", "nnclr", "nnsiam", "ressl")
+# whose targets a momentum network gives, and of which every large crop predicts
+_EACH_PREDICTS = ("byol", "dino", "mocov2plus", "mocov3", "nnbyol")
 _ONE_SIDED = (
     "with method_kwargs.symmetric false view 1 is only a query and view 2 only a key; set "
     "symmetric to true, or leave {} out"
@@ -125,6 +127,16 @@ def check_mocov2(kwargs: Any, written: Mapping[str, Any] | None, run: Any) -> No
         for name, block in blocks.items():
             if block.get(key) == value and not kwargs.symmetric:
                 raise ConfigError(f"method_kwargs.{name}.{key} is {value}: {reason}")
+
+
+def each_view_predicts(cfg: Any) -> bool:
+    """Whether all large crops predict, and a momentum network gives the targets.
+
+    Elsewhere a view is either (ReSSL, MoCo v2 in one direction), or one network gives both.
+    """
+    if cfg.method == "mocov2":
+        return bool((cfg.get("method_kwargs") or {}).get("symmetric", False))
+    return cfg.method in _EACH_PREDICTS
 
 
 def read_devices(

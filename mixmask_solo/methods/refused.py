@@ -11,6 +11,7 @@ from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.config.rules import ONE_SIDED
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.strategies import Branch, blocks, kind_of
+from mixmask_solo.strategies.permutations import Mixing
 
 REFUSED: dict[str, str] = {
     "all4one": (
@@ -53,8 +54,7 @@ _ONE_SHARE = (
 _OPTIONS: dict[str, dict[tuple[str, Any], str]] = {
     "barlow_twins": {
         ("pairing", "query"): _NO_PREDICTION,
-        ("per_sample", True): f"{_ONE_SHARE}; set it to false",  # of our blocks
-        ("per_image", True): f"{_ONE_SHARE}; give one, expanded to all",  # of any branch
+        ("per_image", True): f"{_ONE_SHARE}; give one, expanded to all",  # of a branch
     },
     "nnbyol": {("pairing", "pair"): _NO_NEIGHBOUR},
     "nnclr": {("pairing", "pair"): _NO_NEIGHBOUR},
@@ -67,6 +67,7 @@ _OPTIONS: dict[str, dict[tuple[str, Any], str]] = {
     },
     "vicreg": {("pairing", "query"): _NO_PREDICTION},
 }
+_OF_MIXTURES = {"barlow_twins": {("per_sample", True): f"{_ONE_SHARE}; set it to false"}}
 
 
 def check_options(method: str, kwargs: Mapping[str, Any]) -> None:
@@ -80,7 +81,10 @@ def check_options(method: str, kwargs: Mapping[str, Any]) -> None:
             continue
         if kind_of(name).hard_negatives:
             check_negatives(method, name)
-        for (key, value), reason in _OPTIONS.get(method, {}).items():
+        refused = _OPTIONS.get(method, {})
+        if issubclass(kind_of(name), Mixing):
+            refused = refused | _OF_MIXTURES.get(method, {})
+        for (key, value), reason in refused.items():
             if block.get(key) == value:
                 shown = str(value).lower()
                 raise ConfigError(

@@ -113,7 +113,8 @@ class Strategy(nn.Module):
 
     @classmethod
     def check(cls, options: Any, cfg: Any) -> None:
-        """Checks the options against the rest of the run's configuration.
+        """Checks the options against the rest of the run's configuration, by which it may settle
+        what they leave open: as it leaves them they are stored.
 
         Raises:
             ConfigError: when they cannot work together.

@@ -30,58 +30,20 @@ Source: Vishniakov, Xing, Shen, "MixMask: Revisiting Masking Strategy for Siames
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError, option
-from mixmask_solo.masks import MaskPool, blocked, discrete
 from mixmask_solo.mixtures import mixmask
 from mixmask_solo.strategies.base import Branch
+from mixmask_solo.strategies.grid_masks import GridMasks, GridOptions
 from mixmask_solo.strategies.permutations import Mixing, MixingOptions
 from mixmask_solo.strategies.step import Step
 
-_DRAW = {"block": blocked, "discrete": discrete}
-_POOL = 64  # steps that masks are drawn ahead for
-_POOL_MASKS = 16_384  # at most so many drawn at once on the CPU, 1 MiB of bool at grid 8
-
 
 @dataclass
-class MixMaskOptions(MixingOptions):
-    """The block ``method_kwargs.mixmask``; defaults are the paper's for ImageNet.
-
-    Args:
-        grid_size: cells per side of the mask.
-        mask_type: ``block`` (rectangles, centre-heavy) or ``discrete`` (independent cells).
-        ratio: own share asked for, or ``[low, high]`` to draw it anew for every mask.
-        per_sample: one mask per image instead of one per batch and process (extension).
-        prob: share of the steps that have the branch (extension). Not a choice of mixtures, which
-            is what ``unmix.prob`` means.
-    """
-
-    grid_size: int = option(8, low=2)
-    mask_type: Literal["block", "discrete"] = "block"
-    ratio: float | list[float] = 0.5
-    per_sample: bool = False
-    prob: float = option(1.0, low=0.0, high=1.0)
-
-    def validate(self, prefix: str) -> None:
-        """Cross-checks ``ratio``; raises ConfigError."""
-        bounds = self.ratio if isinstance(self.ratio, list) else [self.ratio, self.ratio]
-        if len(bounds) != 2 or not 0.0 <= bounds[0] <= bounds[1] <= 1.0:
-            raise ConfigError(
-                f"{prefix}.ratio is {self.ratio}: give the own share as one number within (0, 1) "
-                "or as [low, high] with 0 <= low <= high <= 1"
-            )
-        cells = self.grid_size**2
-        if not isinstance(self.ratio, list) and not 1 <= int(self.ratio * cells) < cells:
-            raise ConfigError(
-                f"{prefix}.ratio is {self.ratio}: of {cells} cells this keeps "
-                f"{int(self.ratio * cells)}, so nothing would be mixed; "
-                f"choose between {1 / cells:.4g} and {(cells - 1) / cells:.4g}"
-            )
+class MixMaskOptions(GridOptions, MixingOptions):
+    """The block ``method_kwargs.mixmask``; defaults are the paper's for ImageNet."""
 
 
 class MixMask(Mixing):
@@ -94,53 +56,16 @@ class MixMask(Mixing):
 
     def __init__(self, options: MixMaskOptions) -> None:
         super().__init__(options)
-        self._pool: MaskPool | None = None
-        self._pool_key: tuple[Any, ...] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pool": None, "_pool_key": None}  # a copy draws its own, alike
+        self.masks = GridMasks(options)
 
     @classmethod
     def check(cls, options: MixMaskOptions, cfg: Any) -> None:
         """Raises ConfigError where the grid has more cells than the mixed view has pixels."""
-        size = cfg.augmentations[0].crop_size if cfg.get("augmentations") else None
-        if size is not None and options.grid_size > size:
-            raise ConfigError(
-                f"method_kwargs.mixmask.grid_size is {options.grid_size}: larger than the "
-                f"image (augmentations[0].crop_size is {size}); choose at most {size}"
-            )
+        options.check_grid("method_kwargs.mixmask", cfg)
 
     def branches(self, views: Sequence[Tensor], step: Step) -> list[Branch]:
         """One branch from view 1, or none when ``prob`` says so (the same on all ranks)."""
-        o = self.options
-        if o.prob < 1.0 and torch.rand((), generator=step.shared("mixmask.prob")).item() >= o.prob:
+        if not self.masks.wanted(step):
             return []
         x = views[0]
-        return [self.branch(mixmask(x, self._mask(len(x), step), self.partners(x, step)))]
-
-    def _mask(self, n: int, step: Step) -> Tensor:
-        """``(n, g, g)`` or ``(1, g, g)`` masks of this step, from a pool drawn ahead."""
-        per_batch = n if self.options.per_sample else 1
-        on_gpu = step.device.type == "cuda"  # where a pool is quick, and its end a wait
-        key = (per_batch, step.device, step.seed, step.rank)
-        if self._pool is None or self._pool_key != key:
-            self._pool_key = key
-            self._pool = MaskPool(
-                self._draw,
-                per_batch=per_batch,
-                batches=_POOL if on_gpu else max(1, min(_POOL, _POOL_MASKS // per_batch)),
-                generator_for=partial(step.pool, "mask"),
-            )
-        return self._pool.take(step.epoch, step.batch)
-
-    def _draw(self, n: int, generator: torch.Generator) -> Tensor:
-        ratio: float | Tensor
-        if isinstance(self.options.ratio, list):
-            low, high = self.options.ratio
-            draw = torch.rand(n, generator=generator, device=generator.device)
-            ratio = low + (high - low) * draw
-        else:
-            ratio = self.options.ratio
-        return _DRAW[self.options.mask_type](
-            n, self.options.grid_size, ratio, generator=generator, device=generator.device
-        )
+        return [self.branch(mixmask(x, self.masks.draw(len(x), step), self.partners(x, step)))]

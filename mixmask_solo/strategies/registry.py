@@ -22,6 +22,7 @@ from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema import METHOD_KWARGS
 from mixmask_solo.objectives import full_precision
 from mixmask_solo.strategies.base import Filter, Strategy
+from mixmask_solo.strategies.erase import Erase
 from mixmask_solo.strategies.mixmask import MixMask
 from mixmask_solo.strategies.permutations import settle, share_partners
 from mixmask_solo.strategies.step import seeded
@@ -32,7 +33,10 @@ GROUP = "mixmask_solo.strategies"
 _PERMUTATIONS = "permutations"
 _LOGGED = ("class", "momentum_class", "mixture", "nce")  # train_<name>_loss means something else
 _LOGGED_BY_SOLO = ("barlow", "contrastive", "nnclr", "ressl", "swav", "vicreg")  # likewise
-_OURS: tuple[type[Strategy], ...] = (UnMix, MixMask)  # as the published MixMask* forwards them
+_OURS: tuple[type[Strategy], ...] = (
+    *(UnMix, MixMask),  # as the published MixMask* forwards them
+    Erase,
+)
 _STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
 Kind = TypeVar("Kind", bound=type[Strategy])
 

@@ -96,6 +96,10 @@ def test_two_processes_of_gloo(tmp_path: Path, command: Any) -> None:
             ["backbone.kwargs.drop_pth_rate is 0.1: resnet10t takes no argument of that name"],
         ),
         ([*DIGITS, "max_epochs=two"], ["max_epochs", "two"]),
+        (
+            [*DIGITS, "+method_kwargs.erase.views=both"],
+            ["method_kwargs.erase.targets is clean and views is both, but method is simclr: "],
+        ),
         ([*DIGITS, "+resume_from_checkpoint=no.ckpt"], ["no.ckpt", "does not exist"]),
     ],
 )

@@ -57,6 +57,9 @@ REFUSED_KWARGS: dict[str, dict[str, Any]] = {
     },
 }
 MIXMASK = {"grid_size": 4, "mask_type": "discrete"}
+MIXED = {"mixmask": MIXMASK, "unmix": {"prob": 0.5}}
+ERASED = {"erase": {**MIXMASK, "per_sample": True}}
+MASKED_BRANCH = {"erase": {**MIXMASK, "per_sample": True, "role": "branch"}}
 CASES = [
     ("mocov3", "query"),
     ("mocov3", "pair"),
@@ -221,12 +224,18 @@ def test_the_mixture_is_un_mixs_formula_over_the_hosts_losses(
             torch.testing.assert_close(model.get_buffer(name), buffer)
 
 
+@pytest.mark.parametrize(
+    "blocks", [MIXED, ERASED, MASKED_BRANCH], ids=["mixed", "erased", "branch"]
+)
 @pytest.mark.parametrize("method", list(KWARGS))
 def test_two_steps_move_the_online_network(
-    method: str, solo_host: Host, cfg_for: Callable[..., DictConfig], batch: list[Any]
+    method: str,
+    blocks: dict[str, Any],
+    solo_host: Host,
+    cfg_for: Callable[..., DictConfig],
+    batch: list[Any],
 ) -> None:
-    block = {"mixmask": MIXMASK, "unmix": {"prob": 0.5}}
-    model = build(get_methods("solo")[method], cfg_for(method, **block))
+    model = build(get_methods("solo")[method], cfg_for(method, **blocks))
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.01)
     for _ in range(2):

@@ -25,7 +25,15 @@ BLOCKS: dict[str, dict[str, Any]] = {
     "same": {**BOTH, "method_kwargs.permutations": "same"},
 }
 HEADS = {"simclr": "htdt", "simsiam": "patrickhua"}
-MIXMASK = {"grid_size": 4, "mask_type": "discrete", "per_sample": True, "partner": "random"}
+MASKS = {"grid_size": 4, "mask_type": "discrete", "per_sample": True}
+MIXMASK = {**MASKS, "partner": "random"}
+ERASE = {**MASKS, "fill": "noise"}
+ADDED: dict[str, dict[str, Any]] = {
+    "query": {"method_kwargs.mixmask": {**MIXMASK, "pairing": "query"}},
+    "pair": {"method_kwargs.mixmask": {**MIXMASK, "pairing": "pair"}},
+    "erased views": {"method_kwargs.erase": ERASE},
+    "erased branch": {"method_kwargs.erase": {**ERASE, "role": "branch"}},
+}
 
 
 def step(cls: type[Any], cfg: DictConfig, batch: list[Any], state: Any = None) -> tuple[Any, Any]:
@@ -61,15 +69,15 @@ def test_without_a_block_it_is_the_hosts_own(
 
 @pytest.mark.solo
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("pairing", ["query", "pair"])
+@pytest.mark.parametrize("block", list(ADDED))
 def test_both_hosts_give_the_same_mixture_loss_and_gradients(
     solo_host: Host,
     method: str,
-    pairing: str,
+    block: str,
     make_cfg: Callable[..., DictConfig],
     batch: list[Any],
 ) -> None:
-    change = {"method_kwargs.mixmask": {**MIXMASK, "pairing": pairing}}
+    change = ADDED[block]
     a, loss_a = step(get_methods("solo")[method], make_cfg(method, **change), batch)
     plain = get_methods("solo")[method](make_cfg(method)).state_dict()
     torch.manual_seed(0)

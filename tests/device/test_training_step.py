@@ -32,6 +32,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "mixmask": {"mixmask": _MIXMASK},
     "mixmask_discrete": {"mixmask": {"grid_size": 2, "mask_type": "discrete", "per_sample": True}},
     "unmix": {"unmix": {"prob": 0.5}},
+    "erase": {"erase": {**_MIXMASK, "per_sample": True, "fill": "noise"}},
+    "erase_branch": {"erase": {**_MIXMASK, "fill": "blur", "blur_kernel": 7, "role": "branch"}},
     "both": {"mixmask": {**_MIXMASK, "per_sample": True}, "unmix": {"prob": 0.5}},
 }
 

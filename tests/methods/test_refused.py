@@ -16,6 +16,7 @@ from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.methods.refused import REFUSED, check_method, check_options, refusing
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import fill_blocks
+from support.methods import run_config
 
 
 class Host:
@@ -69,6 +70,28 @@ def test_options_that_mean_nothing(method: str, block: dict[str, Any], message: 
         check_options(method, kwargs)
     assert "\n" not in str(error.value)
     check_options("byol", kwargs)
+
+
+@pytest.mark.parametrize(
+    ("method", "pairing"),
+    [("barlow_twins", "query"), ("nnclr", "pair"), ("ressl", "pair"), ("vicreg", "query")],
+)
+def test_a_masked_branch_is_refused_what_a_mixture_is(method: str, pairing: str) -> None:
+    """But for a mask per image, which is no share per image."""
+    block = {"role": "branch", "pairing": pairing, "per_sample": True}
+    kwargs = fill_blocks(OmegaConf.create({"method_kwargs": {"erase": block}}))
+    line = rf"^method_kwargs\.erase\.pairing is {pairing}, but method is {method}: "
+    with pytest.raises(ConfigError, match=line):
+        check_options(method, kwargs)
+    kwargs["erase"]["pairing"] = None
+    check_options(method, kwargs)
+
+
+def test_asymmetric_moco_is_no_target_of_a_masked_branch() -> None:
+    block = {"role": "branch", "pairing": "pair"}
+    with pytest.raises(ConfigError, match=r"^method_kwargs\.erase\.pairing is pair: .* symmetric"):
+        resolve(run_config("mocov2", {"erase": block}))
+    resolve(run_config("mocov2", {"erase": block, "symmetric": True}))
 
 
 def test_a_method_that_only_solo_learn_has() -> None:

@@ -23,20 +23,20 @@ from mixmask_solo.runs.pretrain import pretrain
 from support.tiny import config, weights
 
 from pathlib import Path
-host, where, folder, page = sys.argv[1:]
+host, role, folder, page = sys.argv[1:]
 assert not [name for name in sys.modules if name.startswith("my_relatives")]
 cfg = config(Path(folder), "byol", host=host, max_epochs=1, limit_train_batches=2)
 cfg.method_kwargs.mixmask = None
 cfg = OmegaConf.merge(cfg, OmegaConf.load(page))
-cfg.method_kwargs.erase.where = where
+cfg.method_kwargs.blackout.role = role
 if host == "solo":
     cfg.backbone.name = "resnet18"
 result = pretrain(cfg)
-stored = result["config"]["method_kwargs"]["erase"]
-assert stored == {"keep": 0.5, "where": where, "grid_size": 8}, stored
+stored = result["config"]["method_kwargs"]["blackout"]
+assert stored == {"keep": 0.5, "role": role, "grid_size": 8}, stored
 assert result["steps"] == 2
-assert ("train_erase_loss" in result["metrics"]) == (where == "branch")
-assert "train_erase_lam" not in result["metrics"]
+assert ("train_blackout_loss" in result["metrics"]) == (role == "branch")
+assert "train_blackout_lam" not in result["metrics"]
 """
 
 
@@ -57,22 +57,22 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_example_is_short() -> None:
     assert list(BLOCKS) == [
-        *("pyproject.toml", "my_relatives/erase.py", "my_relatives/turned.py", "run.yaml"),
+        *("pyproject.toml", "my_relatives/blackout.py", "my_relatives/turned.py", "run.yaml"),
     ]
     assert all(len(text.splitlines()) < 40 for text in BLOCKS.values())
 
 
-@pytest.mark.parametrize("where", ["view", "branch"])
+@pytest.mark.parametrize("role", ["view", "branch"])
 @pytest.mark.parametrize("host", ["builtin", pytest.param("solo", marks=pytest.mark.solo)])
 def test_the_package_of_the_page_trains_two_steps(
-    host: str, where: str, installed: Path, tmp_path: Path
+    host: str, role: str, installed: Path, tmp_path: Path
 ) -> None:
     try:
         load(host)
     except ImportError as error:
         pytest.skip(str(error))
     path = [str(installed), str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    arguments = [host, where, str(tmp_path / "runs"), str(installed.parent / "source/run.yaml")]
+    arguments = [host, role, str(tmp_path / "runs"), str(installed.parent / "source/run.yaml")]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", RUN, *arguments],
         capture_output=True,

@@ -34,7 +34,7 @@ from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.trainer import Reseed
-from mixmask_solo.strategies import Step, build_strategies, kind_of
+from mixmask_solo.strategies import Step, Views, build_strategies, kind_of
 
 CPU = torch.device("cpu")
 EDGE, IMAGES, CLASSES = 16, 48, 3
@@ -150,6 +150,19 @@ def mixtures(seed: int, kwargs: dict[str, Any]) -> list[Any]:
     return [strategy.branches([X, X], Step(seed, 0, b, 0, CPU)) for b in range(16)]
 
 
+def erased(**block: Any) -> Callable[[int, Path], Any]:
+    """What sixteen steps mask of two views of one network."""
+
+    def drawn(seed: int, folder: Path) -> Any:
+        cfg = {"method": "simclr", "method_kwargs": {"erase": block}}
+        [strategy] = build_strategies(OmegaConf.create(cfg))
+        views = Views((X, X), (X, X), (X, X))
+        steps = [Step(seed, 0, b, 0, CPU) for b in range(16)]
+        return [list(strategy.views(views, step).online) for step in steps]
+
+    return drawn
+
+
 def is_regional(made: Any) -> bool:
     """Whether the last image holds pixels of its own; none of it is the partner's there."""
     return bool((made[0].mixture.images[-1] == X[-1]).any())
@@ -228,6 +241,12 @@ DRAWS: dict[str, Callable[[int, Path], Any]] = {
     "mixmask.per_sample": branch("images", mixmask={"per_sample": True}),
     "mixmask.prob": steps_with(bool, mixmask={"prob": 0.5}),
     "mixmask.partner": branch("partner", mixmask={"partner": "random"}),
+    "erase.mask_type: block": erased(mask_type="block"),
+    "erase.mask_type: discrete": erased(mask_type="discrete"),
+    "erase.ratio": erased(ratio=[0.2, 0.8]),
+    "erase.per_sample": erased(per_sample=True),
+    "erase.prob": erased(prob=0.5),
+    "erase.fill: noise": erased(fill="noise"),
     "unmix.prob": steps_with(is_regional, unmix={"prob": 0.5}),
     "unmix.prob: 0 (its box)": branch("images", unmix={"prob": 0.0, "beta": 1e6}),
     "unmix.beta": branch("lam", unmix={"prob": 1.0}),
@@ -260,6 +279,7 @@ STILL: dict[str, Callable[[int, Path], Any]] = {
 NOT_DRAWN = {
     *("crop_size", "num_crops", "mean", "std", "pipeline", "order"),  # of a pipeline
     *("grid_size", "switch", "weight", "pairing", "targets"),  # of a block
+    *("noise_std", "blur_sigma", "blur_kernel", "role", "views"),
 }
 
 
@@ -291,7 +311,7 @@ def test_nothing_else_differs_with_the_seed(key: str, folder: Path) -> None:
 
 def test_no_key_is_left_out() -> None:
     options = {"solo": SoloOptions, "glyphs": GlyphOptions}
-    options |= {name: kind_of(name).options_type for name in ("unmix", "mixmask")}
+    options |= {name: kind_of(name).options_type for name in ("unmix", "mixmask", "erase")}
     listed = {re.split("[: ]", key)[0] for key in DRAWS}
     keys = {f"{name}.{f.name}" for name, of in options.items() for f in fields(of)}
     assert {key for key in keys if key.partition(".")[2] not in NOT_DRAWN} <= listed
@@ -319,7 +339,8 @@ DROPS = {
     "name": "resnet10t",
     "kwargs": {"drop_path_rate": 0.3, "drop_rate": 0.3, "zero_init_last": False},
 }
-MASKS = {"grid_size": 4, "ratio": [0.3, 0.7], "per_sample": True, "prob": 0.7, "partner": "random"}
+ERASED = {"grid_size": 4, "ratio": [0.3, 0.7], "per_sample": True, "prob": 0.7}
+MASKS = {**ERASED, "partner": "random"}
 UNMIX = {"prob": 0.5, "beta": 0.8}
 MOCO = {
     "projector": "linear",
@@ -338,6 +359,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
             "mixmask": {"mask_type": "block", **MASKS},
             "unmix": UNMIX,
             "permutations": "different",
+            "erase": {"fill": "noise", **ERASED, "targets": "masked"},
         },
         "format": "image_folder",
         "augmentations": [{"crop_size": EDGE, "num_crops": 2, **SOLO}],
@@ -350,6 +372,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
             "mixmask": {"mask_type": "discrete", **MASKS},
             "unmix": {**UNMIX, "partner": "random"},
             "permutations": "same",
+            "erase": {"fill": "noise", **ERASED, "role": "branch"},
         },
         "format": "resident",
         "augmentations": [

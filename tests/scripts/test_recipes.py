@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from omegaconf import DictConfig
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_linear, to_values
 from mixmask_solo.runs.contradictions import differences
+from mixmask_solo.strategies.erase import EraseOptions
+from mixmask_solo.strategies.grid_masks import GridOptions
 from mixmask_solo.strategies.mixmask import MixMaskOptions
 from mixmask_solo.strategies.unmix import UnMixOptions
 from support.heads import head_of
@@ -32,6 +34,8 @@ VARIANTS = {
     "_mixmask": ("mixmask",),
     "_mixmask_unmix": ("mixmask", "unmix", "permutations"),
 }
+ERASED = {"_erase": ("erase",), "_noise": ("erase",)}
+BLOCKS = {**VARIANTS, **ERASED}
 MASKS: dict[str, dict[str, Any]] = {
     "digits": {"grid_size": 2, "mask_type": "block"},
     "cifar": {"grid_size": 2, "mask_type": "discrete"},
@@ -41,14 +45,19 @@ MASKS: dict[str, dict[str, Any]] = {
 }
 DIGITS = [
     *(m + v for m, v in product(("byol", "mocov2plus", "simclr", "simsiam"), ("", "_mixmask"))),
-    "simclr_mixmask_unmix",
+    *("simclr_mixmask_unmix", "simclr_erase"),
 ]
 GRID = [(d, m + v) for d, m, v in product(DATASETS, METHODS, VARIANTS)]
+GRID += [(d, m + v) for d, m, v in product(DATASETS[:3], METHODS, ERASED)]
 GRID += [("digits", name) for name in DIGITS]
 
 
 def _id(file: Path) -> str:
     return "/".join(file.relative_to(SCRIPTS).parts)
+
+
+def _file(dataset: str, name: str) -> Path:
+    return SCRIPTS / "pretrain" / dataset / f"{name}.yaml"
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -74,7 +83,8 @@ def test_a_pretraining_recipe_validates_and_is_what_its_name_says(
     cfg = recipe(dataset, name)
     method, variant = _split(name)
     assert cfg.method == method
-    assert {"mixmask", "unmix", "permutations"} & set(cfg.method_kwargs) == set(VARIANTS[variant])
+    blocks = {"mixmask", "unmix", "permutations", "erase"}
+    assert blocks & set(cfg.method_kwargs) == set(BLOCKS[variant])
     assert cfg.name.startswith(f"{method}{variant.replace('_', '-')}-{cfg.data.dataset}")
     assert cfg.data.num_large_crops == 2
     assert cfg.data.dataset.startswith(dataset.replace("-100", "100"))
@@ -84,22 +94,43 @@ def test_a_pretraining_recipe_validates_and_is_what_its_name_says(
 def test_a_variant_is_the_method_plus_its_blocks(dataset: str, name: str, recipe: Any) -> None:
     method, variant = _split(name)
     plain, mixed = recipe(dataset, method), recipe(dataset, name)
-    blocks = {key: mixed.method_kwargs.pop(key) for key in VARIANTS[variant]}
+    blocks = {key: mixed.method_kwargs.pop(key) for key in BLOCKS[variant]}
     mixed.name = plain.name
     assert mixed == plain
-    mask = MASKS[dataset] | ({} if dataset == "digits" else {"ratio": 0.5, "switch": True})
+    mask = MASKS[dataset] | ({} if dataset == "digits" else {"ratio": 0.5})
+    each = method in ("byol", "mocov2plus") or plain.method_kwargs.get("symmetric", False)
+    erased = {
+        "fill": "noise" if variant == "_noise" else "zero",
+        "views": "both" if each else "query",
+    }
     partner = "random" if "permutations" in blocks else "reverse"
     published = {
         "mixmask": {**asdict(MixMaskOptions(**mask)), "partner": partner},
         "unmix": {**asdict(UnMixOptions(prob=0.5)), "partner": "reverse"},
         "permutations": "different",
+        "erase": asdict(EraseOptions(**mask, **erased)),
     }
     assert blocks == {key: published[key] for key in blocks}
 
 
-@pytest.mark.parametrize("file", [f for f in VARIED if "mixmask" in f.stem], ids=_id)
+@pytest.mark.parametrize(("dataset", "name"), [x for x in GRID if x[1].endswith(tuple(ERASED))])
+def test_erasing_is_compared_with_mixmask_mask_for_mask(
+    dataset: str, name: str, recipe: Any
+) -> None:
+    method, _ = _split(name)
+    mixed, erased = recipe(dataset, f"{method}_mixmask"), recipe(dataset, name)
+    branch = recipe(dataset, name, "method_kwargs.erase.role=branch")
+    for cfg in (erased, branch):
+        mask = cfg.method_kwargs.erase
+        assert all(mask[f.name] == mixed.method_kwargs.mixmask[f.name] for f in fields(GridOptions))
+        assert (cfg.seed, cfg.max_epochs) == (mixed.seed, mixed.max_epochs)
+    assert "method_kwargs.erase.role=branch" in head_of(_file(dataset, name))["Choices"]
+
+
+@pytest.mark.parametrize("file", [f for f in VARIED if not f.stem.endswith("_unmix")], ids=_id)
 def test_block_masks_of_our_generator_are_named_so_in_the_head(file: Path, recipe: Any) -> None:
-    mask = recipe(file.parent.name, file.stem).method_kwargs.mixmask
+    kwargs = recipe(file.parent.name, file.stem).method_kwargs
+    mask = kwargs.get("mixmask") or kwargs.erase
     said = " ".join(head_of(file).get("Choices", "").split())
     ours = mask.mask_type == "block" and mask.grid_size < 4
     assert ("block masks of 2x2 cells by a generator of ours" in said) is ours

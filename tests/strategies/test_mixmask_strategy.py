@@ -55,7 +55,7 @@ def test_empty_block_takes_the_papers_imagenet_values() -> None:
         ({"ratio": [0.2, 1.2]}, ["method_kwargs.mixmask.ratio", "[0.2, 1.2]"]),
         ({"ratio": [0.8, 0.2]}, ["method_kwargs.mixmask.ratio", "low <= high"]),
         ({"ratio": [0.5]}, ["method_kwargs.mixmask.ratio"]),
-        ({"ratio": 0.0}, ["method_kwargs.mixmask.ratio", "nothing would be mixed"]),
+        ({"ratio": 0.0}, ["method_kwargs.mixmask.ratio", "some must go"]),
         ({"grid_size": 2, "ratio": 0.2}, ["method_kwargs.mixmask.ratio", "0.25"]),
         ({"partner": "revers"}, ["method_kwargs.mixmask.partner", "reverse"]),
         ({"prob": 1.1}, ["method_kwargs.mixmask.prob", "1.1"]),

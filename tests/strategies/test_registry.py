@@ -108,11 +108,11 @@ def test_parameters_start_from_the_seed_and_the_name_alone() -> None:
 
 
 def test_a_package_that_cannot_be_used_matters_where_its_block_is_written(install: Any) -> None:
-    install(("erase", "no.such.module", "broken-masks"))
-    assert "erase" in blocks()
-    assert build_strategies(config(mixmask={}, erase=None))
-    with pytest.raises(ConfigError, match=r"^method_kwargs\.erase is brought by package broken-m"):
-        fill_blocks(config(erase={}))
+    install(("blackout", "no.such.module", "broken-masks"))
+    assert "blackout" in blocks()
+    assert build_strategies(config(mixmask={}, blackout=None))
+    with pytest.raises(ConfigError, match=r"^method_kwargs\.blackout is brought by package brok"):
+        fill_blocks(config(blackout={}))
 
 
 @pytest.mark.usefixtures("registered")
