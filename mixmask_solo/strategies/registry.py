@@ -23,6 +23,7 @@ from mixmask_solo.config.schema import METHOD_KWARGS
 from mixmask_solo.objectives import full_precision
 from mixmask_solo.strategies.base import Filter, Strategy
 from mixmask_solo.strategies.mixmask import MixMask
+from mixmask_solo.strategies.mscn import MSCN
 from mixmask_solo.strategies.permutations import settle, share_partners
 from mixmask_solo.strategies.step import seeded
 from mixmask_solo.strategies.unmix import UnMix
@@ -32,7 +33,10 @@ GROUP = "mixmask_solo.strategies"
 _PERMUTATIONS = "permutations"
 _LOGGED = ("class", "momentum_class", "mixture", "nce")  # train_<name>_loss means something else
 _LOGGED_BY_SOLO = ("barlow", "contrastive", "nnclr", "ressl", "swav", "vicreg")  # likewise
-_OURS: tuple[type[Strategy], ...] = (UnMix, MixMask)  # as the published MixMask* forwards them
+_OURS: tuple[type[Strategy], ...] = (
+    *(UnMix, MixMask),  # as the published MixMask* forwards them
+    MSCN,
+)
 _STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
 Kind = TypeVar("Kind", bound=type[Strategy])
 
@@ -137,6 +141,12 @@ def make_strategies(filled: Any, seed: int = 5) -> list[Strategy]:
 def build_strategies(cfg: Any) -> list[Strategy]:
     """The strategies of any pretraining configuration; raises as :func:`fill_blocks` does."""
     return make_strategies(fill_blocks(cfg), int(cfg.get("seed", 5)))
+
+
+def extra_crops(filled: Mapping[str, Any]) -> dict[str, int]:
+    """Crops that strategies take for themselves, of a run's filled ``method_kwargs``."""
+    options = _read(filled)
+    return {name: _STRATEGIES[name].extra_crops(block) for name, block in options.items()}
 
 
 class InputFilter:
