@@ -233,10 +233,10 @@ class MSCN(Strategy):
 def _check_sizes(o: MSCNOptions, sizes: Sequence[int]) -> None:
     """Raises ConfigError for what is larger than the crops, if any, the large ones first."""
     large, smallest = (sizes[0], min(sizes)) if sizes else (math.inf, math.inf)
-    if o.patch_size > large:
+    if 2 * o.patch_size > large:
         raise ConfigError(
-            f"method_kwargs.mscn.patch_size is {o.patch_size}: it is in pixels, and larger than "
-            f"the image (augmentations[0].crop_size is {large}); choose e.g. {large // 4}"
+            f"method_kwargs.mscn.patch_size is {o.patch_size}: it is in pixels, and less than two "
+            f"fit into the image (augmentations[0].crop_size is {large}); choose e.g. {large // 4}"
         )
     if o.focal_size > max(large, 1):
         raise ConfigError(
