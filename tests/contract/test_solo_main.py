@@ -137,8 +137,8 @@ def test_its_main_pretrain_loads_the_crops_that_mscn_takes(checkout, images, tmp
     """Its loader makes four, of which its class knows two; the third entry is ours."""
     path, name, changes = PRETRAIN["theirs"]
     arguments = ["--config-path", path.format(checkout=checkout), "--config-name", name]
-    arguments += [*data(images), *SMALL.split(), *SHORT.split(), *changes[:5]]
-    arguments += ["++method_kwargs.mscn.patch_size=8", "max_epochs=1", "scheduler.warmup_epochs=0"]
+    arguments += [*data(images), *SMALL.split(), *SHORT.split(), *changes[:6]]
+    arguments += ["++method_kwargs.mscn.patch_size=8"]
     result = script(checkout / "main_pretrain.py", arguments, tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     assert np.isfinite(scalars(tmp_path)["train_mscn_loss_epoch"])
