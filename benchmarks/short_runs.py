@@ -29,7 +29,8 @@ from mixmask_solo.runs.metrics_csv import METRICS
 from mixmask_solo.runs.pretrain import pretrain
 
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
-STRATEGIES = ("vanilla", "mixmask", "unmix", "mixmask_unmix", "erase", "noise")
+BLOCKS = {"mscn": {"patch_size": 8}}  # those that no recipe for CIFAR has
+STRATEGIES = ("vanilla", "mixmask", "unmix", "mixmask_unmix", "erase", "noise", *BLOCKS)
 RECIPES = Path(__file__).parents[1] / "scripts" / "pretrain" / "cifar"
 
 
@@ -78,8 +79,12 @@ def losses(directory: Path) -> list[float]:
 def short_run(method: str, strategy: str, args: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        name = method if strategy == "vanilla" else f"{method}_{strategy}"
-        cfg = compose(str(RECIPES), name, overrides(method, args, folder))
+        name = method if strategy in ("vanilla", *BLOCKS) else f"{method}_{strategy}"
+        changes = overrides(method, args, folder)
+        changes += [
+            f"++method_kwargs.{strategy}.{k}={v}" for k, v in BLOCKS.get(strategy, {}).items()
+        ]
+        cfg = compose(str(RECIPES), name, changes)
         result = pretrain(cfg)
         directory = Path(result["directory"])
         knn = evaluate_knn(directory / "last.ckpt", baselines=True)
@@ -93,7 +98,7 @@ def short_run(method: str, strategy: str, args: argparse.Namespace) -> dict[str,
         "loss_last": curve[-1],
         "loss_epochs": curve,
         "embedding_std": metrics["train_embedding_std"],
-        "mixtures": {k: v for k, v in metrics.items() if "mix" in k},
+        "mixtures": {k: v for k, v in metrics.items() if "mix" in k or strategy in k},
         "knn": knn["trained"],
         "knn_untrained": knn["untrained"],
         "seconds": result["wall_seconds"],

@@ -64,6 +64,7 @@ def random_batch(cfg: DictConfig, size: int, device: torch.device) -> list[Any]:
     """``[indexes, [view_1, ...], targets]`` of the shapes that the configuration's data has."""
     generator = torch.Generator().manual_seed(0)
     edges = [int(entry.crop_size) for entry in cfg.augmentations for _ in range(entry.num_crops)]
+    edges += edges[:1] * int(cfg.data.get("num_extra_crops") or 0)
     drawn = (torch.randn(size, 3, edge, edge, generator=generator) for edge in edges)
     views = [view.to(device, memory_format=torch.channels_last) for view in drawn]
     targets = torch.arange(size, device=device) % max(1, int(cfg.data.get("num_classes") or 1))

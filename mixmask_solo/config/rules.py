@@ -6,6 +6,8 @@ from typing import Any
 
 from mixmask_solo.config.errors import ConfigError
 
+MOMENTUM_METHODS = ("byol", "dino", "mocov2", "mocov2plus", "mocov3", "nnbyol", "ressl")
+"""With an EMA copy of the network; only these read ``momentum``."""
 # whose loss is written for exactly two large crops
 _TWO_VIEWS = (
     *("mocov2", "mocov2plus", "simsiam"),
@@ -49,6 +51,19 @@ def count_crops(augmentations: Sequence[Any], method: str) -> tuple[int, int]:
     if method in _TWO_VIEWS:
         require_two_views(method, large, small)
     return large, small
+
+
+def extra_crops(augmentations: Sequence[Any], n: int) -> list[int]:
+    """Which entries augment n crops more than the method takes: those of the large ones, in turn.
+
+    Args:
+        augmentations: entries with ``crop_size`` and ``num_crops``.
+    """
+    size = augmentations[0].crop_size
+    large = [
+        i for i, a in enumerate(augmentations) if a.crop_size == size for _ in range(a.num_crops)
+    ]
+    return [large[i % len(large)] for i in range(n)]
 
 
 def require_two_views(method: str, large: int, small: int) -> None:

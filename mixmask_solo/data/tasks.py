@@ -14,6 +14,7 @@ from torchvision.transforms import InterpolationMode
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.check import get
 from mixmask_solo.config.datasets import DatasetInfo, data_block, info
+from mixmask_solo.config.rules import extra_crops
 from mixmask_solo.config.schema.augmentations import Chance, Crop, SoloOptions
 from mixmask_solo.data.augmentations.pipeline import Pipeline, assemble, build_all
 from mixmask_solo.data.batched.geometry import Kernel
@@ -54,13 +55,16 @@ class Task:
 
 
 def pretraining(cfg: Any) -> Task:
-    """The views that ``augmentations`` asks for.
+    """The views that ``augmentations`` asks for, then the crops that strategies take.
 
     Raises:
         ConfigError: for anything wrong there, or an unknown data set.
     """
     dataset = info(data_block(cfg)["dataset"])
-    return Task("pretrain", dataset, build_all(get(cfg, "augmentations"), dataset), labelled=False)
+    views = build_all(get(cfg, "augmentations"), dataset)
+    more = extra_crops(views, get(cfg, "data.num_extra_crops", 0))
+    views += [replace(views[i], num_crops=1) for i in more]
+    return Task("pretrain", dataset, views, labelled=False)
 
 
 def probe(cfg: Any) -> Task:

@@ -5,5 +5,15 @@ from mixmask_solo.masks.blocked import blocked
 from mixmask_solo.masks.chosen import chosen, window
 from mixmask_solo.masks.discrete import discrete
 from mixmask_solo.masks.grid import MaskPool, patches, upsample
+from mixmask_solo.masks.patch_or_focal import patch_or_focal
 
-__all__ = ["MaskPool", "blocked", "chosen", "discrete", "patches", "upsample", "window"]
+__all__ = [
+    "MaskPool",
+    "blocked",
+    "chosen",
+    "discrete",
+    "patch_or_focal",
+    "patches",
+    "upsample",
+    "window",
+]

@@ -3,6 +3,8 @@
 
 from typing import Any
 
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.rules import extra_crops as which_crops
 from mixmask_solo.config.schema.method import HEADS
 from mixmask_solo.host import Host
 from mixmask_solo.methods.families import FAMILIES
@@ -11,7 +13,7 @@ from mixmask_solo.methods.mixin import BranchesMixin
 from mixmask_solo.methods.mocov2 import mocov2
 from mixmask_solo.methods.online_knn import OnlineKNN
 from mixmask_solo.methods.refused import check_options
-from mixmask_solo.strategies import blocks, fill_blocks
+from mixmask_solo.strategies import blocks, extra_crops, fill_blocks
 
 
 def build_methods(host: Host, module: str) -> dict[str, type[Any]]:
@@ -41,6 +43,8 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
         check_options(name, filled)
         for block in filled.keys() & set(blocks()):
             cfg.method_kwargs[block] = filled[block]
+        if host.name == "solo":
+            _ask_for_crops(cfg, sum(extra_crops(filled).values()))
         return cfg
 
     cls = type(
@@ -56,6 +60,25 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
     )
     _assert_order(cls, concrete, base)
     return cls
+
+
+def _ask_for_crops(cfg: Any, taken: int) -> None:
+    """Has solo-learn's own script load the crops that strategies take for themselves.
+
+    It makes its loader of ``augmentations`` once it has the method, and has counted before. Our
+    runs know the number, and add the crops where the data is opened.
+    """
+    if not taken or "num_extra_crops" in cfg.data:
+        return
+    if cfg.data.get("format") == "dali":
+        raise ConfigError(
+            f"data.format is dali: solo-learn's own loader by that name gives no crop but those of "
+            f"the method, and strategies take {taken} more; set data.format to image_folder, or "
+            "run it with mixmask-pretrain"
+        )
+    cfg.data.num_extra_crops = taken
+    entries = cfg.augmentations
+    entries.extend([{**entries[i], "num_crops": 1} for i in which_crops(entries, taken)])
 
 
 def _assert_order(cls: type[Any], concrete: type[Any], base: type[Any]) -> None:

@@ -15,12 +15,13 @@ loss, same gradients, same random stream.
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mixmask_solo.config import listing
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.methods.families import Family, Forwarded
 from mixmask_solo.methods.refused import check_branch
 from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies
@@ -38,6 +39,7 @@ class BranchesMixin(_Host):
         made = make_strategies(self.cfg.get("method_kwargs"), int(self.cfg.get("seed", 5)))
         self.strategies = nn.ModuleDict({strategy.name: strategy for strategy in made})
         self._filter = input_filter((type(s), s.options) for s in made)
+        self._crops = {s.name: type(s).extra_crops(s.options) for s in made}
         self._online: dict[int, Tensor] = {}
 
     @property
@@ -52,18 +54,34 @@ class BranchesMixin(_Host):
             return super().training_step(batch, batch_idx)
         indexes, loaded, targets = batch
         loaded = (loaded,) if isinstance(loaded, Tensor) else tuple(loaded)
-        clean = tuple(self._filter(x) for x in loaded) if self._filter else loaded
+        everything = tuple(self._filter(x) for x in loaded) if self._filter else loaded
+        clean, crops = self._split(everything)
         step = self._step(batch_idx, clean[0].device)
-        views = Views(clean, clean, loaded)
+        views = Views(clean, clean, loaded[: len(clean)])
         for strategy in self._strategies():
             views = self._views(strategy, views, step)
-        branches = [b for s in self._strategies() for b in s.branches(clean, step)]
+        branches = [
+            b for s in self._strategies() for b in s.branches((*clean, *crops[s.name]), step)
+        ]
         for branch in branches:
             check_branch(self, branch)
         out: Any = self._host_step(indexes, views, targets, batch_idx)
         if branches:
             out["loss"] = out["loss"] + self._branch_loss(out, branches)
         return out
+
+    def _split(self, loaded: Sequence[Tensor]) -> tuple[Sequence[Tensor], dict[str, list[Tensor]]]:
+        """The host's views, and by strategy the crops behind them that it takes for itself."""
+        taken = sum(self._crops.values())
+        n = len(loaded) - taken
+        if taken and n != self.num_crops:
+            blocks = listing([f"method_kwargs.{s}" for s, k in self._crops.items() if k], "and")
+            raise ConfigError(
+                f"augmentations[0].num_crops gives {len(loaded)} crops of an image with all other "
+                f"entries: {self.cfg.method} takes {self.num_crops}, {blocks} {taken} more"
+            )
+        rest = iter(loaded[n:])
+        return loaded[:n], {name: list(islice(rest, k)) for name, k in self._crops.items()}
 
     def _views(self, strategy: Any, views: Views, step: Step) -> Views:
         """What a strategy makes of the views; ValueError for another number of them."""
@@ -126,7 +144,7 @@ class BranchesMixin(_Host):
         else:
             own = self(branch.images)
         # Computed at most once, and only if asked for.
-        momentum: Any = cache(lambda: self.momentum_forward(branch.images)["z"])
+        momentum: Any = cache(lambda: self.momentum_forward(branch.momentum_images)["z"])
         return Forwarded(branch, own, momentum, self._negative(branch))
 
     @torch.no_grad()

@@ -20,11 +20,15 @@ from mixmask_solo.runs.progress import EmbeddingStd
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
-from mixmask_solo.strategies import blocks, fill_blocks
+from mixmask_solo.strategies import blocks, extra_crops, fill_blocks
 
 log = logging.getLogger(__name__)
 _BANK_BOUND = 2 << 30  # bytes of features a process up to which `knn_eval.enabled: auto` means true
-_DERIVED = ("num_large_crops", "num_small_crops")  # keys of `data` that resolving adds
+_DERIVED = (
+    "num_large_crops",
+    "num_small_crops",
+    "num_extra_crops",
+)  # keys of `data` that resolving adds
 
 
 def resolve(cfg: DictConfig) -> DictConfig:
@@ -38,6 +42,8 @@ def resolve(cfg: DictConfig) -> DictConfig:
     )
     resolved.method_kwargs = fill_blocks(resolved)
     check_options(resolved.method, resolved.method_kwargs)
+    if taken := sum(extra_crops(resolved.method_kwargs).values()):
+        resolved.data.num_extra_crops = taken
     _from_host(get_method, resolved.method, resolved.host)
     return resolved
 

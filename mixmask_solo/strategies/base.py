@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
+from mixmask_solo.config import listing
 from mixmask_solo.mixtures import Mixture
 from mixmask_solo.objectives import Share
 from mixmask_solo.strategies.step import Step
@@ -14,6 +15,7 @@ from mixmask_solo.strategies.step import Step
 Filter = Callable[[Tensor], Tensor]
 Pairing = Literal["query", "pair"]
 Targets = Literal["both", "other"]
+BranchTargets = Literal[Targets, "every"]
 
 
 class Views(NamedTuple):
@@ -34,16 +36,21 @@ class Branch:
         name: the strategy's name; losses are logged as ``train_<name>_loss``.
         images: ``(N, C, H, W)``; None for the view itself, which is not forwarded again: the
             branch is then what ``negatives`` add to the method's own loss.
+        momentum: ``(N, C, H, W)``, what the momentum network sees of them where ``pair`` asks it;
+            None for the same.
         sources: images of the batch that a branch's image shows, by share; none given, image i
             itself with weight 1, as for a masked view. A share of the whole batch is one value
             expanded to ``(N,)``, which tells it from shares that may differ (``per_image``).
-        view: index of the view it was made from, a large crop.
+        view: index of the view it was made from, a large crop; of a crop of the strategy's own
+            (:meth:`Strategy.extra_crops`), the view it stands beside.
         negatives: ``(N, C, H, W)``, a hard negative for each image's query (InfoNCE only).
         alpha: factor of the hard negatives' similarities.
         weight: factor of this branch's loss.
         pairing: ``query`` (the images only predict), ``pair`` (the family's complete two-view
             loss), or None for the family's default.
-        targets: ``both`` un-mixed views, only the ``other``, or None for the default.
+        targets: ``both`` un-mixed views, only the ``other``, or None for the default. ``every``:
+            both, and with ``pair`` also each branch of the strategy that says so; the loss is a
+            sum over pairs, each of which counts as much as the host's own two views.
         mixture: how the images were mixed, if they were: for the log and for pictures.
     """
 
@@ -51,20 +58,21 @@ class Branch:
     images: Tensor | None
     sources: Sequence[Share] = ()
     view: int = 0
+    momentum: Tensor | None = None
     negatives: Tensor | None = None
     alpha: float = 1.0
     weight: float = 1.0
     pairing: Pairing | None = None
-    targets: Targets | None = None
+    targets: BranchTargets | None = None
     mixture: Mixture | None = None
 
     def __post_init__(self) -> None:
         shown = self.negatives if self.images is None else self.images
         if shown is None:
             raise ValueError(f"branch {self.name} has neither images nor negatives")
-        for key, known in (("pairing", Pairing), ("targets", Targets)):
+        for key, known in (("pairing", Pairing), ("targets", BranchTargets)):
             if (value := getattr(self, key)) not in (None, *get_args(known)):
-                choices = " or ".join(get_args(known))
+                choices = listing(get_args(known))
                 raise ValueError(f"branch {self.name} has {key} {value!r}: choose {choices}")
         if not self.sources:
             whole = Share(None, shown.new_ones(1).expand(len(shown)))
@@ -80,6 +88,11 @@ class Branch:
         rest = 1.0 - lam if _differ(lam) else (1.0 - lam[:1]).expand_as(lam)
         sources = [Share(None, lam), Share(partner, rest)]
         return cls(name, images, sources[: 1 + switch], mixture=mixture, **options)
+
+    @property
+    def momentum_images(self) -> Tensor | None:
+        """What the momentum network sees."""
+        return self.images if self.momentum is None else self.momentum
 
     @property
     def per_image(self) -> bool:
@@ -116,6 +129,8 @@ class Strategy(nn.Module):
         """Checks the options against the rest of the run's configuration, by which it may settle
         what they leave open: as it leaves them they are stored.
 
+        What depends on that is written into them here: they are stored as this leaves them.
+
         Raises:
             ConfigError: when they cannot work together.
         """
@@ -128,6 +143,15 @@ class Strategy(nn.Module):
         evaluation knows nothing but the stored block. A module's buffers are not persistent.
         """
         return None
+
+    @classmethod
+    def extra_crops(cls, options: Any) -> int:
+        """How many further crops of each image it takes for itself, of the large crops' size.
+
+        They are augmented as the large crops are, in turn, and no network sees them but in the
+        strategy's branches.
+        """
+        return 0
 
     def views(self, views: Views, step: Step) -> Views:
         """Changes what the networks see, before any forward pass.
@@ -144,7 +168,7 @@ class Strategy(nn.Module):
             views: clean ones, each ``(N, C, H, W)``: filtered, but before any strategy's
                 :meth:`views`. Every published strategy makes its branches of clean images (MSCN's
                 extra views, ADIOS' slots, saliency's hard negatives, mixtures), and so they do not
-                depend on what else is switched on.
+                depend on what else is switched on. Behind them come its own crops, if it takes any.
             step: for the draws.
         """
         return []

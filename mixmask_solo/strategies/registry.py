@@ -24,6 +24,7 @@ from mixmask_solo.objectives import full_precision
 from mixmask_solo.strategies.base import Filter, Strategy
 from mixmask_solo.strategies.erase import Erase
 from mixmask_solo.strategies.mixmask import MixMask
+from mixmask_solo.strategies.mscn import MSCN
 from mixmask_solo.strategies.permutations import settle, share_partners
 from mixmask_solo.strategies.step import seeded
 from mixmask_solo.strategies.unmix import UnMix
@@ -36,6 +37,7 @@ _LOGGED_BY_SOLO = ("barlow", "contrastive", "nnclr", "ressl", "swav", "vicreg") 
 _OURS: tuple[type[Strategy], ...] = (
     *(UnMix, MixMask),  # as the published MixMask* forwards them
     Erase,
+    MSCN,
 )
 _STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
 Kind = TypeVar("Kind", bound=type[Strategy])
@@ -141,6 +143,12 @@ def make_strategies(filled: Any, seed: int = 5) -> list[Strategy]:
 def build_strategies(cfg: Any) -> list[Strategy]:
     """The strategies of any pretraining configuration; raises as :func:`fill_blocks` does."""
     return make_strategies(fill_blocks(cfg), int(cfg.get("seed", 5)))
+
+
+def extra_crops(filled: Mapping[str, Any]) -> dict[str, int]:
+    """Crops that strategies take for themselves, of a run's filled ``method_kwargs``."""
+    options = _read(filled)
+    return {name: _STRATEGIES[name].extra_crops(block) for name, block in options.items()}
 
 
 class InputFilter:

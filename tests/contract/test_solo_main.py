@@ -8,6 +8,7 @@ beside it.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import runpy
 import subprocess
@@ -24,6 +25,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mixmask_solo import register
+from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.pretrained import read_pretrained
 from mixmask_solo.strategies import build_strategies
@@ -131,6 +133,30 @@ def test_its_main_pretrain_trains_the_mixture(pretrained, kind) -> None:
     assert checkpoint.stat().st_size > 0
 
 
+def test_its_main_pretrain_loads_the_crops_that_mscn_takes(checkout, images, tmp_path) -> None:
+    """Its loader makes four, of which its class knows two; the third entry is ours."""
+    path, name, changes = PRETRAIN["theirs"]
+    arguments = ["--config-path", path.format(checkout=checkout), "--config-name", name]
+    arguments += [*data(images), *SMALL.split(), *SHORT.split(), *changes[:6]]
+    arguments += ["++method_kwargs.mscn.patch_size=8"]
+    result = script(checkout / "main_pretrain.py", arguments, tmp_path)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert np.isfinite(scalars(tmp_path)["train_mscn_loss_epoch"])
+    (args,) = tmp_path.rglob("args.json")
+    stored = json.loads(args.read_text())
+    assert [entry["num_crops"] for entry in stored["augmentations"]] == [1, 1, 1, 1]
+    assert (stored["data"]["num_large_crops"], stored["data"]["num_extra_crops"]) == (2, 2)
+
+
+def test_its_dali_loader_is_refused_where_it_cannot_make_them(registered, make_cfg) -> None:
+    cfg = make_cfg("simclr", **{"method_kwargs.mscn": {"patch_size": 4, "kernel": 5}})
+    cfg.data.format = "dali"
+    with pytest.raises(
+        ConfigError, match=r"^data\.format is dali: .* 2 more; set data\.format to "
+    ):
+        registered["simclr"](cfg)
+
+
 def test_a_mistake_in_the_block_is_the_last_thing_it_says(checkout, images, tmp_path) -> None:
     path, name, changes = PRETRAIN["theirs"]
     arguments = ["--config-path", path.format(checkout=checkout), "--config-name", name]
@@ -168,6 +194,8 @@ def test_it_understands_every_recipe(checkout, images, registered, recipe) -> No
     """What its main_pretrain.py does with a configuration before it reads images."""
     folder, _, name = recipe.partition("/")
     custom = data(images) if folder == "tiny-imagenet" else []
+    if name in ("mocov2_mscn", "simclr_mscn"):  # solo-learn's DALI loader makes no extra crops
+        custom = ["data.format=image_folder"]
     with initialize_config_dir(str(ROOT / "scripts/pretrain" / folder), version_base="1.2"):
         cfg = compose(name, overrides=custom)
     OmegaConf.set_struct(cfg, False)
@@ -178,7 +206,7 @@ def test_it_understands_every_recipe(checkout, images, registered, recipe) -> No
     assert cfg.optimizer.lr == pytest.approx(written * images_a_step / 256)
     assert isinstance(cfg.data.num_workers, int)
     cfg = registered[cfg.method].add_and_assert_specific_cfg(cfg)
-    blocks = [block for block in ("unmix", "mixmask") if block in name.split("_")]
+    blocks = [block for block in ("unmix", "mixmask", "mscn") if block in name.split("_")]
     assert [s.name for s in build_strategies(cfg)] == blocks
 
 

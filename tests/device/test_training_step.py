@@ -35,6 +35,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "erase": {"erase": {**_MIXMASK, "per_sample": True, "fill": "noise"}},
     "erase_branch": {"erase": {**_MIXMASK, "fill": "blur", "blur_kernel": 7, "role": "branch"}},
     "both": {"mixmask": {**_MIXMASK, "per_sample": True}, "unmix": {"prob": 0.5}},
+    "mscn": {"mscn": {"patch_size": 8}},
 }
 
 
@@ -42,6 +43,10 @@ class _Images(LightningDataModule):
     """Batches that lie on the GPU already."""
 
     train_labels = "all"
+
+    def __init__(self, crops: int) -> None:
+        super().__init__()
+        self.crops = crops
 
     def train_dataloader(self) -> Any:
         return self
@@ -51,7 +56,7 @@ class _Images(LightningDataModule):
 
     def __iter__(self) -> Iterator[Any]:
         for _ in range(_STEPS):
-            views = [torch.rand(_BATCH, 3, 24, 24, device="cuda") for _ in range(2)]
+            views = [torch.rand(_BATCH, 3, 24, 24, device="cuda") for _ in range(self.crops)]
             indexes = torch.arange(_BATCH, device="cuda")
             yield [indexes, views, indexes % 10]
 
@@ -77,6 +82,7 @@ def waits(monkeypatch: pytest.MonkeyPatch, method: str, **blocks: Any) -> Counte
     precision = blocks.pop("precision", "32")
     cfg = resolve(run_config(method, kwargs, **blocks))
     cfg.data.num_classes = 10
+    crops = 2 + int(cfg.data.get("num_extra_crops", 0))
     model = get_method(method, "builtin")(cfg).train()
     look = _Look()
 
@@ -103,7 +109,7 @@ def waits(monkeypatch: pytest.MonkeyPatch, method: str, **blocks: Any) -> Counte
             monkeypatch.setattr(nn.Module, name, lambda self, *_, **__: to_gpu(self))
         monkeypatch.setattr(nn.Module, "cpu", lambda self: self)
         monkeypatch.setattr(Tensor, "backward", backward)
-        trainer.fit(model, datamodule=_Images())
+        trainer.fit(model, datamodule=_Images(crops))
     assert len(look.seen) == _STEPS
     return look.seen[-1] - look.seen[-1 - _SEEN]
 

@@ -239,7 +239,7 @@ def test_one_share_for_the_batch_where_a_loss_needs_it(dtype: torch.dtype, switc
 
 
 @pytest.mark.parametrize(
-    ("field", "choices"), [("pairing", "query or pair"), ("targets", "both or other")]
+    ("field", "choices"), [("pairing", "query or pair"), ("targets", "both, other or every")]
 )
 def test_an_unknown_word_is_refused(field: str, choices: str) -> None:
     with pytest.raises(ValueError, match=rf"^branch outside has {field} 'Own': choose {choices}$"):

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_linear, to_values
 from mixmask_solo.runs.contradictions import differences
+from mixmask_solo.strategies import blocks
 from mixmask_solo.strategies.erase import EraseOptions
 from mixmask_solo.strategies.grid_masks import GridOptions
 from mixmask_solo.strategies.mixmask import MixMaskOptions
@@ -35,7 +36,7 @@ VARIANTS = {
     "_mixmask_unmix": ("mixmask", "unmix", "permutations"),
 }
 ERASED = {"_erase": ("erase",), "_noise": ("erase",)}
-BLOCKS = {**VARIANTS, **ERASED}
+BLOCKS = {**VARIANTS, **ERASED, "_mscn": ("mscn",)}
 MASKS: dict[str, dict[str, Any]] = {
     "digits": {"grid_size": 2, "mask_type": "block"},
     "cifar": {"grid_size": 2, "mask_type": "discrete"},
@@ -50,6 +51,11 @@ DIGITS = [
 GRID = [(d, m + v) for d, m, v in product(DATASETS, METHODS, VARIANTS)]
 GRID += [(d, m + v) for d, m, v in product(DATASETS[:3], METHODS, ERASED)]
 GRID += [("digits", name) for name in DIGITS]
+# Recipes of their own: what each is stands in a test of its own.
+OTHERS = [
+    *[(d, "mocov2_mscn") for d in ("imagenet", "imagenet-100")],
+    *[(d, "simclr_mscn") for d in ("imagenet", "imagenet-100", "digits")],
+]
 
 
 def _id(file: Path) -> str:
@@ -71,20 +77,21 @@ def _linear(file: Path, *overrides: str) -> DictConfig:
 
 
 def test_the_table_of_recipes_is_complete() -> None:
-    assert {_id(file) for file in PRETRAIN} == {f"pretrain/{d}/{name}.yaml" for d, name in GRID}
+    assert {_id(file) for file in PRETRAIN} == {
+        f"pretrain/{d}/{name}.yaml" for d, name in GRID + OTHERS
+    }
     assert {file.parent.name for file in LINEAR} == {"digits", *DATASETS}
     assert len(PRETRAIN) + len(LINEAR) == len(FILES)
 
 
-@pytest.mark.parametrize(("dataset", "name"), GRID)
+@pytest.mark.parametrize(("dataset", "name"), GRID + OTHERS)
 def test_a_pretraining_recipe_validates_and_is_what_its_name_says(
     dataset: str, name: str, recipe: Any
 ) -> None:
     cfg = recipe(dataset, name)
     method, variant = _split(name)
     assert cfg.method == method
-    blocks = {"mixmask", "unmix", "permutations", "erase"}
-    assert blocks & set(cfg.method_kwargs) == set(BLOCKS[variant])
+    assert set(blocks()) & set(cfg.method_kwargs) == set(BLOCKS[variant])
     assert cfg.name.startswith(f"{method}{variant.replace('_', '-')}-{cfg.data.dataset}")
     assert cfg.data.num_large_crops == 2
     assert cfg.data.dataset.startswith(dataset.replace("-100", "100"))
@@ -94,7 +101,7 @@ def test_a_pretraining_recipe_validates_and_is_what_its_name_says(
 def test_a_variant_is_the_method_plus_its_blocks(dataset: str, name: str, recipe: Any) -> None:
     method, variant = _split(name)
     plain, mixed = recipe(dataset, method), recipe(dataset, name)
-    blocks = {key: mixed.method_kwargs.pop(key) for key in BLOCKS[variant]}
+    found = {key: mixed.method_kwargs.pop(key) for key in BLOCKS[variant]}
     mixed.name = plain.name
     assert mixed == plain
     mask = MASKS[dataset] | ({} if dataset == "digits" else {"ratio": 0.5})
@@ -103,14 +110,14 @@ def test_a_variant_is_the_method_plus_its_blocks(dataset: str, name: str, recipe
         "fill": "noise" if variant == "_noise" else "zero",
         "views": "both" if each else "query",
     }
-    partner = "random" if "permutations" in blocks else "reverse"
+    partner = "random" if "permutations" in found else "reverse"
     published = {
         "mixmask": {**asdict(MixMaskOptions(**mask)), "partner": partner},
         "unmix": {**asdict(UnMixOptions(prob=0.5)), "partner": "reverse"},
         "permutations": "different",
         "erase": asdict(EraseOptions(**mask, **erased)),
     }
-    assert blocks == {key: published[key] for key in blocks}
+    assert found == {key: published[key] for key in found}
 
 
 @pytest.mark.parametrize(("dataset", "name"), [x for x in GRID if x[1].endswith(tuple(ERASED))])

@@ -40,7 +40,9 @@ class Family:
 
     def __init__(self, method: Any, out: Out, branches: Sequence[Forwarded]) -> None:
         self.method, self.out, self.branches = method, out, branches
-        self.targets = self.view_targets()
+        self.targets = list(self.view_targets())  # and behind them those of branches, see `slot`
+        self.n_views = len(self.targets)
+        self.slots: list[Forwarded] = []
 
     @classmethod
     def losses(cls, method: Any, out: Out, branches: Sequence[Forwarded]) -> list[Tensor]:
@@ -52,6 +54,8 @@ class Family:
 
     def loss(self, b: Forwarded) -> Tensor:
         """Terms of all views that the branch predicts and, with ``pair``, that predict it."""
+        if b.branch.targets == "every":
+            return self.every(b)
         views = self.views(b)
         terms = [self.predict(b, v) for v in views]
         if self.pairing_of(b) == "pair" and not self.complete:
@@ -59,12 +63,38 @@ class Family:
             terms += [self.mirror(b, v, target) for v in views]
         return self.reduce(torch.stack(terms))
 
+    def every(self, b: Forwarded) -> Tensor:
+        """The host's own loss of two views, of each view and the branch, and of each later branch
+        that says ``every`` and this one; without ``pair`` there are but predictions of views."""
+        pair, mirrored = self.pairing_of(b) == "pair", not self.complete
+        pairs = []
+        for v in self.views(b):
+            mirror = [self.mirror(b, v, self.targets[self.slot(b)])] if pair and mirrored else []
+            pairs.append([self.predict(b, v), *mirror])
+        for other in self.later(b) if pair else ():
+            mirror = [self.predict(other, self.slot(b))] if mirrored else []
+            pairs.append([self.predict(b, self.slot(other)), *mirror])
+        return torch.stack([self.reduce(torch.stack(terms)) for terms in pairs]).sum()
+
+    def later(self, b: Forwarded) -> list[Forwarded]:
+        """Branches of the same strategy behind this one that say ``every``."""
+        behind = self.branches[self.branches.index(b) + 1 :]
+        alike = (b.branch.name, "every")
+        return [other for other in behind if (other.branch.name, other.branch.targets) == alike]
+
+    def slot(self, b: Forwarded) -> int:
+        """Where ``targets`` holds what is predicted of a branch's images."""
+        if b not in self.slots:
+            self.slots.append(b)
+            self.targets.append(self.own_target(b))
+        return self.n_views + self.slots.index(b)
+
     def views(self, b: Forwarded) -> list[int]:
         """Indexes of the un-mixed views that a branch is compared with."""
         default = "both" if self.pairing_of(b) == "query" and not self.only_other else "other"
         targets = b.branch.targets if b.branch.images is not None else "other"
-        both = (targets or default) == "both"
-        return [v for v in range(len(self.targets)) if both or v != b.branch.view]
+        both = (targets or default) in ("both", "every")
+        return [v for v in range(self.n_views) if both or v != b.branch.view]
 
     def pairing_of(self, b: Forwarded) -> str:
         """``query`` or ``pair``."""
@@ -81,7 +111,8 @@ class Family:
 
     def own_target(self, b: Forwarded) -> Tensor:
         """The same of the branch's images."""
-        return b.momentum()
+        own: Tensor = b.out[self.predicted] if self.predicted in b.out else b.momentum()
+        return own
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
         """Scalar: the branch's images predict view v."""

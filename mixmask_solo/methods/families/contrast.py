@@ -55,7 +55,9 @@ class _Queued(Family):
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
         query, t, branch = b.out["z"], self.method.temperature, b.branch
-        lse = self.clean[branch.view] if branch.images is None else self.lse[b][v]
+        # A branch's keys are in no queue; it meets that of the view which the branch stands beside.
+        place = v if v < self.n_views else self.slots[v - self.n_views].branch.view
+        lse = self.clean[branch.view] if branch.images is None else self.lse[b][place]
         if b.negative is not None:
             lse = with_hard_negative(lse, query, b.negative, branch.alpha, t)
         return weigh(
@@ -100,9 +102,9 @@ class MoCoV2Family(_Queued):
         return terms.sum()
 
     def views(self, b: Forwarded) -> list[int]:
-        if len(self.targets) > 1:
+        if self.n_views > 1:
             return super().views(b)
-        if b.branch.view:
+        if b.branch.view and b.branch.targets != "every":
             raise ValueError(
                 f"{b.branch.name} makes a branch of view 2: with method_kwargs.symmetric false "
                 "that is only a key, and there is no other; set symmetric to true"
@@ -113,7 +115,10 @@ class MoCoV2Family(_Queued):
         queries = self.out["z"]
         rows = torch.cat([*queries, *(b.out["z"] for b in self.forwarded)])
         lse = queue_lse(rows, self.method.queue, self.method.temperature).split(len(queries[0]))
-        self.out["mixed_keys"] = [self.views(b) for b in self.forwarded]
+        # Nobody's loop forwards a branch of `every` once for each direction.
+        once = [b.branch.targets == "every" for b in self.forwarded]
+        views = [self.views(b) for b in self.forwarded]
+        self.out["mixed_keys"] = [v[:1] if o else v for o, v in zip(once, views, strict=True)]
         for b, own in zip(self.forwarded, lse[len(queries) :], strict=True):
             self.lse[b] = dict.fromkeys(self.views(b), own)
         return lse[: len(queries)]
@@ -125,7 +130,8 @@ class MoCoV3Family(Family):
     predicted = "momentum_k"
 
     def own_target(self, b: Forwarded) -> Tensor:
-        key: Tensor = self.method.momentum_forward(b.branch.images)["k"]  # what it calls z
+        # what others call z
+        key: Tensor = self.method.momentum_forward(b.branch.momentum_images)["k"]
         return key
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
@@ -164,7 +170,8 @@ class SimCLRFamily(Family):
         if "raw_z" in self.out:  # a head that projects what belongs together
             joint = self.method.projector.joint
             if branch.images is not None:
-                pair = joint([self.out["raw_z"][v], b.out["z"]])
+                raw = self.out["raw_z"][v] if v < self.n_views else self.targets[v]
+                pair = joint([raw, b.out["z"]])
             if negative is not None:
                 with torch.no_grad():
                     [negative] = joint([negative])

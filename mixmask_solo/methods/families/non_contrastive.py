@@ -51,7 +51,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mixmask_solo.methods.families.base import Family, Forwarded, NeighbourFamily
+from mixmask_solo.methods.families.base import Family, Forwarded, NeighbourFamily, Out
 from mixmask_solo.objectives import non_contrastive as objective
 from mixmask_solo.objectives import queue_lse, weigh
 
@@ -67,12 +67,13 @@ class _Predicting(Family):
         """What ``pair_loss`` takes, from the online output."""
         return x
 
-    def loss(self, b: Forwarded) -> Tensor:
-        self.own = self.prediction(b.out[self.predictor])  # once for all views and sources
-        return super().loss(b)
+    def __init__(self, method: Any, out: Out, branches: Sequence[Forwarded]) -> None:
+        super().__init__(method, out, branches)
+        # Once for all views and sources.
+        self.own = cache(lambda b: self.prediction(b.out[self.predictor]))
 
     def predict(self, b: Forwarded, v: int) -> Tensor:
-        return weigh(self.pair_loss, self.own, self.targets[v], b.branch.sources)
+        return weigh(self.pair_loss, self.own(b), self.targets[v], b.branch.sources)
 
     def mirror(self, b: Forwarded, v: int, target: Tensor) -> Tensor:
         loss, predictions = self.pair_loss, self.prediction(self.out[self.predictor][v])
@@ -99,10 +100,6 @@ class SimSiamFamily(_Predicting):
 
     def pair_loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         return objective.simsiam(prediction, target)
-
-    def own_target(self, b: Forwarded) -> Tensor:
-        z: Tensor = b.out["z"]
-        return z
 
 
 class SwAVFamily(_Predicting):
