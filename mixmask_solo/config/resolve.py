@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from mixmask_solo.config.check import check, literal, to_values, with_defaults
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.rules import (
+    MOMENTUM_METHODS,
     check_kwargs,
     check_mocov2,
     check_schedule,
@@ -24,9 +25,6 @@ from mixmask_solo.config.schema import (
     Momentum,
     Pretrain,
 )
-
-# with an EMA copy of the network; only these read ``momentum``
-_MOMENTUM_METHODS = ("byol", "dino", "mocov2", "mocov2plus", "mocov3", "nnbyol", "ressl")
 
 
 def resolve_pretrain(
@@ -61,7 +59,7 @@ def resolve_pretrain(
     run.name = run.name or f"{run.method}-{run.data.dataset}"
     result = with_defaults(values, run)
     result["method_kwargs"] = with_defaults(written, kwargs)
-    if run.method in _MOMENTUM_METHODS:
+    if run.method in MOMENTUM_METHODS:
         momentum = check(run.momentum, MOMENTUM.get(run.method, Momentum), "momentum")
         result["momentum"] = with_defaults(run.momentum, momentum)
     elif run.momentum is not None:

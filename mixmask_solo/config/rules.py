@@ -13,6 +13,10 @@ _TWO_VIEWS = (
 )
 # whose queue a whole number of steps has to fill
 _QUEUES = ("mocov2", "mocov2plus", "nnbyol", "nnclr", "nnsiam", "ressl")
+MOMENTUM_METHODS = ("byol", "dino", "mocov2", "mocov2plus", "mocov3", "nnbyol", "ressl")
+"""With an EMA copy of the network; only these read ``momentum``."""
+HARD_NEGATIVES = ("mocov2", "mocov2plus", "simclr")
+"""Whose loss takes one more negative for each query."""
 _ONE_SIDED = (
     "with method_kwargs.symmetric false view 1 is only a query and view 2 only a key; set "
     "symmetric to true, or leave {} out"
