@@ -102,10 +102,10 @@ def test_only_one_file_knows_solo_learn() -> None:
             assert path.relative_to(ROOT).as_posix() == "host/solo.py"
 
 
-def test_only_the_localiser_builds_networks_below_the_methods() -> None:
+def test_one_file_of_the_strategies_builds_networks() -> None:
     for path in files("strategies"):
         layers = {name.split(".")[1] for name in imported(path) if name.startswith("mixmask_solo.")}
-        assert path.name == "localizer.py" or not layers & {"host", "records"}, path
+        assert path.name == "frozen.py" or not layers & {"host", "records"}, path
 
 
 def test_dali_is_imported_in_its_own_folder_when_it_is_asked_for() -> None:

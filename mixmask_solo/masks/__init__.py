@@ -5,5 +5,6 @@ from mixmask_solo.masks.blocked import blocked
 from mixmask_solo.masks.chosen import chosen, window
 from mixmask_solo.masks.discrete import discrete
 from mixmask_solo.masks.grid import MaskPool, patches, upsample
+from mixmask_solo.masks.salient import salient
 
-__all__ = ["MaskPool", "blocked", "chosen", "discrete", "patches", "upsample", "window"]
+__all__ = ["MaskPool", "blocked", "chosen", "discrete", "patches", "salient", "upsample", "window"]
