@@ -93,10 +93,14 @@ def load(file: Path, source: str, given: str | None, stage: int) -> tuple[nn.Mod
 
 
 def build(backbone: Backbone, dataset: str = "imagenet") -> nn.Module:
-    """The network of a block; ConfigError for one that does not exist."""
+    """The network of a block; ConfigError for one that does not exist.
+
+    Its first weights are none of the run's random numbers.
+    """
     blocks = {"backbone": asdict(backbone), "data": {"dataset": dataset}}
     try:
-        return build_backbone(OmegaConf.create(blocks))
+        with torch.random.fork_rng(devices=[]):
+            return build_backbone(OmegaConf.create(blocks))
     except (ValueError, OSError) as error:  # of the host, which knows nothing of our errors
         raise ConfigError(str(error)) from error
 

@@ -21,6 +21,7 @@ from mixmask_solo.host import Host
 from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.families import FAMILIES
 from mixmask_solo.strategies import saliency_options
+from mixmask_solo.strategies.frozen import facts_of
 from support.saliency import block, localizer_file
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -193,6 +194,18 @@ def test_training_changes_the_method_and_never_the_localiser(
     assert all(k.startswith("strategies.saliency.localizer.network.") for k in names)
 
 
+@pytest.mark.parametrize("method", ["mocov2", "simclr"])
+def test_the_method_starts_as_it_does_without(
+    method: str, make: Make, make_cfg: Callable[..., DictConfig], host: Host
+) -> None:
+    torch.manual_seed(0)
+    plain = get_methods(host.name)[method](make_cfg(method)).double().state_dict()
+    facts_of.cache_clear()
+    for _ in range(2):  # the second time, what the file holds is known
+        model = make(method).state_dict()
+        assert all(torch.equal(model[k], v) for k, v in plain.items())
+
+
 @pytest.mark.parametrize("method", ["byol", "simsiam"])
 def test_methods_without_negatives_take_the_masking_alone_and_say_so(
     method: str, make: Make, data: list[Any], caplog: pytest.LogCaptureFixture
@@ -200,7 +213,7 @@ def test_methods_without_negatives_take_the_masking_alone_and_say_so(
     saliency_options._tell.cache_clear()
     with caplog.at_level(logging.INFO, logger="mixmask_solo"):
         model = make(method, SHARES)
-    assert [r.message for r in caplog.records] == [
+    assert [r.message for r in caplog.records if r.name.startswith("mixmask_solo")] == [
         f"saliency: {method} has no negatives that one more could join (mocov2, mocov2plus and "
         "simclr have): masking alone"
     ]
