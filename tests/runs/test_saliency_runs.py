@@ -79,11 +79,8 @@ def test_resumed_bit_for_bit_without_the_earlier_run(
     go_on = {"resume_from_checkpoint": str(saved)}
     with pytest.raises(ConfigError, match="a run goes on without it where digest and backbone"):
         pretrain(run("b", saliency(gone), **go_on))
-    named: dict[str, Any] = {
-        "from_run": None,
-        "weights": str(localizer_file(tmp_path / "other.pth")),
-    }
-    named["backbone"] = {"name": "resnet10t"}
+    file = localizer_file(tmp_path / "other.pth")
+    named = {"from_run": None, "weights": str(file), "backbone": {"name": "resnet10t"}}
     with pytest.raises(ConfigError, match=r"localizer\.digest is .*, but checkpoint .* was made"):
         pretrain(run("b", saliency(gone, localizer=named), **go_on))
     stored = straight["config"]["method_kwargs"]["saliency"]["localizer"]

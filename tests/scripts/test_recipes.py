@@ -15,7 +15,10 @@ from omegaconf import DictConfig
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_linear, to_values
 from mixmask_solo.runs.contradictions import differences
+from mixmask_solo.strategies import blocks
+from mixmask_solo.strategies.localizer import LocalizerOptions
 from mixmask_solo.strategies.mixmask import MixMaskOptions
+from mixmask_solo.strategies.saliency import SaliencyOptions
 from mixmask_solo.strategies.unmix import UnMixOptions
 from support.heads import head_of
 
@@ -32,6 +35,7 @@ VARIANTS = {
     "_mixmask": ("mixmask",),
     "_mixmask_unmix": ("mixmask", "unmix", "permutations"),
 }
+BLOCKS = {**VARIANTS, "_saliency": ("saliency",), "_resnet50": ()}
 MASKS: dict[str, dict[str, Any]] = {
     "digits": {"grid_size": 2, "mask_type": "block"},
     "cifar": {"grid_size": 2, "mask_type": "discrete"},
@@ -45,6 +49,11 @@ DIGITS = [
 ]
 GRID = [(d, m + v) for d, m, v in product(DATASETS, METHODS, VARIANTS)]
 GRID += [("digits", name) for name in DIGITS]
+SALIENCY = [("imagenet-100", "mocov2_saliency"), ("imagenet-100", "simclr_saliency")]
+SALIENCY += [("digits", "mocov2plus_saliency")]
+# a vanilla beside the method's own, with the setting of another paper
+OTHERS = {"simclr_saliency": "simclr_resnet50"}
+GRID += [*SALIENCY, ("imagenet-100", "simclr_resnet50")]
 
 
 def _id(file: Path) -> str:
@@ -74,27 +83,45 @@ def test_a_pretraining_recipe_validates_and_is_what_its_name_says(
     cfg = recipe(dataset, name)
     method, variant = _split(name)
     assert cfg.method == method
-    assert {"mixmask", "unmix", "permutations"} & set(cfg.method_kwargs) == set(VARIANTS[variant])
+    assert set(blocks()) & set(cfg.method_kwargs) == set(BLOCKS[variant])
     assert cfg.name.startswith(f"{method}{variant.replace('_', '-')}-{cfg.data.dataset}")
     assert cfg.data.num_large_crops == 2
     assert cfg.data.dataset.startswith(dataset.replace("-100", "100"))
 
 
-@pytest.mark.parametrize(("dataset", "name"), [x for x in GRID if "_" in x[1]])
+@pytest.mark.parametrize(("dataset", "name"), SALIENCY)
+def test_saliency_is_the_method_plus_its_block(dataset: str, name: str, recipe: Any) -> None:
+    plain, masked = recipe(dataset, OTHERS.get(name, _split(name)[0])), recipe(dataset, name)
+    block = masked.method_kwargs.pop("saliency")
+    masked.name = plain.name
+    assert masked == plain
+    kind = {"imagenet-100": ("high_pass", 4, "resnet50"), "digits": ("mean", 2, "resnet10t")}
+    localizer = block.localizer
+    assert (block.fill, localizer.stage, localizer.backbone.name) == kind[dataset]
+    assert localizer.scale is None  # both see images of the same statistics
+    queries = "both" if plain.method == "mocov2plus" else "first"
+    stored = {**block, "localizer": LocalizerOptions()}
+    published = SaliencyOptions(fill=block.fill, queries=queries, negatives=True)
+    assert SaliencyOptions(**stored) == published
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"), [x for x in GRID if _split(x[1])[1] in list(VARIANTS)[1:]]
+)
 def test_a_variant_is_the_method_plus_its_blocks(dataset: str, name: str, recipe: Any) -> None:
     method, variant = _split(name)
     plain, mixed = recipe(dataset, method), recipe(dataset, name)
-    blocks = {key: mixed.method_kwargs.pop(key) for key in VARIANTS[variant]}
+    found = {key: mixed.method_kwargs.pop(key) for key in VARIANTS[variant]}
     mixed.name = plain.name
     assert mixed == plain
     mask = MASKS[dataset] | ({} if dataset == "digits" else {"ratio": 0.5, "switch": True})
-    partner = "random" if "permutations" in blocks else "reverse"
+    partner = "random" if "permutations" in found else "reverse"
     published = {
         "mixmask": {**asdict(MixMaskOptions(**mask)), "partner": partner},
         "unmix": {**asdict(UnMixOptions(prob=0.5)), "partner": "reverse"},
         "permutations": "different",
     }
-    assert blocks == {key: published[key] for key in blocks}
+    assert found == {key: published[key] for key in found}
 
 
 @pytest.mark.parametrize("file", [f for f in VARIED if "mixmask" in f.stem], ids=_id)
@@ -164,6 +191,7 @@ def test_the_fast_settings_of_a_gpu_are_one_override(dataset: str, recipe: Any) 
 def test_the_readme_lists_every_file() -> None:
     table = (SCRIPTS / "README.md").read_text()
     for file in FILES:
-        family = f"{_split(file.stem)[0]}*" if file.parent.name in DATASETS else file.stem
-        name = file.stem if file in LINEAR else family
+        method, variant = _split(file.stem)
+        family = file.parent.name in DATASETS and variant in VARIANTS and file not in LINEAR
+        name = f"{method}*" if family else file.stem
         assert f"`{_id(file.with_stem(name))}`" in table

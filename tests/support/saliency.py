@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+import torchvision
 
-__all__ = ["block", "localizer_file"]
+__all__ = ["block", "localizer_file", "run_folder", "torchvisions"]
 
 
 def localizer_file(path: Path, name: str = "resnet10t", seed: int = 3) -> Path:
@@ -29,3 +31,26 @@ def block(file: Path, stage: int = 1, **more: Any) -> dict[str, Any]:
     """The block ``saliency``; the first stages have maps of many cells for small images."""
     localizer = {"weights": str(file), "backbone": {"name": "resnet10t"}, "stage": stage}
     return {"localizer": {**localizer, **more.pop("localizer", {})}, **more}
+
+
+def run_folder(path: Path) -> Path:
+    """What a run on digits leaves behind, as far as a localiser asks."""
+    state = timm.create_model("resnet10t", num_classes=0).state_dict()
+    path.mkdir(parents=True)
+    torch.save({"state_dict": {f"backbone.{k}": v for k, v in state.items()}}, path / "last.ckpt")
+    backbone = {"name": "resnet10t", "kwargs": {}, "stem": "auto", "stem_padding": 2}
+    config = {"method": "simclr", "backbone": backbone, "data": {"dataset": "digits"}}
+    (path / "args.json").write_text(json.dumps(config))
+    return path
+
+
+def torchvisions(home: Path, name: str = "resnet50") -> Path:
+    """Its default weights of a network, all zero, where it keeps what it has downloaded."""
+    url = torchvision.models.get_model_weights(name).DEFAULT.url
+    file = home / "hub" / "checkpoints" / url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    with torch.device("meta"):
+        state = getattr(torchvision.models, name)().state_dict()
+    zeros = {k: torch.zeros((), dtype=t.dtype).expand(t.shape) for k, t in state.items()}
+    torch.save({k: t.contiguous() for k, t in zeros.items()}, file)
+    return file
