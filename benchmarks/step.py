@@ -5,7 +5,8 @@
 
 Floor = online forward (backbone, projector, predictor) of each view and of each mixed batch, one
 backward through all of them from constant gradients, and the momentum networks' forward of each
-view; the same modules, stem and memory format as the step. Step = zero_grad, training_step,
+view; saliency: the localiser's forward of the views, and that of hard negatives; the same modules,
+stem and memory format as the step. Step = zero_grad, training_step,
 backward, optimiser step, EMA and τ. Both are timed alternately in one process; what counts is the
 median over repetitions of floor / step within the same repetition. Exit status 1 when a target on
 the CPU is missed. ``--compile`` adds the step with ``performance.compile``.
@@ -14,11 +15,15 @@ the CPU is missed. ``--compile`` adds the step with ``performance.compile``.
 from __future__ import annotations
 
 import argparse
+import atexit
+import copy
+import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ from conditions import conditions, save, tell_load
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from mixmask_solo.host.builtin.backbones import build_backbone
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.performance import apply_performance
 
@@ -37,6 +43,9 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "vanilla": {},
     "mixmask": MIXMASK,
     "mixmask_unmix": {**MIXMASK, **UNMIX},
+    "saliency": {"saliency": {"fill": "high_pass"}},
+    "saliency_blur": {"saliency": {"fill": "blur"}},
+    "saliency_mean": {"saliency": {"fill": "mean"}},
 }
 TARGETS = {"mocov2plus": 0.96, "mocov2": 0.95, "mocov2_cifar": 0.95}  # the others: 0.97
 LARS = {"name": "lars", "kwargs": {"momentum": 0.9, "eta": 0.02, "clip_lr": True}}
@@ -75,6 +84,25 @@ METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+def blocks_of(strategy: str, backbone: str) -> dict[str, Any]:
+    """The strategy's blocks."""
+    blocks = copy.deepcopy(STRATEGIES[strategy])
+    if "saliency" in blocks:
+        blocks["saliency"]["localizer"] = localizer(backbone)
+    return blocks
+
+
+@cache
+def localizer(backbone: str) -> dict[str, Any]:
+    """The localiser's block: an untrained network of the backbone's kind, as fast as any."""
+    block = {"name": backbone, "kwargs": {}, "stem": "cifar", "stem_padding": 2}
+    network = build_backbone(OmegaConf.create({"backbone": block, "data": {"dataset": "cifar10"}}))
+    file = Path(tempfile.mkdtemp(), "localizer.pth")
+    atexit.register(shutil.rmtree, file.parent)
+    torch.save(network.state_dict(), file)
+    return {"weights": str(file), "backbone": block}
+
+
 def build(name: str, strategy: str, args: argparse.Namespace, *, compiled: bool = False) -> Any:
     """The method's module on the built-in host, in the step's memory format."""
     kwargs, optimizer = METHODS[name]
@@ -85,7 +113,7 @@ def build(name: str, strategy: str, args: argparse.Namespace, *, compiled: bool 
             "method": method,
             "seed": 0,
             "backbone": {"name": args.backbone, "kwargs": {}},
-            "method_kwargs": {**kwargs, **STRATEGIES[strategy]},
+            "method_kwargs": {**kwargs, **blocks_of(strategy, args.backbone)},
             "momentum": {"base_tau": 0.99, "final_tau": 1.0},
             "data": {
                 "dataset": "cifar10",
@@ -145,6 +173,15 @@ def make_floor(
     if model.cfg.method == "byol":  # whose target network forwards mixtures too
         keys = keys + views[:1] * n_mixed
     grad: list[Tensor] = []
+    looked, negatives, look = [], [], None
+    if "saliency" in model.strategies:
+        strategy = model.strategies["saliency"]
+        look = strategy.localizer.network
+        negatives = views[: len(strategy.masked)] if strategy.options.negatives else []
+        looked = views if negatives else views[: len(strategy.masked)]
+    key_network = online
+    if momentum:
+        key_network = torch.nn.Sequential(model.momentum_backbone, model.momentum_projector)
 
     def floor(_: int) -> None:
         online.zero_grad(set_to_none=True)
@@ -153,9 +190,10 @@ def make_floor(
         if not grad:
             grad.append(torch.full_like(outs[0], 1e-3))
         with torch.no_grad(), autocast():
-            for x in keys:
-                x = x.contiguous(memory_format=torch.channels_last)
-                model.momentum_projector(model.momentum_backbone(x))
+            for x in looked:
+                look(x.contiguous(memory_format=torch.channels_last))
+            for x in [*keys, *negatives]:
+                key_network(x.contiguous(memory_format=torch.channels_last))
         torch.autograd.backward(outs, grad * len(outs))
 
     return floor
@@ -186,8 +224,9 @@ def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, A
     autocast: Context = nullcontext
     if args.precision == "bf16":
         autocast = partial(torch.autocast, args.device.partition(":")[0], torch.bfloat16)
+    mixed = len(STRATEGIES[strategy].keys() & {"mixmask", "unmix"})
     runs = {"step": make_step(model, batch, autocast)}
-    runs["floor"] = make_floor(model, views, len(STRATEGIES[strategy]), autocast)
+    runs["floor"] = make_floor(model, views, mixed, autocast)
     if args.compile:
         runs["compiled"] = make_step(build(method, strategy, args, compiled=True), batch, autocast)
     for i in range(args.warmup):
@@ -223,6 +262,8 @@ def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, A
 
 def _target(method: str, strategy: str) -> float | None:
     """MoCo's big queue weighs most where there are few passes; its bars are those with mixtures."""
+    if strategy.startswith("saliency"):
+        return 0.94
     if method.startswith("moco") and strategy == "vanilla":
         return None
     return TARGETS.get(method, 0.97)
