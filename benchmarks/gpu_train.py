@@ -17,7 +17,7 @@ import torch
 from figures import Figure, holds
 from lightning.pytorch import Callback
 from omegaconf import DictConfig, OmegaConf
-from step import METHODS, STRATEGIES
+from step import METHODS, STRATEGIES, blocks_of
 
 from mixmask_solo.host.builtin.online_knn import WeightedKNN
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
@@ -38,7 +38,7 @@ def config(key: str, mixtures: str, **more: Any) -> DictConfig:
         "method": key.partition("_")[0],
         "host": "builtin",
         "backbone": {"name": "resnet18"},
-        "method_kwargs": {**kwargs, **STRATEGIES[mixtures]},
+        "method_kwargs": {**kwargs, **blocks_of(mixtures, "resnet18")},
         "data": {"dataset": "digits", "format": "resident"},
         "augmentations": [{"crop_size": 32, "num_crops": 2}],
         "optimizer": {

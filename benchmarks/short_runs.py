@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Does every method learn? Some hundred steps on real images, with each strategy's recipe.
+"""Does every method learn? Some hundred steps on real images, with each strategy's recipe, or with
+its block; saliency's localiser is a network trained on digits.
 
     python benchmarks/short_runs.py --data DIR/cifar10 --out benchmarks/results/short-runs.json
 
@@ -14,8 +15,11 @@ network's.
 from __future__ import annotations
 
 import argparse
+import atexit
 import csv
+import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +34,22 @@ from mixmask_solo.runs.pretrain import pretrain
 
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
 BLOCKS = {"mscn": {"patch_size": 8}}  # those that no recipe for CIFAR has
-STRATEGIES = ("vanilla", "mixmask", "unmix", "mixmask_unmix", "erase", "noise", *BLOCKS)
+STRATEGIES = ("vanilla", "mixmask", "unmix", "mixmask_unmix", "erase", "noise", "saliency", *BLOCKS)
 RECIPES = Path(__file__).parents[1] / "scripts" / "pretrain" / "cifar"
 
 
-def overrides(method: str, args: argparse.Namespace, folder: str) -> list[str]:
-    """What makes a CIFAR recipe a short run."""
+@cache
+def localizer(epochs: int) -> str:
+    """Folder of a run of SimCLR on digits, whose network is saliency's localiser."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    changes = [f"max_epochs={epochs}", "data.num_workers=0", f"checkpoint.dir={folder}"]
+    result = pretrain(compose(str(RECIPES.parent / "digits"), "simclr", changes))
+    return str(result["directory"])
+
+
+def overrides(method: str, strategy: str, args: argparse.Namespace, folder: str) -> list[str]:
+    """What makes a CIFAR recipe a short run, or one with saliency, which has no recipe there."""
     changes = [
         "data.dataset=parquet",
         "data.format=parquet",
@@ -64,6 +78,10 @@ def overrides(method: str, args: argparse.Namespace, folder: str) -> list[str]:
     ]
     if method in ("mocov2", "mocov2plus"):
         changes += [f"method_kwargs.queue_size={4 * args.batch}"]
+    if strategy == "saliency":
+        block = "method_kwargs.saliency.localizer"
+        run = localizer(args.localizer_epochs)
+        changes += [f"{block}.from_run={run}", f"{block}.stage=2"]  # 4x4 cells at 32 pixels
     return [f"++{change}" for change in changes]  # set, whether the recipe has the key or not
 
 
@@ -79,8 +97,8 @@ def losses(directory: Path) -> list[float]:
 def short_run(method: str, strategy: str, args: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        name = method if strategy in ("vanilla", *BLOCKS) else f"{method}_{strategy}"
-        changes = overrides(method, args, folder)
+        name = method if strategy in ("vanilla", "saliency", *BLOCKS) else f"{method}_{strategy}"
+        changes = overrides(method, strategy, args, folder)
         changes += [
             f"++method_kwargs.{strategy}.{k}={v}" for k, v in BLOCKS.get(strategy, {}).items()
         ]
@@ -119,6 +137,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3, help="as it is used, not per 256 images")
+    parser.add_argument("--localizer-epochs", type=int, default=10, help="on digits, for saliency")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

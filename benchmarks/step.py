@@ -5,21 +5,26 @@
 
 Floor = online forward (backbone, projector, predictor) of each view, mixed batch and extra view,
 one backward through all of them from constant gradients, and the momentum networks' forward of
-each view, and of each further batch that is a target of the method's loss; the same modules, stem
-and memory format as the step. Step = zero_grad, training_step, backward, optimiser step, EMA and τ.
-Both are timed alternately in one process; what counts is the median over repetitions of floor /
-step within the same repetition. Exit status 1 when a target on the CPU is missed.
-``--compile`` adds the step with ``performance.compile``.
+each view, and of each further batch that is a target of the method's loss; with saliency also the
+localiser's forward of the views, and that of hard negatives; the same modules, stem and memory
+format as the step. Step = zero_grad, training_step, backward, optimiser step, EMA and τ. Both are
+timed alternately in one process; what counts is the median over repetitions of floor / step within
+the same repetition. Exit status 1 when a target on the CPU is missed. ``--compile`` adds the step
+with ``performance.compile``.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import copy
+import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,7 @@ from conditions import conditions, save, tell_load
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from mixmask_solo.host.builtin.backbones import build_backbone
 from mixmask_solo.methods import get_methods
 from mixmask_solo.runs.performance import apply_performance
 
@@ -43,6 +49,9 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "noise": {"erase": {**MASKS, "fill": "noise"}},
     "erase_branch": {"erase": {**MASKS, "role": "branch"}},
     "mscn": {"mscn": {"patch_size": 8}},
+    "saliency": {"saliency": {"fill": "high_pass"}},
+    "saliency_blur": {"saliency": {"fill": "blur"}},
+    "saliency_mean": {"saliency": {"fill": "mean"}},
 }
 # batches that the online network sees more
 EXTRA = {"mixmask": 1, "mixmask_unmix": 2, "erase_branch": 1, "mscn": 2}
@@ -83,6 +92,25 @@ METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+def blocks_of(strategy: str, backbone: str) -> dict[str, Any]:
+    """The strategy's blocks."""
+    blocks = copy.deepcopy(STRATEGIES[strategy])
+    if "saliency" in blocks:
+        blocks["saliency"]["localizer"] = localizer(backbone)
+    return blocks
+
+
+@cache
+def localizer(backbone: str) -> dict[str, Any]:
+    """The localiser's block: an untrained network of the backbone's kind, as fast as any."""
+    block = {"name": backbone, "kwargs": {}, "stem": "cifar", "stem_padding": 2}
+    network = build_backbone(OmegaConf.create({"backbone": block, "data": {"dataset": "cifar10"}}))
+    file = Path(tempfile.mkdtemp(), "localizer.pth")
+    atexit.register(shutil.rmtree, file.parent)
+    torch.save(network.state_dict(), file)
+    return {"weights": str(file), "backbone": block}
+
+
 def build(name: str, strategy: str, args: argparse.Namespace, *, compiled: bool = False) -> Any:
     """The method's module on the built-in host, in the step's memory format."""
     kwargs, optimizer = METHODS[name]
@@ -93,7 +121,7 @@ def build(name: str, strategy: str, args: argparse.Namespace, *, compiled: bool 
             "method": method,
             "seed": 0,
             "backbone": {"name": args.backbone, "kwargs": {}},
-            "method_kwargs": {**kwargs, **STRATEGIES[strategy]},
+            "method_kwargs": {**kwargs, **blocks_of(strategy, args.backbone)},
             "momentum": {"base_tau": 0.99, "final_tau": 1.0},
             "data": {
                 "dataset": "cifar10",
@@ -154,6 +182,15 @@ def make_floor(
     if momentum and (model.cfg.method == "byol" or pairs):  # whose target network sees them too
         keys = keys + views[:1] * extra
     grad: list[Tensor] = []
+    looked, negatives, look = [], [], None
+    if "saliency" in model.strategies:
+        strategy = model.strategies["saliency"]
+        look = strategy.localizer.network
+        negatives = views[: len(strategy.masked)] if strategy.options.negatives else []
+        looked = views if negatives else views[: len(strategy.masked)]
+    key_network = online
+    if momentum:
+        key_network = torch.nn.Sequential(model.momentum_backbone, model.momentum_projector)
 
     def floor(_: int) -> None:
         online.zero_grad(set_to_none=True)
@@ -162,9 +199,10 @@ def make_floor(
         if not grad:
             grad.append(torch.full_like(outs[0], 1e-3))
         with torch.no_grad(), autocast():
-            for x in keys:
-                x = x.contiguous(memory_format=torch.channels_last)
-                model.momentum_projector(model.momentum_backbone(x))
+            for x in looked:
+                look(x.contiguous(memory_format=torch.channels_last))
+            for x in [*keys, *negatives]:
+                key_network(x.contiguous(memory_format=torch.channels_last))
         torch.autograd.backward(outs, grad * len(outs))
 
     return floor
@@ -232,6 +270,8 @@ def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, A
 
 def _target(method: str, strategy: str) -> float | None:
     """MoCo's big queue weighs most where there are few passes; its bars are those with mixtures."""
+    if strategy.startswith("saliency"):
+        return 0.94
     if method.startswith("moco") and strategy == "vanilla":
         return None
     if strategy == "mscn":

@@ -20,7 +20,17 @@ MAY_IMPORT = {
     "networks": set(),
     "config": set(),
     "mixtures": {"masks"},
-    "strategies": {"masks", "fills", "mixtures", "objectives", "networks", "config"},
+    # host and records for frozen networks, in one file of its own (see below)
+    "strategies": {
+        "masks",
+        "fills",
+        "mixtures",
+        "objectives",
+        "networks",
+        "config",
+        "host",
+        "records",
+    },
     "host": {"objectives", "networks"},
     "methods": {"host", "strategies", "objectives", "networks", "config", "mixtures"},
     "data": {"config"},
@@ -90,6 +100,12 @@ def test_only_one_file_knows_solo_learn() -> None:
     for path in ROOT.rglob("*.py"):
         if any(name.partition(".")[0] == "solo" for name in imported(path)):
             assert path.relative_to(ROOT).as_posix() == "host/solo.py"
+
+
+def test_one_file_of_the_strategies_builds_networks() -> None:
+    for path in files("strategies"):
+        layers = {name.split(".")[1] for name in imported(path) if name.startswith("mixmask_solo.")}
+        assert path.name == "frozen.py" or not layers & {"host", "records"}, path
 
 
 def test_dali_is_imported_in_its_own_folder_when_it_is_asked_for() -> None:

@@ -17,6 +17,8 @@ _TWO_VIEWS = (
 _QUEUES = ("mocov2", "mocov2plus", "nnbyol", "nnclr", "nnsiam", "ressl")
 # whose targets a momentum network gives, and of which every large crop predicts
 _EACH_PREDICTS = ("byol", "dino", "mocov2plus", "mocov3", "nnbyol")
+HARD_NEGATIVES = ("mocov2", "mocov2plus", "simclr")
+"""Whose loss takes one more negative for each query."""
 _ONE_SIDED = (
     "with method_kwargs.symmetric false view 1 is only a query and view 2 only a key; set "
     "symmetric to true, or leave {} out"

@@ -17,8 +17,8 @@ from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.data.sources.storage import has_columns
 from mixmask_solo.evaluation.features import Extracted, extract
 from mixmask_solo.evaluation.network import load_network, why_no_projector
-from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
 from mixmask_solo.host.knn import knn
+from mixmask_solo.records.pretrained import Pretrained, read_pretrained
 from mixmask_solo.records.result import damage, versions
 
 

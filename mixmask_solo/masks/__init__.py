@@ -6,6 +6,7 @@ from mixmask_solo.masks.chosen import chosen, window
 from mixmask_solo.masks.discrete import discrete
 from mixmask_solo.masks.grid import MaskPool, patches, upsample
 from mixmask_solo.masks.patch_or_focal import patch_or_focal
+from mixmask_solo.masks.salient import salient
 
 __all__ = [
     "MaskPool",
@@ -14,6 +15,7 @@ __all__ = [
     "discrete",
     "patch_or_focal",
     "patches",
+    "salient",
     "upsample",
     "window",
 ]

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.methods.families import Family, Forwarded
 from mixmask_solo.methods.refused import check_branch
+from mixmask_solo.networks import PassStatistics
 from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies
 
 _Host: Any = object  # stands for either host's
@@ -149,10 +150,16 @@ class BranchesMixin(_Host):
 
     @torch.no_grad()
     def _negative(self, branch: Branch) -> Tensor | None:
+        """Its negatives' projections; running statistics stay: evaluation sees no such images."""
         if branch.negatives is None:
             return None
-        network = self.momentum_forward if hasattr(self, "momentum_backbone") else self
-        z: Tensor = network(branch.negatives)["z"]
+        prefix, network = ("", self)
+        if hasattr(self, "momentum_backbone"):
+            prefix, network = "momentum_", self.momentum_forward
+        parts = [getattr(self, prefix + name) for name in ("backbone", "projector")]
+        with PassStatistics(*parts) as passes:
+            z: Tensor = network(branch.negatives)["z"]
+        passes.fold([])
         return z
 
     def _strategies(self) -> Sequence[Any]:

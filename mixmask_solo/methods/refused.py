@@ -79,7 +79,7 @@ def check_options(method: str, kwargs: Mapping[str, Any]) -> None:
     for name, block in kwargs.items():
         if name not in blocks() or not isinstance(block, Mapping):
             continue
-        if kind_of(name).hard_negatives:
+        if kind_of(name).hard_negatives and block.get("negatives", True):
             check_negatives(method, name)
         refused = _OPTIONS.get(method, {})
         if issubclass(kind_of(name), Mixing):

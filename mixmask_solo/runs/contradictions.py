@@ -32,6 +32,8 @@ _APPLIED = (
     *("benchmark", "detect_anomaly", "deterministic", "precision", "strategy"),
     *("data.root", "data.train_path", "data.val_path"),  # the images themselves are compared
     "pretrained_feature_extractor",  # its content is compared
+    # so is the localiser's, by its digest
+    *("method_kwargs.saliency.localizer.weights", "method_kwargs.saliency.localizer.from_run"),
     *("limit_val_batches", "max_epochs", "name"),
     *("performance.compile", "performance.tf32"),
 )

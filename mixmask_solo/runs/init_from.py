@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.network import load_weights
-from mixmask_solo.evaluation.pretrained import find_checkpoint, read_pretrained
 from mixmask_solo.records.checkpoints import checksum
+from mixmask_solo.records.pretrained import find_checkpoint, read_pretrained
+from mixmask_solo.records.weights import load_weights
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,12 @@ from torch import nn
 from mixmask_solo.config import ConfigError, check, resolve_linear, to_values
 from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.evaluation.features import CachedFeatures, extract
-from mixmask_solo.evaluation.network import actual_stem, backbone_block, load_network
-from mixmask_solo.evaluation.pretrained import Pretrained, find_checkpoint, read_pretrained
+from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.probe import BestEpoch, Identity, ProbeOptions, build_probe
+from mixmask_solo.host.builtin.backbones import actual_stem
 from mixmask_solo.records.checkpoints import checksum
+from mixmask_solo.records.pretrained import Pretrained, find_checkpoint, read_pretrained
+from mixmask_solo.records.weights import backbone_block
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys

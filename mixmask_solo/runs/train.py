@@ -31,6 +31,7 @@ Build = Callable[[Run, Trainer], tuple[LightningModule, LightningDataModule]]
 _PATHS = (
     *("data.train_path", "data.val_path", "data.root"),
     *("init_from", "pretrained_feature_extractor"),
+    *("method_kwargs.saliency.localizer.weights", "method_kwargs.saliency.localizer.from_run"),
 )
 
 

@@ -118,7 +118,10 @@ class Strategy(nn.Module):
     name: ClassVar[str]
     options_type: ClassVar[type[Any]]
     hard_negatives: ClassVar[bool] = False
-    """Whether its branches have ``negatives``; methods without InfoNCE then refuse its block."""
+    """Whether its branches have ``negatives``; methods without InfoNCE then refuse its block.
+
+    Not where the block has an option ``negatives`` that says false.
+    """
 
     def __init__(self, options: Any) -> None:
         super().__init__()

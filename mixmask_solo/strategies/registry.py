@@ -26,6 +26,7 @@ from mixmask_solo.strategies.erase import Erase
 from mixmask_solo.strategies.mixmask import MixMask
 from mixmask_solo.strategies.mscn import MSCN
 from mixmask_solo.strategies.permutations import settle, share_partners
+from mixmask_solo.strategies.saliency import Saliency
 from mixmask_solo.strategies.step import seeded
 from mixmask_solo.strategies.unmix import UnMix
 
@@ -38,6 +39,7 @@ _OURS: tuple[type[Strategy], ...] = (
     *(UnMix, MixMask),  # as the published MixMask* forwards them
     Erase,
     MSCN,
+    Saliency,
 )
 _STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
 Kind = TypeVar("Kind", bound=type[Strategy])

@@ -27,7 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mixmask_solo import register
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.network import load_network
-from mixmask_solo.evaluation.pretrained import read_pretrained
+from mixmask_solo.records.pretrained import read_pretrained
 from mixmask_solo.strategies import build_strategies
 
 pytestmark = [pytest.mark.solo, pytest.mark.filterwarnings("ignore")]

@@ -8,6 +8,7 @@ import inspect
 import pickle
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +18,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.rules import MOMENTUM_METHODS
+from mixmask_solo.fills import high_pass
 from mixmask_solo.host import Host
 from mixmask_solo.methods import get_methods
 from mixmask_solo.methods.families import FAMILIES, Forwarded
 from mixmask_solo.methods.refused import REFUSED
 from mixmask_solo.strategies import Strategy, register
+from support.saliency import block, localizer_file
 
 pytestmark = [pytest.mark.solo, pytest.mark.filterwarnings("ignore")]
 
@@ -128,6 +132,31 @@ def test_without_a_block_it_is_the_hosts_own(
     for p, q in zip(a.parameters(), b.parameters(), strict=True):
         assert (p.grad is None) == (q.grad is None)
         assert p.grad is None or torch.equal(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("method", list(KWARGS))
+def test_every_method_takes_saliency_s_masking_alone(
+    method: str, cfg_for: Callable[..., DictConfig], batch: list[Any], tmp_path: Path
+) -> None:
+    """The first view's crop masked, the second's too where a momentum network has the keys."""
+    saliency = block(localizer_file(tmp_path / "weights.pth"))
+    model = build(get_methods("solo")[method], cfg_for(method, saliency=saliency))
+    seen: list[Tensor] = []
+    model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
+    assert torch.isfinite(run(model, batch))
+    clean = [high_pass(view, 5.0, 11) for view in batch[1]]
+    moved = [not torch.equal(a, b) for a, b in zip(seen, clean, strict=False)]
+    assert moved == [True, method in MOMENTUM_METHODS]
+    assert "train_saliency_loss" not in model.logged
+
+
+@pytest.mark.parametrize("method", list(REFUSED_KWARGS))
+def test_the_others_refuse_saliency_by_name(
+    method: str, solo_host: Host, cfg_for: Callable[..., DictConfig]
+) -> None:
+    ours = importlib.import_module("mixmask_solo.methods.solo").REGISTERED[method]
+    with pytest.raises(ConfigError, match=r"method_kwargs\.saliency is given, but method is"):
+        build(ours, cfg_for(method, saliency={}))
 
 
 Flip = Callable[[Tensor], Tensor]

@@ -7,6 +7,7 @@ kernels of DALI. They are for a real device (``pytest -m gpu``), where these are
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from mixmask_solo.runs.progress import EmbeddingStd
 from mixmask_solo.runs.readback import Readback
 from support.fake_cuda import Watch, fake_gpu, to_gpu
 from support.methods import HEADS, run_config
+from support.saliency import block, localizer_file
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real GPU is here")
 
@@ -112,6 +114,16 @@ def waits(monkeypatch: pytest.MonkeyPatch, method: str, **blocks: Any) -> Counte
         trainer.fit(model, datamodule=_Images(crops))
     assert len(look.seen) == _STEPS
     return look.seen[-1] - look.seen[-1 - _SEEN]
+
+
+@pytest.mark.parametrize("fill", ["high_pass", "blur", "mean"])
+@pytest.mark.parametrize("method", list(HEADS))
+def test_no_step_with_a_localiser_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, fill: str
+) -> None:
+    file = localizer_file(tmp_path / "weights.pth")
+    saliency = block(file, fill=fill, localizer={"mean": [0.5] * 3, "std": [0.5] * 3})
+    assert not waits(monkeypatch, method, method_kwargs={"saliency": saliency})
 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.network import load_network, why_no_projector
-from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.methods import get_methods
+from mixmask_solo.records.pretrained import Pretrained
 from mixmask_solo.runs.pretrain import resolve
 from support.methods import run_config
 

@@ -11,8 +11,8 @@ import torch
 from omegaconf import OmegaConf
 
 from mixmask_solo.evaluation.network import load_network, why_no_projector
-from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.methods import get_methods
+from mixmask_solo.records.pretrained import Pretrained
 from support.methods import method_config
 
 HEADS = {

@@ -15,7 +15,6 @@ from torch import Tensor
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.features import extract
 from mixmask_solo.evaluation.network import load_network
-from mixmask_solo.evaluation.pretrained import read_pretrained
 from mixmask_solo.evaluation.run_knn import (
     MOCO,
     SOLO_LEARN,
@@ -25,6 +24,7 @@ from mixmask_solo.evaluation.run_knn import (
 )
 from mixmask_solo.host.knn import knn
 from mixmask_solo.methods import get_methods
+from mixmask_solo.records.pretrained import read_pretrained
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import resolve
 from support.methods import run_config

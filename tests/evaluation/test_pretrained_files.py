@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.pretrained import backbone_layout, find_checkpoint, read_pretrained
+from mixmask_solo.records.pretrained import backbone_layout, find_checkpoint, read_pretrained
 
 W = torch.arange(3.0)
 

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.network import actual_stem
 from mixmask_solo.evaluation.run_knn import evaluate_knn
+from mixmask_solo.host.builtin.backbones import actual_stem
 from mixmask_solo.runs.linear import linear
 from support.checkpoint import load_pretrained
 

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from mixmask_solo.evaluation.network import actual_stem
+from mixmask_solo.host.builtin.backbones import actual_stem
 from support.checkpoint import load_pretrained
 
 State = dict[str, Tensor]

@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.network import load_network
-from mixmask_solo.evaluation.pretrained import Pretrained, read_pretrained
 from mixmask_solo.evaluation.run_knn import (
     MOCO,
     SOLO_LEARN,
@@ -22,6 +21,7 @@ from mixmask_solo.evaluation.run_knn import (
     evaluate_knn,
     evaluation_data,
 )
+from mixmask_solo.records.pretrained import Pretrained, read_pretrained
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ import torchvision
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.evaluation.network import actual_stem, backbone_block
-from mixmask_solo.evaluation.pretrained import Pretrained
+from mixmask_solo.host.builtin.backbones import actual_stem
+from mixmask_solo.records.pretrained import Pretrained
+from mixmask_solo.records.weights import backbone_block
 from support.checkpoint import load_pretrained
 
 State = dict[str, Tensor]

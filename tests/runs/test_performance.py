@@ -12,8 +12,8 @@ from torch import nn
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.network import load_network
-from mixmask_solo.evaluation.pretrained import read_pretrained
 from mixmask_solo.host.builtin import LinearModel
+from mixmask_solo.records.pretrained import read_pretrained
 from mixmask_solo.runs.performance import apply_performance
 from mixmask_solo.runs.pretrain import pretrain
 from support.methods import method_config

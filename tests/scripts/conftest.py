@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.runs.pretrain import resolve
+from support.saliency import run_folder, torchvisions
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -27,11 +28,24 @@ def eight_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
 
 
+@pytest.fixture(scope="session")
+def localizers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with torchvision's weights of a ResNet-50, and ``run``, an earlier run on digits."""
+    folder = tmp_path_factory.mktemp("localizers")
+    torchvisions(folder)
+    run_folder(folder / "run")
+    return folder
+
+
 @pytest.fixture
-def recipe(eight_gpus: None) -> Recipe:
+def recipe(eight_gpus: None, localizers: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """``recipe("cifar", "byol_mixmask", "seed=1")``: composed, checked, completed."""
+    monkeypatch.setenv("TORCH_HOME", str(localizers))
 
     def load(dataset: str, name: str, *overrides: str) -> DictConfig:
+        if (dataset, name) == ("digits", "mocov2plus_saliency"):
+            run = f"method_kwargs.saliency.localizer.from_run={localizers / 'run'}"
+            overrides = (run, *overrides)
         return resolve(composed(str(SCRIPTS / "pretrain" / dataset), name, overrides))
 
     return load

@@ -14,8 +14,8 @@ from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_linear
 from mixmask_solo.data import build_classification
 from mixmask_solo.data.tasks import probe_options, resizing
-from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.evaluation.probe import Identity, build_probe
+from mixmask_solo.records.pretrained import Pretrained
 from support.heads import head_of
 from support.parts import C100_HT, C100_SL, TINY
 from support.published import IMAGES, Run, half_cosine, rates_of

@@ -18,7 +18,9 @@ from mixmask_solo.runs.contradictions import differences
 from mixmask_solo.strategies import blocks
 from mixmask_solo.strategies.erase import EraseOptions
 from mixmask_solo.strategies.grid_masks import GridOptions
+from mixmask_solo.strategies.localizer import LocalizerOptions
 from mixmask_solo.strategies.mixmask import MixMaskOptions
+from mixmask_solo.strategies.saliency import SaliencyOptions
 from mixmask_solo.strategies.unmix import UnMixOptions
 from support.heads import head_of
 
@@ -36,7 +38,7 @@ VARIANTS = {
     "_mixmask_unmix": ("mixmask", "unmix", "permutations"),
 }
 ERASED = {"_erase": ("erase",), "_noise": ("erase",)}
-BLOCKS = {**VARIANTS, **ERASED, "_mscn": ("mscn",)}
+BLOCKS = {**VARIANTS, **ERASED, "_mscn": ("mscn",), "_saliency": ("saliency",), "_resnet50": ()}
 MASKS: dict[str, dict[str, Any]] = {
     "digits": {"grid_size": 2, "mask_type": "block"},
     "cifar": {"grid_size": 2, "mask_type": "discrete"},
@@ -56,6 +58,11 @@ OTHERS = [
     *[(d, "mocov2_mscn") for d in ("imagenet", "imagenet-100")],
     *[(d, "simclr_mscn") for d in ("imagenet", "imagenet-100", "digits")],
 ]
+SALIENCY = [("imagenet-100", "mocov2_saliency"), ("imagenet-100", "simclr_saliency")]
+SALIENCY += [("digits", "mocov2plus_saliency")]
+# a vanilla beside the method's own, with the setting of another paper
+INSTEAD = {"simclr_saliency": "simclr_resnet50"}
+GRID += [*SALIENCY, ("imagenet-100", "simclr_resnet50")]
 
 
 def _id(file: Path) -> str:
@@ -97,7 +104,25 @@ def test_a_pretraining_recipe_validates_and_is_what_its_name_says(
     assert cfg.data.dataset.startswith(dataset.replace("-100", "100"))
 
 
-@pytest.mark.parametrize(("dataset", "name"), [x for x in GRID if "_" in x[1]])
+@pytest.mark.parametrize(("dataset", "name"), SALIENCY)
+def test_saliency_is_the_method_plus_its_block(dataset: str, name: str, recipe: Any) -> None:
+    plain, masked = recipe(dataset, INSTEAD.get(name, _split(name)[0])), recipe(dataset, name)
+    block = masked.method_kwargs.pop("saliency")
+    masked.name = plain.name
+    assert masked == plain
+    kind = {"imagenet-100": ("high_pass", 4, "resnet50"), "digits": ("mean", 2, "resnet10t")}
+    localizer = block.localizer
+    assert (block.fill, localizer.stage, localizer.backbone.name) == kind[dataset]
+    assert localizer.scale is None  # both see images of the same statistics
+    queries = "both" if plain.method == "mocov2plus" else "first"
+    stored = {**block, "localizer": LocalizerOptions()}
+    published = SaliencyOptions(fill=block.fill, queries=queries, negatives=True)
+    assert SaliencyOptions(**stored) == published
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"), [x for x in GRID if _split(x[1])[1] in list(VARIANTS)[1:]]
+)
 def test_a_variant_is_the_method_plus_its_blocks(dataset: str, name: str, recipe: Any) -> None:
     method, variant = _split(name)
     plain, mixed = recipe(dataset, method), recipe(dataset, name)
@@ -202,6 +227,7 @@ def test_the_fast_settings_of_a_gpu_are_one_override(dataset: str, recipe: Any) 
 def test_the_readme_lists_every_file() -> None:
     table = (SCRIPTS / "README.md").read_text()
     for file in FILES:
-        family = f"{_split(file.stem)[0]}*" if file.parent.name in DATASETS else file.stem
-        name = file.stem if file in LINEAR else family
+        method, variant = _split(file.stem)
+        family = file.parent.name in DATASETS and variant in VARIANTS and file not in LINEAR
+        name = f"{method}*" if family else file.stem
         assert f"`{_id(file.with_stem(name))}`" in table

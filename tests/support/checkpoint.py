@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.evaluation.network import load_network
-from mixmask_solo.evaluation.pretrained import read_pretrained
+from mixmask_solo.records.pretrained import read_pretrained
 
 __all__ = ["load_pretrained"]
 

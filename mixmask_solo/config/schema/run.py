@@ -24,7 +24,9 @@ _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 
 
 @dataclass
-class _Backbone:
+class Backbone:
+    """A network, by torchvision's or timm's name."""
+
     name: str = option()  # solo-learn's resnet18 and resnet50, or any timm ConvNet
     kwargs: dict[str, Any] = option({})
     stem: Literal["auto", "imagenet", "cifar", "cifar_pool"] = "auto"  # ours; auto is solo-learn's
@@ -134,7 +136,7 @@ class Pretrain(_Run):
 
     method: str = option(choices=tuple(METHOD_KWARGS))
     host: Literal["auto", "solo", "builtin"] = "auto"  # whose classes; auto: solo-learn's if there
-    backbone: _Backbone = option()
+    backbone: Backbone = option()
     data: Data = option()
     augmentations: list[Augmentation] = option([])  # large crops have the first one's crop_size
     optimizer: Optimizer = option()
@@ -152,7 +154,7 @@ class Linear(_Run):
 
     pretrained_feature_extractor: str = option()  # checkpoint whose backbone is probed
     evaluate: Literal["online", "momentum"] = "online"  # ours: whose weights are taken
-    backbone: _Backbone | None = option(None, absent=True)  # where the checkpoint does not tell
+    backbone: Backbone | None = option(None, absent=True)  # where the checkpoint does not tell
     pretrain_method: str | None = None  # for the records
     data: LinearData = option()
     optimizer: LinearOptimizer = option()

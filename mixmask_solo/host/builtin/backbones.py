@@ -101,6 +101,14 @@ def set_stem(backbone: nn.Module, cfg: DictConfig) -> bool:
     return replaced
 
 
+def actual_stem(backbone: nn.Module) -> str:
+    """What ``backbone.stem: auto`` has become: ``imagenet``, ``cifar`` or ``cifar_pool``."""
+    conv, pool = getattr(backbone, "conv1", None), getattr(backbone, "maxpool", None)
+    if not isinstance(conv, nn.Conv2d) or conv.kernel_size != (3, 3) or pool is None:
+        return "imagenet"
+    return "cifar" if isinstance(pool, nn.Identity) else "cifar_pool"
+
+
 def _wanted_stem(cfg: DictConfig, replaceable: bool) -> str:
     stem = str(cfg.backbone.stem)
     one_of("backbone.stem", stem, _STEMS)

@@ -12,8 +12,8 @@ import pytest
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import source
-from mixmask_solo.evaluation.pretrained import Pretrained
 from mixmask_solo.evaluation.run_knn import evaluation_data
+from mixmask_solo.records.pretrained import Pretrained
 
 
 def cfg(path, form="parquet", **data):
