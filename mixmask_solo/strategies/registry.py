@@ -21,6 +21,7 @@ from mixmask_solo.config import ConfigError, check, to_values
 from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema import METHOD_KWARGS
 from mixmask_solo.objectives import full_precision
+from mixmask_solo.strategies.adios import Adios
 from mixmask_solo.strategies.base import Filter, Strategy
 from mixmask_solo.strategies.mixmask import MixMask
 from mixmask_solo.strategies.permutations import settle, share_partners
@@ -32,7 +33,10 @@ GROUP = "mixmask_solo.strategies"
 _PERMUTATIONS = "permutations"
 _LOGGED = ("class", "momentum_class", "mixture", "nce")  # train_<name>_loss means something else
 _LOGGED_BY_SOLO = ("barlow", "contrastive", "nnclr", "ressl", "swav", "vicreg")  # likewise
-_OURS: tuple[type[Strategy], ...] = (UnMix, MixMask)  # as the published MixMask* forwards them
+_OURS: tuple[type[Strategy], ...] = (
+    *(UnMix, MixMask),  # as the published MixMask* forwards them
+    Adios,
+)
 _STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
 Kind = TypeVar("Kind", bound=type[Strategy])
 

@@ -2,7 +2,7 @@
 """What every family is made of: branches with their outputs, and the shape of their loss."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +21,8 @@ class Forwarded:
     out: Out  # the online network's, of its images
     momentum: Callable[[], Tensor]  # gives their momentum projection (N, D), computed at most once
     negative: Tensor | None = None  # (N, D) projections of its hard negatives, without gradient
+    against: "Forwarded | None" = None  # that branch, with what the networks made of it
+    frozen: bool = False  # only its images learn
 
 
 class Family:
@@ -46,15 +48,20 @@ class Family:
     def losses(cls, method: Any, out: Out, branches: Sequence[Forwarded]) -> list[Tensor]:
         """One scalar per branch, unweighted by ``branch.weight``."""
         family = cls(method, out, branches)
-        return [
-            family._hardened(b) if b.branch.images is None else family.loss(b) for b in branches
-        ]
+        return [family._loss(b) for b in branches]
+
+    def _loss(self, b: Forwarded) -> Tensor:
+        if b.branch.images is None:
+            return self._hardened(b)
+        return self.loss(b) if b.against is None else self._between(b, b.against)
 
     def loss(self, b: Forwarded) -> Tensor:
         """Terms of all views that the branch predicts and, with ``pair``, that predict it."""
         views = self.views(b)
         terms = [self.predict(b, v) for v in views]
         if self.pairing_of(b) == "pair" and not self.complete:
+            if b.frozen:  # as a target it has no gradient
+                return self.reduce(torch.stack([*terms, *map(torch.zeros_like, terms)]))
             target = self.own_target(b)
             terms += [self.mirror(b, v, target) for v in views]
         return self.reduce(torch.stack(terms))
@@ -90,6 +97,18 @@ class Family:
     def mirror(self, b: Forwarded, v: int, target: Tensor) -> Tensor:
         """Scalar: view v predicts the branch's images. Here the *predictions* are the sources'."""
         raise NotImplementedError
+
+    def _between(self, b: Forwarded, other: Forwarded) -> Tensor:
+        """The loss of two branches as if they were the step's two views."""
+        pair = (b, other)
+        out: Out = {k: [f.out[k] for f in pair] for k in b.out.keys() & other.out.keys()}
+        if self.predicted not in out:
+            out[self.predicted] = [f.momentum() for f in pair]
+        if "raw_z" in self.out:
+            out["raw_z"] = out["z"]
+        branch = replace(b.branch, view=0, targets="other", against=None)
+        alone = replace(b, branch=branch, against=None, frozen=False)
+        return type(self)(self.method, out, [alone]).loss(alone)
 
     def _hardened(self, b: Forwarded) -> Tensor:
         """What hard negatives add to the method's own loss of the branch's view."""
