@@ -76,7 +76,8 @@ class Occluder(nn.Module):
         x = self.bottleneck(x)
         for block, skip in zip(self.up, reversed(skips), strict=True):
             x = block(torch.cat([_resized(x, skip.shape[2:]), skip], dim=1))
-        return torch.softmax(self.slots(x), dim=1)
+        logits: Tensor = self.slots(x)
+        return torch.softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 def _resized(x: Tensor, size: Any) -> Tensor:
