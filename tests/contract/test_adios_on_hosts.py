@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from mixmask_solo.host import Host
 from mixmask_solo.methods import get_methods
+from mixmask_solo.methods.own_steps import OwnOptimizer
 from support.adios import NETWORKS, Loop
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -34,9 +35,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def batches() -> list[Any]:
+def batches(steps: int = _STEPS) -> list[Any]:
     generator = torch.Generator().manual_seed(1)
-    views = torch.rand(_STEPS, 2, _N, 3, _SIZE, _SIZE, generator=generator, dtype=torch.float64)
+    views = torch.rand(steps, 2, _N, 3, _SIZE, _SIZE, generator=generator, dtype=torch.float64)
     return [[torch.arange(_N), list(x), torch.arange(_N) % 3] for x in views]
 
 
@@ -49,10 +50,17 @@ def small_network(features: int) -> nn.Module:
     )
 
 
-def train(model: Any, data: list[Any], **more: Any) -> None:
+def inputs_of(network: nn.Module) -> list[torch.Tensor]:
+    """What it gets, from now on."""
+    seen: list[torch.Tensor] = []
+    network.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    return seen
+
+
+def train(model: Any, data: list[Any], epochs: int = 1, **more: Any) -> None:
     settings = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
     settings |= {"enable_progress_bar": False, "limit_val_batches": 0, "accelerator": "cpu"}
-    trainer = Trainer(max_epochs=1, precision="64-true", **settings, **more)
+    trainer = Trainer(max_epochs=epochs, precision="64-true", **settings, **more)
     trainer.fit(model, DataLoader(data, batch_size=None))
 
 
@@ -63,11 +71,13 @@ Make = Callable[..., Any]
 def make(host: Host, make_cfg: Callable[..., DictConfig]) -> Make:
     """``make(method, **options)``: with the block, in double precision."""
 
-    def make(method: str, scheduler: str = "none", **options: Any) -> Any:
+    def make(
+        method: str, scheduler: str = "none", accumulate: int = 1, epochs: int = 1, **options: Any
+    ) -> Any:
         torch.manual_seed(0)
         changes = {"method_kwargs.adios": {**_BLOCK, **options}, "scheduler.name": scheduler}
         cfg = make_cfg(method, **changes)
-        cfg.max_epochs, cfg.seed = 1, 3
+        cfg.max_epochs, cfg.seed, cfg.accumulate_grad_batches = epochs, 3, accumulate
         model = get_methods(host.name)[method](cfg)
         model.backbone = small_network(model.features_dim)
         if hasattr(model, "momentum_backbone"):
@@ -85,7 +95,7 @@ def test_three_batches_of_two_optimisers(case: str, schedule: str, make: Make) -
     start = {k: v.clone() for k, v in model.named_parameters()}
     loop = Loop(model, lr=0.1, total=_STEPS)
     for i, (_, views, labels) in enumerate(batches()):
-        getattr(loop, schedule)(views, labels, i)
+        getattr(loop, schedule)((views, labels, i))
     train(model, batches())
     for name in NETWORKS:
         if name in loop.nets:
@@ -103,3 +113,60 @@ def test_three_batches_of_two_optimisers(case: str, schedule: str, make: Make) -
         )
     if loop.queue is not None:
         torch.testing.assert_close(model.queue, loop.queue)
+
+
+def test_accumulated_batches_make_one_step_of_either_optimiser(make: Make) -> None:
+    model = make("simclr", accumulate=2)
+    loop = Loop(model, lr=0.2, total=2, times=2)
+    numbered = [(views, labels, i) for i, (_, views, labels) in enumerate(batches(4))]
+    loop.alternating(*numbered[:2])
+    loop.alternating(*numbered[2:])
+    train(model, batches(4), accumulate_grad_batches=2)
+    mine = [*model.backbone.parameters(), *model.strategies["adios"].occluder.parameters()]
+    hand = [*loop.nets["backbone"].parameters(), *loop.occluder.parameters()]
+    torch.testing.assert_close(mine, hand, rtol=0, atol=1e-7)
+
+
+def test_the_rate_follows_the_hosts_schedule(make: Make, monkeypatch: Any) -> None:
+    used: list[tuple[float, float]] = []
+    step = OwnOptimizer.step
+
+    def watched(own: OwnOptimizer) -> None:
+        step(own)
+        host = own.module.trainer.optimizers[0]
+        used.append((own.optimizer.param_groups[0]["lr"], host.param_groups[0]["lr"]))
+
+    monkeypatch.setattr(OwnOptimizer, "step", watched)
+    model = make("simclr", scheduler="warmup_cosine", epochs=3, lr=0.3)
+    train(model, batches(2), epochs=3)
+    assert len(used) == 6
+    start = model.warmup_start_lr  # the same for both, as is the end
+    assert model.min_lr == 0.0
+    for i, (mine, hosts) in enumerate(used):
+        low = start if i < 2 else 0.0  # the first epoch is the warm-up
+        assert mine - low == pytest.approx((0.3 - low) * (hosts - low) / (0.1 - low))
+    assert len(set(used)) > 3
+
+
+@pytest.mark.parametrize("schedule", ["alternating", "simultaneous"])
+def test_the_hosts_optimiser_never_touches_the_occluder(schedule: str, make: Make) -> None:
+    model = make("byol", schedule=schedule)
+    hosts = {id(p) for group in model.learnable_params for p in group["params"]}
+    own = dict(model.strategies["adios"].named_parameters())
+    assert own
+    assert not hosts & {id(p) for p in own.values()}
+    assert set(model._ddp_params_and_buffers_to_ignore) == {f"strategies.adios.{n}" for n in own}
+    _, views, labels = batches(1)[0]
+    loss = model.training_step([torch.arange(_N), views, labels], 0)
+    loss.backward()
+    assert all((p.grad is not None) is (schedule == "simultaneous") for p in own.values())
+    before = [p.grad.clone() for g in model.learnable_params for p in g["params"]
+              if p.grad is not None]  # fmt: skip
+    queue = inputs_of(model.momentum_backbone)
+    model.own_steps()
+    after = [p.grad for g in model.learnable_params for p in g["params"] if p.grad is not None]
+    assert len(before) == len(after) > 0
+    assert all(map(torch.equal, before, after))
+    assert all(p.requires_grad for g in model.learnable_params for p in g["params"])
+    assert not queue  # the momentum network is left alone
+    assert not any(p.grad is not None for p in own.values())

@@ -32,6 +32,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "mixmask": {"mixmask": _MIXMASK},
     "mixmask_discrete": {"mixmask": {"grid_size": 2, "mask_type": "discrete", "per_sample": True}},
     "unmix": {"unmix": {"prob": 0.5}},
+    "adios": {"adios": {"slots": 2}},
     "both": {"mixmask": {**_MIXMASK, "per_sample": True}, "unmix": {"prob": 0.5}},
 }
 
@@ -110,6 +111,20 @@ def waits(monkeypatch: pytest.MonkeyPatch, method: str, **blocks: Any) -> Counte
 @pytest.mark.parametrize("method", list(HEADS))
 def test_no_step_waits(monkeypatch: pytest.MonkeyPatch, method: str, strategy: str) -> None:
     found = waits(monkeypatch, method, method_kwargs=STRATEGIES[strategy])
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("method", "block"),
+    [
+        ("simclr", {"single": True, "entropy": 0.5}),
+        ("mocov2plus", {"slots": 2, "schedule": "simultaneous"}),
+    ],
+)
+def test_no_form_of_adios_waits(
+    monkeypatch: pytest.MonkeyPatch, method: str, block: dict[str, Any]
+) -> None:
+    found = waits(monkeypatch, method, method_kwargs={"adios": block}, precision="bf16-mixed")
     assert not found
 
 

@@ -36,7 +36,9 @@ def areas(facts: dict[str, Tensor], views: int = 1) -> dict[int, Tensor]:
     return {v: facts[name].double().mean((2, 3)) for v, name in enumerate(names)}
 
 
-def cost(facts: dict[str, Tensor], *, single: bool, views: int, alpha: float, entropy: float) -> Tensor:
+def cost(
+    facts: dict[str, Tensor], *, single: bool, views: int, alpha: float, entropy: float
+) -> Tensor:
     block = AdiosOptions(
         slots=facts["masks"].shape[1], single=single, size=16, views="both", pairing="pair",
         clean=True, both_masked=True, weight_decay=0.0, depth=2, alpha=alpha, entropy=entropy,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from mixmask_solo.strategies import Step
 
-__all__ = ["Loop", "NETWORKS"]
+__all__ = ["NETWORKS", "Loop"]
 
 NETWORKS = ("backbone", "projector", "predictor", "classifier")
 
@@ -40,9 +39,10 @@ class Loop:
         model: a method with the block ``adios``, before its first step.
         lr: of the networks' SGD (momentum 0.9, decay 1e-4; the classifier's without decay).
         total: steps that the momentum's cosine is for.
+        times: factor of the occluder's rate.
     """
 
-    def __init__(self, model: Any, lr: float, total: int) -> None:
+    def __init__(self, model: Any, lr: float, total: int, times: int = 1) -> None:
         self.kwargs, self.method = model.cfg.method_kwargs, model.cfg.method
         self.o, self.seed, self.total = model.strategies["adios"].options, model.cfg.seed, total
         self.nets = {n: deepcopy(getattr(model, n)) for n in NETWORKS if hasattr(model, n)}
@@ -53,6 +53,7 @@ class Loop:
         groups = [{"params": net.parameters(), "weight_decay": 1e-4 * (name != "classifier")}
                   for name, net in self.nets.items()]  # fmt: skip
         self.optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9)
+        self.own_lr = self.o.lr * times
         self.buffers: dict[nn.Parameter, Tensor] = {}
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
@@ -127,21 +128,27 @@ class Loop:
         logits = [self.nets["classifier"](self.outputs(x)["feats"].detach()) for x in used]
         return torch.stack([F.cross_entropy(x, labels) for x in logits]).mean()
 
-    def alternating(self, views: Any, labels: Tensor, step: int) -> None:
-        """The networks' step, then the occluder's with the networks as they then are."""
-        with torch.no_grad():
-            masks = self.masks(views)
+    def alternating(self, *batches: Any) -> None:
+        """The networks' step over (views, labels, number), then the occluder's with the networks
+        as they then are."""
         self.optimizer.zero_grad()
-        loss = self.slots(views, masks, step, "adios.slot") + self.classifier(views, labels)
-        loss.backward()
+        for views, labels, step in batches:
+            with torch.no_grad():
+                masks = self.masks(views)
+            loss = self.slots(views, masks, step, "adios.slot") + self.classifier(views, labels)
+            (loss / len(batches)).backward()
         self.optimizer.step()
-        masks = self.masks(views)
-        goal = self.slots(views, masks, step, "adios.slot.own") + self.areas(masks)
+        goals = []
+        for views, _, step in batches:
+            masks = self.masks(views)
+            goals.append(self.slots(views, masks, step, "adios.slot.own") + self.areas(masks))
+        goal = torch.stack(goals).mean()
         self.lars(torch.autograd.grad(-goal, list(self.occluder.parameters())))
-        self.end(views, step)
+        self.end(*batches[-1][::2])
 
-    def simultaneous(self, views: Any, labels: Tensor, step: int) -> None:
+    def simultaneous(self, batch: Any) -> None:
         """Both gradients at the same weights, by two separate passes; then both steps."""
+        views, labels, step = batch
         masks = self.masks(views)
         goal = self.slots(views, masks, step, "adios.slot") + self.areas(masks)
         grads = torch.autograd.grad(-goal, list(self.occluder.parameters()))
@@ -160,9 +167,9 @@ class Loop:
             if p.ndim > 1:
                 decay = self.o.weight_decay
                 rate = self.o.eta * p.norm() / (g.norm() + decay * p.norm() + 1e-8)
-                g = (g + decay * p) * min(rate / self.o.lr, 1)
+                g = (g + decay * p) * min(rate / self.own_lr, 1)
             self.buffers[p] = self.o.momentum * self.buffers.get(p, torch.zeros_like(g)) + g
-            p -= self.o.lr * self.buffers[p]
+            p -= self.own_lr * self.buffers[p]
 
     @torch.no_grad()
     def end(self, views: Any, step: int) -> None:
@@ -178,6 +185,3 @@ class Loop:
             for name, net in self.slow.items():
                 for slow, fast in zip(net.parameters(), self.nets[name].parameters(), strict=True):
                     slow.copy_(tau * slow + (1 - tau) * fast)
-
-
-Train = Callable[..., None]
