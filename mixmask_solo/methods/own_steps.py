@@ -103,7 +103,8 @@ class OwnSteps(_Host):
     def _queue_to_keep(self) -> Tensor | None:
         """A copy of the queue, ahead of the host's step, if an own step will want it."""
         queue: Tensor | None = getattr(self, "queue", None)
-        return queue.clone() if queue is not None and self._learning() else None
+        wanted = any(strategy.alternates for strategy in self._learning())
+        return queue.clone() if queue is not None and wanted else None
 
     def _remember(self, clean: Any, views: Views, step: Step, out: Any, queue: Any) -> None:
         """Keeps what the own steps of this batch need, where there are any."""
@@ -128,14 +129,14 @@ class OwnSteps(_Host):
             return
         share = 1.0 / self.accumulate_grad_batches
         for strategy in self._learning():
-            for batch in batches:
+            own = self._own_of(strategy)
+            for batch in batches if strategy.alternates else ():
                 with autocast():
                     loss = strategy.own_loss(batch.clean, batch.step, self._losses_now(batch))
-                if loss is not None:
-                    (share * loss).backward(inputs=self._own_of(strategy).params)
-                    name = f"train_{strategy.name}_mask_loss"
-                    self.log(name, loss.detach(), on_epoch=True, sync_dist=True)
-            self._own_of(strategy).step()
+                (share * loss).backward(inputs=own.params)
+                name = f"train_{strategy.name}_mask_loss"
+                self.log(name, loss.detach(), on_epoch=True, sync_dist=True)
+            own.step()
 
     def _losses_now(self, batch: _Batch) -> Callable[[list[Branch]], list[Tensor]]:
         def losses(branches: list[Branch]) -> list[Tensor]:

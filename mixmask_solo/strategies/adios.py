@@ -71,23 +71,22 @@ class Adios(Strategy):
         self._share = 1.0 / (self._per_branch * len(self._seen) + 2 * pairs)
         times = 1 if o.single else o.slots
         self.host_weight = 2.0 * bool(o.clean) * self._share * times
-        self._areas: dict[int, Tensor] = {}
+        self.alternates = o.schedule == "alternating"
+        self._areas: list[Tensor] = []  # of the step's slots, by view: (N, slots)
+        self._penalty: Tensor | None = None
 
     @classmethod
     def check(cls, options: AdiosOptions, cfg: Any) -> None:
         """Fills in what the run decides; raises ConfigError for one that ADIOS is not made for."""
         options.fill(cfg)
 
-    @property
-    def _simultaneous(self) -> bool:
-        return self.options.schedule == "simultaneous"
-
     def branches(self, views: Sequence[Tensor], step: Step) -> list[Branch]:
         """A masked batch per slot and view, or one a view."""
-        with torch.set_grad_enabled(self._simultaneous and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alternates):
             masks = self.masks(views)
-        self._areas = {v: m.mean((2, 3)) for v, m in masks.items()}
-        if self._simultaneous:
+        self._areas = [m.detach().mean((2, 3)) for m in masks.values()]
+        if not self.alternates:
+            self._penalty = self._cost(masks)
             masks = {v: _Reversed.apply(m) for v, m in masks.items()}
         return self._masked(views, masks, step, "adios.slot")
 
@@ -130,22 +129,21 @@ class Adios(Strategy):
 
     def penalty(self) -> Tensor | None:
         """What the areas cost the occluder, where its gradient comes with the networks' own."""
-        return self._cost(self._areas) if self._simultaneous else None
+        penalty, self._penalty = self._penalty, None  # a graph, which no copy could hold
+        return penalty
 
     def own_loss(
         self, views: Sequence[Tensor], step: Step, losses: Callable[[list[Branch]], list[Tensor]]
-    ) -> Tensor | None:
+    ) -> Tensor:
         """What the occluder minimises in a step of its own: easy masks, and areas."""
-        if self._simultaneous:
-            return None
         masks = self.masks(views)
         branches = self._masked(views, masks, step, "adios.slot.own")
         found = zip(branches, losses(branches), strict=True)
         hard = torch.stack([branch.weight * loss for branch, loss in found]).sum()
-        return self._cost({v: m.mean((2, 3)) for v, m in masks.items()}) - hard
+        return self._cost(masks) - hard
 
-    def _cost(self, areas: dict[int, Tensor]) -> Tensor:
-        o, found = self.options, list(areas.values())
+    def _cost(self, masks: dict[int, Tensor]) -> Tensor:
+        o, found = self.options, [m.mean((2, 3)) for m in masks.values()]
         cost = o.alpha * torch.stack([area_penalty(a).mean(0).sum() for a in found]).sum()
         if o.entropy:  # of both views' slots together where all are used, as published
             sets = found if o.single else [torch.cat(found, dim=1)]
@@ -154,7 +152,7 @@ class Adios(Strategy):
 
     def metrics(self) -> dict[str, Tensor]:
         """Mean areas of the smallest and the largest slot: near 0 or 1 it is dead."""
-        areas = torch.cat([a.detach().mean(0) for a in self._areas.values()])
+        areas = torch.cat([a.mean(0) for a in self._areas])
         return {"area_min": areas.min(), "area_max": areas.max()}
 
     def optimizer(self) -> dict[str, Any]:

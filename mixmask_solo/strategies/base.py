@@ -111,6 +111,9 @@ class Strategy(nn.Module):
     """Whether its branches have ``negatives``; methods without InfoNCE then refuse its block."""
     host_weight: float = 1.0
     """Factor of the method's own loss, of the un-mixed views; at 0 it is measured and no more."""
+    alternates: bool = True
+    """Whether its own optimiser, if any, steps by :meth:`own_loss`; else by the gradients that
+    :meth:`branches` and :meth:`penalty` have left with the method's own."""
 
     def __init__(self, options: Any) -> None:
         super().__init__()
@@ -183,10 +186,8 @@ class Strategy(nn.Module):
 
     def own_loss(
         self, views: Sequence[Tensor], step: Step, losses: Callable[[list[Branch]], list[Tensor]]
-    ) -> Tensor | None:
+    ) -> Tensor:
         """Scalar that the own optimiser minimises, once the method's optimiser has stepped.
-
-        None where :meth:`branches` and :meth:`penalty` have left the gradients already.
 
         Args:
             views: as for :meth:`branches`.
@@ -194,4 +195,4 @@ class Strategy(nn.Module):
             losses: of branches, unweighted, by the method's networks as they are now; those get no
                 gradient. Directions in which images are only targets are left out: these have none.
         """
-        return None
+        raise NotImplementedError

@@ -31,9 +31,9 @@ def close(mine: Tensor, published: Tensor) -> None:
     torch.testing.assert_close(mine, published, rtol=1e-6, atol=1e-9, check_dtype=False)
 
 
-def areas(facts: dict[str, Tensor], views: int = 1) -> dict[int, Tensor]:
+def masks(facts: dict[str, Tensor], views: int = 1) -> dict[int, Tensor]:
     names = ["masks_orig", "masks"][-views:]
-    return {v: facts[name].double().mean((2, 3)) for v, name in enumerate(names)}
+    return {v: facts[name].double() for v, name in enumerate(names)}
 
 
 def cost(
@@ -43,11 +43,11 @@ def cost(
         slots=facts["masks"].shape[1], single=single, size=16, views="both", pairing="pair",
         clean=True, both_masked=True, weight_decay=0.0, depth=2, alpha=alpha, entropy=entropy,
     )  # fmt: skip
-    return Adios(block)._cost(areas(facts, views))
+    return Adios(block)._cost(masks(facts, views))
 
 
 def test_the_penalty_of_each_mask(facts: dict[str, Tensor]) -> None:
-    [found] = areas(facts).values()
+    found = masks(facts)[0].mean((2, 3))
     close(area_penalty(found), facts["per_mask_penalty"])
     close(area_penalty(found).mean(0), facts["per_slot_penalty"])
 
