@@ -20,8 +20,8 @@ class Occluder(nn.Module):
     """``(N, C, size, size)`` -> ``(N, slots, size, size)`` masks that sum to 1 at each pixel.
 
     Blocks of a 3x3 convolution, norm and ReLU, nearest down- and upsampling between them, an MLP
-    over the smallest map, skip connections; a 1x1 convolution and a softmax over the slots (ADIOS,
-    section 3, and its code). Maps of odd size are halved to the lower number, and upsampling goes
+    over the smallest map, skip connections; a 1x1 convolution and a softmax over the slots (ADIOS'
+    code). Maps of odd size are halved to the lower number, and upsampling goes
     to the size of the skip: any size works, not powers of two alone.
 
     Args:
