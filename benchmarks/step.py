@@ -7,10 +7,13 @@ Floor = online forward (backbone, projector, predictor) of each view, mixed batc
 one backward through all of them from constant gradients, and the momentum networks' forward of
 each view, and of each further batch that is a target of the method's loss; with saliency also the
 localiser's forward of the views, and that of hard negatives; the same modules, stem and memory
-format as the step. Step = zero_grad, training_step, backward, optimiser step, EMA and τ. Both are
-timed alternately in one process; what counts is the median over repetitions of floor / step within
-the same repetition. Exit status 1 when a target on the CPU is missed. ``--compile`` adds the step
-with ``performance.compile``.
+format as the step. With ADIOS: each un-masked view forward and, where a gradient comes back to it,
+backward, each masked one both ways, the targets, and for the occluder's own step what it predicts
+forward and the masked ones again, backward to their pixels alone; the occluder's passes beside
+them. Step = zero_grad, training_step, backward, optimiser step, the strategies' own steps, EMA and
+τ. Both are timed alternately in one process; what counts is the median over repetitions of floor /
+step within the same repetition. Exit status 1 when a target on the CPU is missed. ``--compile``
+adds the step with ``performance.compile``.
 """
 
 from __future__ import annotations
@@ -52,6 +55,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "saliency": {"saliency": {"fill": "high_pass"}},
     "saliency_blur": {"saliency": {"fill": "blur"}},
     "saliency_mean": {"saliency": {"fill": "mean"}},
+    "adios": {"adios": {"slots": 4}},
+    "adios_simultaneous": {"adios": {"slots": 4, "schedule": "simultaneous"}},
 }
 # batches that the online network sees more
 EXTRA = {"mixmask": 1, "mixmask_unmix": 2, "erase_branch": 1, "mscn": 2}
@@ -160,6 +165,7 @@ def make_step(model: Any, batch: Any, autocast: Context = nullcontext) -> Callab
             loss = model.training_step(batch, i)
         loss.backward()
         optimizer.step()
+        model.own_steps(autocast)
         if momentum:
             for pair in model.momentum_pairs:
                 model.momentum_updater.update(*pair)
@@ -208,6 +214,61 @@ def make_floor(
     return floor
 
 
+def make_adios_floor(
+    model: Any, views: list[Tensor], autocast: Context = nullcontext
+) -> Callable[[int], None]:
+    """The passes of networks and occluder alone, with masks that are not learnt."""
+    adios, family = model.strategies["adios"], model.family
+    o, occluder = adios.options, adios.occluder
+    one_way = model.cfg.method == "mocov2" and not model.cfg.method_kwargs.symmetric
+    heads = [model.projector] + ([model.predictor] if hasattr(model, "predictor") else [])
+    online = torch.nn.Sequential(model.backbone, *heads)
+    views = [x.contiguous(memory_format=torch.channels_last) for x in views]
+    seen = [views[v] for v in {"first": [0], "second": [1], "both": [0, 1]}[o.views]]
+    whole = views[:1] if one_way else views
+    learning = list(whole) if adios.host_weight else []
+    if o.pairing == "pair" and not learning:
+        learning = [x for x in views if not any(x is y for y in seen)]
+    measured = [x for x in whole if not any(x is y for y in learning)]
+    masked = [0.75 * x for x in seen for _ in range(1 if o.single else o.slots)]
+    targets = (views[1:] if one_way else views) if hasattr(model, "momentum_backbone") else []
+    targets = targets + (masked if model.cfg.method == "byol" else [])
+    again = learning if family.predicted == "z" else []
+    alternating = o.schedule == "alternating"
+
+    def backward(outs: list[Tensor], **where: Any) -> None:
+        torch.autograd.backward(outs, [torch.full_like(x, 1e-3) for x in outs], **where)
+
+    def floor(_: int) -> None:
+        online.zero_grad(set_to_none=True)
+        occluder.zero_grad(set_to_none=True)
+        pixels = [x.detach().requires_grad_() for x in masked]
+        with autocast():
+            if alternating:
+                with torch.no_grad():
+                    drawn = [occluder(x) for x in seen]
+            else:
+                drawn = [occluder(x) for x in seen]
+            outs = [online(x) for x in [*learning, *(masked if alternating else pixels)]]
+            with torch.no_grad():
+                for x in measured:
+                    online(x)
+                for x in targets:
+                    model.momentum_projector(model.momentum_backbone(x))
+        backward(outs + ([] if alternating else drawn))
+        if alternating:
+            with autocast():
+                with torch.no_grad():
+                    for x in again:
+                        online(x)
+                drawn = [occluder(x) for x in seen]
+                outs = [online(x) for x in pixels]
+            backward(outs, inputs=pixels)
+            backward(drawn)
+
+    return floor
+
+
 def timed(run: Callable[[int], None], i: int, cuda: bool) -> float:
     """Milliseconds of one call."""
     if cuda:
@@ -234,7 +295,10 @@ def measure(method: str, strategy: str, args: argparse.Namespace) -> dict[str, A
     if args.precision == "bf16":
         autocast = partial(torch.autocast, args.device.partition(":")[0], torch.bfloat16)
     runs = {"step": make_step(model, batch, autocast)}
-    runs["floor"] = make_floor(model, views[:2], EXTRA.get(strategy, 0), autocast)
+    if "adios" in STRATEGIES[strategy]:
+        runs["floor"] = make_adios_floor(model, views, autocast)
+    else:
+        runs["floor"] = make_floor(model, views[:2], EXTRA.get(strategy, 0), autocast)
     if args.compile:
         runs["compiled"] = make_step(build(method, strategy, args, compiled=True), batch, autocast)
     for i in range(args.warmup):
@@ -276,6 +340,8 @@ def _target(method: str, strategy: str) -> float | None:
         return None
     if strategy == "mscn":
         return 0.95
+    if strategy.startswith("adios"):
+        return 0.93
     return TARGETS.get(method, 0.97)
 
 
@@ -297,13 +363,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     rows = []
-    print(f"{'method':13} {'strategy':14} {'step ms':>9} {'floor ms':>9} {'floor/step':>11} target")
+    print(f"{'method':13} {'strategy':18} {'step ms':>9} {'floor ms':>9} {'floor/step':>11} target")
     for method in args.methods:
         for strategy in args.strategies:
             row = measure(method, strategy, args)
             rows.append(row)
             print(
-                f"{method:13} {strategy:14} {row['step_ms']:9.1f} {row['floor_ms']:9.1f} "
+                f"{method:13} {strategy:18} {row['step_ms']:9.1f} {row['floor_ms']:9.1f} "
                 f"{row['floor_over_step']:11.3f} {row['target'] or ''}",
                 flush=True,
             )

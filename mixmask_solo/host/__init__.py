@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
-__all__ = ["HOSTS", "Host", "load"]
+__all__ = ["HOSTS", "Host", "load", "optimization"]
 
 HOSTS = ("auto", "solo", "builtin")
 log = logging.getLogger(__name__)
@@ -52,6 +53,11 @@ def load(name: str = "auto") -> Host:
         log.warning("%s; taking the built-in host", error)
         return _builtin()
     return host
+
+
+def optimization() -> ModuleType:
+    """Optimisers and schedules, which serve the methods of either host."""
+    return import_module("mixmask_solo.host.builtin.optimization")
 
 
 def _builtin() -> Host:

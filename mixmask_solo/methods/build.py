@@ -12,6 +12,7 @@ from mixmask_solo.methods.heads import JointViews, OtherHead, check_head
 from mixmask_solo.methods.mixin import BranchesMixin
 from mixmask_solo.methods.mocov2 import mocov2
 from mixmask_solo.methods.online_knn import OnlineKNN
+from mixmask_solo.methods.own_steps import HostLoss
 from mixmask_solo.methods.refused import check_options
 from mixmask_solo.strategies import blocks, extra_crops, fill_blocks
 
@@ -31,7 +32,7 @@ def _build(name: str, concrete: type[Any], host: Host, module: str) -> type[Any]
     momentum = issubclass(concrete, host.base_momentum)
     # The class whose `training_step` returns `out`: the mixin stands right above it.
     base = getattr(concrete, "step_base", host.base_momentum if momentum else host.base)
-    front = [OtherHead] if name in HEADS else []
+    front = [HostLoss, *([OtherHead] if name in HEADS else [])]
     behind = [JointViews] if name == "simclr" else []
     mixin = type("Momentum" * momentum + "Branches", (BranchesMixin, OnlineKNN, *behind, base), {})
 

@@ -23,14 +23,13 @@ from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.methods.families import Family, Forwarded
+from mixmask_solo.methods.own_steps import OwnSteps
 from mixmask_solo.methods.refused import check_branch
 from mixmask_solo.networks import PassStatistics
 from mixmask_solo.strategies import Branch, Step, Views, input_filter, make_strategies
 
-_Host: Any = object  # stands for either host's
 
-
-class BranchesMixin(_Host):
+class BranchesMixin(OwnSteps):
     """Applies the strategies of ``cfg.method_kwargs`` around the host's forward passes."""
 
     family: type[Family]
@@ -42,6 +41,8 @@ class BranchesMixin(_Host):
         self._filter = input_filter((type(s), s.options) for s in made)
         self._crops = {s.name: type(s).extra_crops(s.options) for s in made}
         self._online: dict[int, Tensor] = {}
+        self._rest: Any = None
+        self._prepare_own()
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
@@ -62,13 +63,18 @@ class BranchesMixin(_Host):
         for strategy in self._strategies():
             views = self._views(strategy, views, step)
         branches = [
-            b for s in self._strategies() for b in s.branches((*clean, *crops[s.name]), step)
+            b
+            for s in self._strategies()
+            for b in s.branches((*clean, *crops.get(s.name, ())), step)
         ]
         for branch in branches:
             check_branch(self, branch)
+        queue = self._queue_to_keep()
         out: Any = self._host_step(indexes, views, targets, batch_idx)
         if branches:
             out["loss"] = out["loss"] + self._branch_loss(out, branches)
+        self._remember(clean, views, step, out, queue)
+        self._rest = out["loss"]
         return out
 
     def _split(self, loaded: Sequence[Tensor]) -> tuple[Sequence[Tensor], dict[str, list[Tensor]]]:
@@ -124,21 +130,43 @@ class BranchesMixin(_Host):
         return super().validation_step(batch, *args, **kwargs)
 
     def _branch_loss(self, out: dict[str, Any], branches: list[Branch]) -> Tensor:
-        forwarded = [self._forward(b, out) for b in branches]
-        losses = self.family.losses(self, out, forwarded)
+        losses = self.family.losses(self, out, self._forwarded(branches, out))
         metrics: dict[str, Any] = {}
         for branch, loss in zip(branches, losses, strict=True):
             name = f"train_{branch.name}_loss"  # of all branches of a strategy
             metrics[name] = metrics.get(name, 0.0) + loss.detach()
             if branch.mixture is not None:
                 metrics[f"train_{branch.name}_lam"] = branch.mixture.lam.mean()
-        weights = [branch.weight for branch in branches]
-        total = torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
+        weighted = [b.weight * loss for b, loss in zip(branches, losses, strict=True)]
+        total = torch.stack(weighted).sum()
         metrics["train_mixture_loss"] = total.detach()
+        for strategy in self._strategies():
+            metrics |= {f"train_{strategy.name}_{k}": v for k, v in strategy.metrics().items()}
+            if (penalty := strategy.penalty()) is not None:
+                own = [
+                    w for b, w in zip(branches, weighted, strict=True) if b.name == strategy.name
+                ]
+                mask_loss = penalty.detach() - torch.stack(own).sum().detach()
+                metrics[f"train_{strategy.name}_mask_loss"] = mask_loss
+                total = total + (penalty - penalty.detach())
         self.log_dict(metrics, on_epoch=True, sync_dist=True)
         return total
 
-    def _forward(self, branch: Branch, out: dict[str, Any]) -> Forwarded:
+    def _forwarded(
+        self, branches: list[Branch], out: dict[str, Any], *, frozen: bool = False
+    ) -> list[Forwarded]:
+        """Branches with their outputs; images that several share pass the networks once."""
+        passed: dict[int, tuple[Any, Any]] = {}
+        made: dict[int, Forwarded] = {}
+        for branch in branches:
+            if id(branch.images) not in passed or branch.images is None:
+                passed[id(branch.images)] = self._forward(branch, out)
+            own, momentum = passed[id(branch.images)]
+            negative, against = self._negative(branch), made.get(id(branch.against))
+            made[id(branch)] = Forwarded(branch, own, momentum, negative, against, frozen)
+        return list(made.values())
+
+    def _forward(self, branch: Branch, out: dict[str, Any]) -> tuple[Any, Any]:
         if branch.images is None:
             lists = {key: rows for key, rows in out.items() if isinstance(rows, list)}
             own = {key: rows[branch.view] for key, rows in lists.items() if branch.view < len(rows)}
@@ -146,7 +174,7 @@ class BranchesMixin(_Host):
             own = self(branch.images)
         # Computed at most once, and only if asked for.
         momentum: Any = cache(lambda: self.momentum_forward(branch.momentum_images)["z"])
-        return Forwarded(branch, own, momentum, self._negative(branch))
+        return own, momentum
 
     @torch.no_grad()
     def _negative(self, branch: Branch) -> Tensor | None:

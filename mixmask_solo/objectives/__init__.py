@@ -10,10 +10,12 @@ from mixmask_solo.objectives.info_nce import (
     with_hard_negative,
 )
 from mixmask_solo.objectives.non_contrastive import byol, simsiam
+from mixmask_solo.objectives.slots import area_penalty, slot_entropy
 from mixmask_solo.objectives.weigh import Share, full_precision, upcast, weigh
 
 __all__ = [
     "Share",
+    "area_penalty",
     "byol",
     "full_precision",
     "gather",
@@ -23,6 +25,7 @@ __all__ = [
     "queue_lse",
     "simclr",
     "simsiam",
+    "slot_entropy",
     "soft_in_batch_nce",
     "soft_nt_xent",
     "upcast",

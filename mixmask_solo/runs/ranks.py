@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from mixmask_solo.methods.own_steps import IGNORED
+
 
 class Ranks:
     """The processes of a run, on the CPU: none of them waits for its device."""
@@ -71,7 +73,8 @@ class LocalBuffers(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.world_size > 1:
             names = [name for name, _ in pl_module.named_buffers()]
-            pl_module._ddp_params_and_buffers_to_ignore = names  # type: ignore[assignment]
+            own = getattr(pl_module, IGNORED, [])  # parameters that DDP has nothing to do with
+            setattr(pl_module, IGNORED, [*names, *own])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.world_size > 1:

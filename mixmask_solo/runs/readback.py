@@ -31,7 +31,8 @@ class Readback(Callback):
     the number of its epoch, from 0.
 
     On CUDA each step's metrics are copied to pinned memory behind the step's own work and looked
-    at once the copy is through, a step or two later. A loss that is not finite ends the run. Of
+    at once the copy is through, a step or two later. A loss that is not finite ends the run, the
+    step's or one that a strategy minimises by itself (the method's ``judged``). Of
     several processes one may be the first to see it, and the others would wait for it for ever: so
     it is ``lost``, its rank plus 1, until all have agreed (before the next step, see interrupt.py,
     and at the end of an epoch).
@@ -47,6 +48,7 @@ class Readback(Callback):
         self.earlier: dict[str, dict[str, Any]] = {}
         self._seen: dict[str, Any] = {}
         self._pending: deque[_Pending] = deque()
+        self._judged = ["loss"]
         self._where = ""  # the loss of this process stopped being finite
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -70,6 +72,7 @@ class Readback(Callback):
             event = torch.cuda.Event()
             event.record()
         names = ["loss", *terms]
+        self._judged = ["loss", *getattr(module, "judged", ())]
         self._pending.append(_Pending(trainer.current_epoch, batch_idx, names, stacked, event))
         self._drain(wait=False)
 
@@ -113,7 +116,8 @@ class Readback(Callback):
                 event.synchronize()
             step = self._pending.popleft()
             self.latest = dict(zip(step.names, step.values.tolist(), strict=True))
-            if not math.isfinite(self.latest["loss"]) and not self.lost:
+            losses = [self.latest[name] for name in self._judged if name in self.latest]
+            if not all(map(math.isfinite, losses)) and not self.lost:
                 self._where = self._place(step)
                 self.lost = 1 + self.ranks.rank
                 if self.ranks.alone:

@@ -46,6 +46,8 @@ class Branch:
         negatives: ``(N, C, H, W)``, a hard negative for each image's query (InfoNCE only).
         alpha: factor of the hard negatives' similarities.
         weight: factor of this branch's loss.
+        against: an earlier branch of the step, compared with in the un-mixed views' place. Images
+            that two branches share, the very same tensor, pass the networks once.
         pairing: ``query`` (the images only predict), ``pair`` (the family's complete two-view
             loss), or None for the family's default.
         targets: ``both`` un-mixed views, only the ``other``, or None for the default. ``every``:
@@ -65,6 +67,7 @@ class Branch:
     pairing: Pairing | None = None
     targets: BranchTargets | None = None
     mixture: Mixture | None = None
+    against: "Branch | None" = None
 
     def __post_init__(self) -> None:
         shown = self.negatives if self.images is None else self.images
@@ -122,6 +125,11 @@ class Strategy(nn.Module):
 
     Not where the block has an option ``negatives`` that says false.
     """
+    host_weight: float = 1.0
+    """Factor of the method's own loss, of the un-mixed views; at 0 it is measured and no more."""
+    alternates: bool = True
+    """Whether its own optimiser, if any, steps by :meth:`own_loss`; else by the gradients that
+    :meth:`branches` and :meth:`penalty` have left with the method's own."""
 
     def __init__(self, options: Any) -> None:
         super().__init__()
@@ -129,10 +137,9 @@ class Strategy(nn.Module):
 
     @classmethod
     def check(cls, options: Any, cfg: Any) -> None:
-        """Checks the options against the rest of the run's configuration, by which it may settle
-        what they leave open: as it leaves them they are stored.
+        """Checks the options against the rest of the run's configuration.
 
-        What depends on that is written into them here: they are stored as this leaves them.
+        It may settle there what they leave open: as it leaves them they are stored.
 
         Raises:
             ConfigError: when they cannot work together.
@@ -191,3 +198,35 @@ class Strategy(nn.Module):
         ``params`` are a tensor or an iterable of at least one.
         """
         return []
+
+    def penalty(self) -> Tensor | None:
+        """Scalar whose gradient is added to that of the step's loss, and not its value.
+
+        Asked after :meth:`branches`, for what the strategy's own parameters learn from besides.
+        """
+        return None
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Scalars of the step, without gradient, to be logged as ``train_<name>_<key>``."""
+        return {}
+
+    def optimizer(self) -> dict[str, Any] | None:
+        """Settings of an optimiser of its own; the method's touches none of its ``params``.
+
+        ``{"params", "lr", "weight_decay", "momentum", "eta"}`` of SGD in LARS. Its rate follows the
+        run's schedule, its state is part of the checkpoint, and it steps right after the method's.
+        """
+        return None
+
+    def own_loss(
+        self, views: Sequence[Tensor], step: Step, losses: Callable[[list[Branch]], list[Tensor]]
+    ) -> Tensor:
+        """Scalar that the own optimiser minimises, once the method's optimiser has stepped.
+
+        Args:
+            views: as for :meth:`branches`.
+            step: the same step; another stream draws anew.
+            losses: of branches, unweighted, by the method's networks as they are now; those get no
+                gradient. Directions in which images are only targets are left out: these have none.
+        """
+        raise NotImplementedError

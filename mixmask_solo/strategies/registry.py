@@ -21,6 +21,7 @@ from mixmask_solo.config import ConfigError, check, to_values
 from mixmask_solo.config.outside import load_outside, outside
 from mixmask_solo.config.schema import METHOD_KWARGS
 from mixmask_solo.objectives import full_precision
+from mixmask_solo.strategies.adios import Adios
 from mixmask_solo.strategies.base import Filter, Strategy
 from mixmask_solo.strategies.erase import Erase
 from mixmask_solo.strategies.mixmask import MixMask
@@ -40,6 +41,7 @@ _OURS: tuple[type[Strategy], ...] = (
     Erase,
     MSCN,
     Saliency,
+    Adios,
 )
 _STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in _OURS}
 Kind = TypeVar("Kind", bound=type[Strategy])

@@ -36,6 +36,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "unmix": {"unmix": {"prob": 0.5}},
     "erase": {"erase": {**_MIXMASK, "per_sample": True, "fill": "noise"}},
     "erase_branch": {"erase": {**_MIXMASK, "fill": "blur", "blur_kernel": 7, "role": "branch"}},
+    "adios": {"adios": {"slots": 2}},
     "both": {"mixmask": {**_MIXMASK, "per_sample": True}, "unmix": {"prob": 0.5}},
     "mscn": {"mscn": {"patch_size": 8}},
 }
@@ -130,6 +131,20 @@ def test_no_step_with_a_localiser_waits(
 @pytest.mark.parametrize("method", list(HEADS))
 def test_no_step_waits(monkeypatch: pytest.MonkeyPatch, method: str, strategy: str) -> None:
     found = waits(monkeypatch, method, method_kwargs=STRATEGIES[strategy])
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("method", "block"),
+    [
+        ("simclr", {"single": True, "entropy": 0.5}),
+        ("mocov2plus", {"slots": 2, "schedule": "simultaneous"}),
+    ],
+)
+def test_no_form_of_adios_waits(
+    monkeypatch: pytest.MonkeyPatch, method: str, block: dict[str, Any]
+) -> None:
+    found = waits(monkeypatch, method, method_kwargs={"adios": block}, precision="bf16-mixed")
     assert not found
 
 

@@ -118,6 +118,15 @@ def _lars(
     return Lars(groups, trust_coeff=eta, trust_clip=clip_lr, always_adapt=True, **kwargs)
 
 
+def own_lars(name: str, settings: dict[str, Any]) -> Optimizer:
+    """SGD in LARS over ``params`` alone, whatever the method's optimiser; biases and norms plain.
+
+    ``settings`` has ``params``, ``lr``, ``weight_decay``, ``momentum`` and ``eta``.
+    """
+    kwargs = {**settings, "clip_lr": True, "exclude_bias_n_norm": True}
+    return _lars([{"name": name, "params": kwargs.pop("params")}], **kwargs)
+
+
 def _split(
     groups: list[Group], chosen: Callable[[Tensor], bool], suffix: str, **settings: Any
 ) -> list[Group]:

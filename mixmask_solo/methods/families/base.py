@@ -21,6 +21,8 @@ class Forwarded:
     out: Out  # the online network's, of its images
     momentum: Callable[[], Tensor]  # gives their momentum projection (N, D), computed at most once
     negative: Tensor | None = None  # (N, D) projections of its hard negatives, without gradient
+    against: "Forwarded | None" = None  # that branch, with what the networks made of it
+    frozen: bool = False  # only its images learn
 
 
 class Family:
@@ -48,9 +50,12 @@ class Family:
     def losses(cls, method: Any, out: Out, branches: Sequence[Forwarded]) -> list[Tensor]:
         """One scalar per branch, unweighted by ``branch.weight``."""
         family = cls(method, out, branches)
-        return [
-            family._hardened(b) if b.branch.images is None else family.loss(b) for b in branches
-        ]
+        return [family._loss(b) for b in branches]
+
+    def _loss(self, b: Forwarded) -> Tensor:
+        if b.branch.images is None:
+            return self._hardened(b)
+        return self.loss(b) if b.against is None else self.between(b, b.against)
 
     def loss(self, b: Forwarded) -> Tensor:
         """Terms of all views that the branch predicts and, with ``pair``, that predict it."""
@@ -59,6 +64,8 @@ class Family:
         views = self.views(b)
         terms = [self.predict(b, v) for v in views]
         if self.pairing_of(b) == "pair" and not self.complete:
+            if b.frozen:  # as a target it has no gradient
+                return self.reduce(torch.stack([*terms, *map(torch.zeros_like, terms)]))
             target = self.own_target(b)
             terms += [self.mirror(b, v, target) for v in views]
         return self.reduce(torch.stack(terms))
@@ -71,10 +78,15 @@ class Family:
         for v in self.views(b):
             mirror = [self.mirror(b, v, self.targets[self.slot(b)])] if pair and mirrored else []
             pairs.append([self.predict(b, v), *mirror])
-        for other in self.later(b) if pair else ():
-            mirror = [self.predict(other, self.slot(b))] if mirrored else []
-            pairs.append([self.predict(b, self.slot(other)), *mirror])
-        return torch.stack([self.reduce(torch.stack(terms)) for terms in pairs]).sum()
+        losses = [self.reduce(torch.stack(terms)) for terms in pairs]
+        losses += [self.between(b, other) for other in (self.later(b) if pair else ())]
+        return torch.stack(losses).sum()
+
+    def between(self, b: Forwarded, other: Forwarded) -> Tensor:
+        """The loss of two branches as if they were the step's two views."""
+        mirrored = self.pairing_of(b) == "pair" and not self.complete
+        mirror = [self.predict(other, self.slot(b))] if mirrored else []
+        return self.reduce(torch.stack([self.predict(b, self.slot(other)), *mirror]))
 
     def later(self, b: Forwarded) -> list[Forwarded]:
         """Branches of the same strategy behind this one that say ``every``."""
