@@ -60,6 +60,15 @@ class PartDecoder:
         return [torch.from_numpy(np.asarray(decoded.at(row))) for row in range(count)]
 
 
+class BatchLoader(WorkerLoader):
+    """Whole batches of :class:`Decoded`."""
+
+    def __iter__(self) -> Any:
+        feeder: Feeder = self.dataset.feeder  # type: ignore[attr-defined]
+        with feeder.sharing():
+            yield from super().__iter__()
+
+
 def guard(loader: WorkerLoader) -> WorkerLoader:
     """Sees to it that a loader's workers cannot hang.
 

@@ -45,7 +45,9 @@ def parts(batch_size: int) -> Any:
     return _built(dali, outputs, batch_size=batch_size, **options)
 
 
-def crops(views: Sequence[View], batch_size: int, threads: int, device: torch.device) -> Any:
+def crops(
+    views: Sequence[View], batch_size: int, threads: int, device: torch.device, hw_load: float
+) -> Any:
     """Decodes images and resizes the window ``start<v>`` to ``end<v>``, (n, 2) float32, of view v.
 
     Outputs are (n, size, size, 3) uint8 on the device.
@@ -55,8 +57,8 @@ def crops(views: Sequence[View], batch_size: int, threads: int, device: torch.de
     on_gpu = device.type == "cuda"
 
     def outputs(encoded: Any) -> list[Any]:
-        kind = {"device": "mixed" if on_gpu else "cpu", "output_type": dali.types.RGB}
-        images = dali.fn.decoders.image(encoded, **kind, **_AS_PILLOW)
+        kind = {"device": "mixed", "hw_decoder_load": hw_load} if on_gpu else {"device": "cpu"}
+        images = dali.fn.decoders.image(encoded, output_type=dali.types.RGB, **kind, **_AS_PILLOW)
         return [
             dali.fn.resize(
                 images,
