@@ -10,7 +10,7 @@ from mixmask_solo.config import ConfigError, check
 from mixmask_solo.config.check import get
 from mixmask_solo.config.schema.run import DaliOptions
 from mixmask_solo.data.batched.views import require_draws, unaugmented_view, views_of
-from mixmask_solo.data.decoders.dali.cpu import BatchLoader, Decoded, guard
+from mixmask_solo.data.decoders.dali.cpu import BatchLoader, Decoded
 from mixmask_solo.data.decoders.dali.feeder import Feeder
 from mixmask_solo.data.decoders.dali.gpu import Gpu, Stream
 from mixmask_solo.data.decoders.dali.pipelines import library
@@ -86,7 +86,7 @@ class Dali:
     ) -> WorkerLoader:
         workers = data.workers(feeder.reader.source)
         made = Decoded(feeder)
-        return guard(BatchLoader(made, batches, workers, as_it_is, device=data.device, **form))
+        return BatchLoader(made, batches, workers, as_it_is, device=data.device, **form)
 
     def _on_gpu(self, data: ImageData, feeder: Feeder, batches: Batches) -> DirectLoader:
         """DALI has as many threads as the loader has workers elsewhere."""

@@ -132,7 +132,9 @@ class Stream:
                 while pipelines.inside:
                     decoded = pipelines.get()
                     fill()  # before the views are made
-                    yield pipelines.finish(*decoded)
+                    batch = pipelines.finish(*decoded)
+                    del decoded  # no memory of DALI's is held while others run, or fork
+                    yield batch
             finally:
                 for future in waiting:
                     future.cancel()

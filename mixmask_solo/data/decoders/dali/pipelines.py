@@ -9,6 +9,7 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.batched.views import View
+from mixmask_solo.data.decoders.dali.forks import owned
 
 # Pillow ignores EXIF too; fancy upsampling is libjpeg's default, and so Pillow's
 _AS_PILLOW = {"adjust_orientation": False, "jpeg_fancy_upsampling": True}
@@ -82,7 +83,7 @@ def _built(dali: Any, outputs: Callable[[Any], list[Any]], **options: Any) -> An
     with pipeline:
         pipeline.set_outputs(*outputs(_numbers(dali, "encoded", dali.types.UINT8)))
     pipeline.build()
-    return pipeline
+    return owned(pipeline)
 
 
 def _numbers(dali: Any, name: str, kind: Any) -> Any:

@@ -11,7 +11,6 @@ import torch
 
 from mixmask_solo.data import ImageError, build_pretrain
 from mixmask_solo.data.decoders.dali import pipelines
-from mixmask_solo.data.decoders.dali.gpu import Gpu
 from mixmask_solo.data.tools import convert, open_path
 from mixmask_solo.evaluation.features import extract
 
@@ -40,22 +39,6 @@ def scramble(file):
     at = data.index(b"\xff\xc4")
     data[at + 5 : at + 20] = b"\xff" * 15
     file.write_bytes(bytes(data))
-
-
-@pytest.fixture
-def ahead(monkeypatch):
-    """Lets a data module decode as on a GPU, wherever; gives its training loader."""
-
-    def put(data, place, prefetch=2, readers=1):
-        def somewhere(device, threads, _, batch_size, *rest):
-            return Gpu(torch.device(place), 1, prefetch, batch_size, readers)
-
-        monkeypatch.setattr("mixmask_solo.data.decoders.dali.decoder.Gpu", somewhere)
-        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-        data.decoder.on_gpu = lambda data: True
-        return data.train_dataloader()
-
-    return put
 
 
 @pytest.mark.parametrize("place", PLACES)
