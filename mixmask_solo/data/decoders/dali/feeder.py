@@ -19,7 +19,7 @@ from torch import Tensor
 from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.batched.plan import to_device
 from mixmask_solo.data.batched.views import View
-from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
+from mixmask_solo.data.decoders.dali.jpeg import is_whole, read_jpeg
 from mixmask_solo.data.decoders.dali.verified import Verified
 from mixmask_solo.data.order.sampler import Key
 from mixmask_solo.data.sources import ImageError
@@ -121,12 +121,14 @@ class Feeder:
 
     def _looked_at(self, index: int, encoded: Encoded, stamp: int) -> tuple[int, int] | None:
         """The size of a plain JPEG file that is whole."""
-        size = jpeg_size(encoded)
-        if size is not None and self.verified is not None:
-            if not is_whole(encoded):
+        jpeg = read_jpeg(encoded)
+        if jpeg is None:
+            return None
+        if self.verified is not None:
+            if not is_whole(jpeg):
                 return None
-            self.verified.add(index, stamp, size)
-        return size
+            self.verified.add(index, stamp, jpeg.size)
+        return jpeg.size
 
     def _decoded(self, epoch: int, index: int) -> Found | None:
         """An image that Pillow decodes, as PPM; None for one that is left out."""

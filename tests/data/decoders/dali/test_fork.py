@@ -10,7 +10,6 @@ import sys
 import weakref
 
 import pytest
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mixmask_solo.data import build_pretrain

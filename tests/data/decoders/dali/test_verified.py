@@ -13,7 +13,7 @@ from PIL import Image
 
 from mixmask_solo.data import ImageError, build_pretrain
 from mixmask_solo.data.decoders.dali.feeder import Feeder
-from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
+from mixmask_solo.data.decoders.dali.jpeg import is_whole, read_jpeg
 from mixmask_solo.data.decoders.dali.verified import Verified, cache_folder
 from mixmask_solo.data.tools import convert, open_path
 
@@ -25,7 +25,7 @@ def hollow(jpeg):
     scans = other.rindex(b"\xff\xc4")
     found = own[:-2] + other[scans:]
     encoded = np.frombuffer(found, dtype=np.uint8)
-    assert jpeg_size(encoded) == (160, 200)
+    assert read_jpeg(encoded).size == (160, 200)
     with pytest.raises(OSError, match="broken data stream"), Image.open(io.BytesIO(found)) as image:
         image.load()
     return encoded
@@ -34,8 +34,8 @@ def hollow(jpeg):
 def test_damaged_data_is_found_and_whole_files_are_remembered(
     photos, jpeg, hollow, dali_cfg, monkeypatch
 ):
-    assert not is_whole(hollow)
-    assert is_whole(np.frombuffer(jpeg(1), dtype=np.uint8))
+    assert not is_whole(read_jpeg(hollow))
+    assert is_whole(read_jpeg(np.frombuffer(jpeg(1), dtype=np.uint8)))
     data = build_pretrain(dali_cfg(photos(2)))
     reader = data.reader(data.opened)
     verified = Verified(reader.source)
@@ -61,9 +61,9 @@ def looked_at(monkeypatch, dali_cfg, tmp_path):
     """``looked_at(folder)``: how many images a new run has Pillow look at in an epoch."""
     counts = []
 
-    def counted(encoded):
-        counts.append(encoded)
-        return is_whole(encoded)
+    def counted(jpeg):
+        counts.append(jpeg)
+        return is_whole(jpeg)
 
     monkeypatch.setattr("mixmask_solo.data.decoders.dali.feeder.is_whole", counted)
 
