@@ -6,12 +6,12 @@
 The photographs of ``imagenet-sample``, repeated, in folders, and converted to Parquet and
 WebDataset in a temporary folder; two views of MoCo v2's augmentation are drawn. ``new``: Pillow
 looks at every image, as in a first epoch; wall time an image with one and with more reader threads,
-ratio within the same round, and the cores that the threads got: CPU time by wall time. More threads
-cannot help where other work leaves no more than one core. ``remembered``: as in all other epochs
-and runs; CPU time of the process an image, one thread; Parquet, as with ImageNet, with room for
-no more than part of the images, so that all row groups are read and dropped again. ``rows``:
-seconds to write and to read what is remembered of 1,281,167 images. Files lie in the system's cache
-of the disk. Exit status 1 when a bar is missed.
+their ratio within the same round, CPU time, which other work on the machine disturbs least, and the
+cores that the threads got: CPU time by wall time. More threads cannot help where other work leaves
+no more than one core. ``remembered``: as in all other epochs and runs; CPU time of the process an
+image, one thread; Parquet, as with ImageNet, with room for no more than part of the images, so that
+all row groups are read and dropped again. ``rows``: seconds to write and to read what is remembered
+of 1,281,167 images. Files lie in the system's cache of the disk. Exit status 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def measure(args: argparse.Namespace, place: Path) -> dict[str, Any]:
                 one = feeder(source, Verified(source))
                 wall, cpu = milliseconds(one, args.batch, readers)
                 cores[readers].append(cpu / wall)
-                title = "threads" if readers > 1 else "thread"
-                found.setdefault(f"new, {readers} {title}, image_folder", []).append(wall)
+                title = f"new, {readers} {'threads' if readers > 1 else 'thread'}"
+                found.setdefault(f"{title}, image_folder", []).append(wall)
+                found.setdefault(f"{title}, CPU time, image_folder", []).append(cpu)
             for storage, path in paths.items():
                 source = opened(path, args.repeat if path == sample else 1)
                 if isinstance(source, ParquetSource):
@@ -149,8 +150,8 @@ def main() -> int:
         middle, bar = statistics.median(took), bars.get(name)
         missed += [name] if bar is not None and middle > bar else []
         note = f"bar {bar:.2f}{'  MISSED' if name in missed else ''}" if bar else ""
-        print(f"{name:36} {middle:6.3f} ms ({min(took):.3f} to {max(took):.3f})  {note}")
-    one, several = list(found.values())[:2]
+        print(f"{name:40} {middle:6.3f} ms ({min(took):.3f} to {max(took):.3f})  {note}")
+    one, _, several, _ = list(found.values())[:4]  # wall times
     ratio = statistics.median(a / b for a, b in zip(one, several, strict=True))
     got = {readers: round(statistics.median(x), 2) for readers, x in result["cores"].items()}
     print(f"{args.readers} threads are {ratio:.2f} times as fast as one; cores they got: {got}")
