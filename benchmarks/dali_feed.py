@@ -11,7 +11,7 @@ cores that the threads got: CPU time by wall time. More threads cannot help wher
 no more than one core. ``remembered``: as in all other epochs and runs; CPU time of the process an
 image, one thread; Parquet, as with ImageNet, with room for no more than part of the images, so that
 all row groups are read and dropped again. ``rows``: seconds to write and to read what is remembered
-of 1,281,167 images. Files lie in the system's cache of the disk. Exit status 1 when a bar is missed.
+of 1,281,167 images. Files lie in the system's cache. Exit status 1 when a bar is missed.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ once however often it is met, and stop when there are more than ``data.max_error
 import json
 import os
 import tempfile
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,11 +20,12 @@ from PIL import Image
 from torch import Tensor
 
 from mixmask_solo.data.augmentations.randomness import mix
+from mixmask_solo.data.locks import ThreadLock
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import printable, reason
 
 _HASHED = 64
-_NOTING = threading.Lock()
+_NOTING = ThreadLock()
 
 
 class Damaged(NamedTuple):

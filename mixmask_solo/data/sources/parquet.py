@@ -6,7 +6,6 @@ into ``CACHE_BYTES`` stays in memory and is read in any order, a larger one in `
 """
 
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.locks import ThreadLock
 from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Request, Source
 from mixmask_solo.data.sources.blocks import Blocks
 from mixmask_solo.data.sources.columns import Columns, find_columns, opened_table, row_ids
@@ -31,7 +31,7 @@ from mixmask_solo.data.sources.shards import Handles, find_shards
 # What one process keeps of the encoded bytes: CIFAR-10 (46 MB) and Tiny-ImageNet (195 MB) fit.
 CACHE_BYTES = 512 << 20
 
-_READING = threading.Lock()  # of row groups: threads that want the same one wait for the first
+_READING = ThreadLock()  # of row groups: threads that want the same one wait for the first
 
 
 @dataclass(frozen=True)

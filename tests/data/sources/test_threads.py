@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Threads read from one source at once what one thread reads, and no row group twice."""
+"""Threads read from one source at once what one thread reads, no row group twice, none for ever."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
-from mixmask_solo.data.sources import shards
+from mixmask_solo.data import tolerance
+from mixmask_solo.data.sources import parquet, shards
 from mixmask_solo.data.sources.base import ImageError, Request
 from mixmask_solo.data.sources.parquet import ParquetSource, read_parquet
 from mixmask_solo.data.tolerance import Damaged, Tolerance
@@ -72,3 +74,43 @@ def test_threads_count_each_damaged_image_once(monkeypatch):
     assert len(tolerance._log.read_text().splitlines()) == 5
     with pytest.raises(ImageError, match="more than 5 images"):
         tolerance.note(Damaged("another.jpg", "broken"), error)
+
+
+class Noted(Dataset):
+    """Images that are read, and counted as damaged."""
+
+    def __init__(self, source):
+        self.source = source
+        self.tolerance = Tolerance("skip")
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        size = len(self.source.encoded(index))
+        self.tolerance.note(Damaged(f"{index}.png", "broken"), ImageError("damaged"))
+        return size
+
+
+def test_a_worker_forked_while_a_thread_reads_and_notes(shard, tmp_path):
+    path = shard(tmp_path / "train.parquet", [0, 1])
+    source = read_parquet(Request("custom", "train", str(path), "data.train_path"))
+    busy, done = threading.Event(), threading.Event()
+
+    def hold():
+        with parquet._READING, tolerance._NOTING:
+            busy.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    busy.wait()
+    workers = {"num_workers": 1, "multiprocessing_context": "fork", "timeout": 20}
+    iterator = iter(DataLoader(Noted(source), batch_size=1, **workers))
+    try:
+        sizes = [int(size) for size in iterator]
+    finally:
+        done.set()
+        thread.join()
+        iterator._shutdown_workers()
+    assert sizes == [len(source.encoded(index)) for index in range(2)]

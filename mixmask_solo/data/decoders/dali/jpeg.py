@@ -7,10 +7,10 @@ have a second frame in what should be the first one's data. Whether what the mar
 together is Pillow's word: DALI decodes garbage without one where, say, more scans follow than the
 frame has.
 
-Pillow gets a sequential file without its compressed data, a tenth of the work. It judges both
-alike: damaged data is nothing but a warning to libjpeg, which Pillow does not ask for, except where
-the data holds a marker (those stay) or does not end (an end mark is there). Progressive files go to
-Pillow as they are: libjpeg-turbo refuses data whose brightness adds up to more than 32 bits.
+Pillow gets a sequential file without its compressed data, which is most of the work. It judges both
+alike: libjpeg at most warns of damaged data, which Pillow does not hear, except where it holds a
+marker (those stay) or has no end (there is one). Progressive files go to Pillow as they are:
+libjpeg-turbo refuses data whose brightness adds up to more than 32 bits.
 """
 
 import io
@@ -86,7 +86,7 @@ def read_jpeg(encoded: Encoded) -> Jpeg | None:
 
 
 def is_whole(jpeg: Jpeg) -> bool:
-    """Whether Pillow decodes a JPEG file to its end.
+    """Whether Pillow decodes a JPEG file to its end; if not, it may yet make do with the beginning.
 
     At an eighth of the size, which reads all that there is and is a fraction of the work.
     """
