@@ -84,16 +84,22 @@ def test_a_worker_that_drops_a_decoder_of_parts(dali_cfg):
 
 
 FORKED = f"""
-import os, signal, sys
+import gc, os, signal, sys
+os.register_at_fork(after_in_child=gc.collect)  # before what is registered later
+gc.disable()
 from mixmask_solo.data.decoders.dali.pipelines import parts
-pipeline = parts(2)
-if os.fork() == 0:
-    signal.alarm({SECONDS})
+pipeline, cycle = parts(2), [parts(2)]
+cycle.append(cycle)
+del cycle
+child = os.fork()
+if not child:
     del pipeline
     sys.exit()
-sys.exit(os.wait()[1])
+signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+signal.alarm({SECONDS})
+sys.exit(os.waitpid(child, 0)[1] != 0)
 """
 
 
-def test_a_forked_process_that_ends_as_any_other(dali_cfg):
+def test_a_forked_process_that_collects_at_once_and_ends_as_any_other(dali_cfg):
     subprocess.run([sys.executable, "-c", FORKED], check=True)
