@@ -13,6 +13,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from mixmask_solo.data import build_pretrain
+from mixmask_solo.data.decoders.dali import forks
 from mixmask_solo.data.decoders.dali.pipelines import parts
 
 SECONDS = 20  # in which a worker has to answer
@@ -81,6 +82,14 @@ def test_a_worker_that_collects_a_pipeline_in_a_cycle(kept):
 
 def test_a_worker_that_drops_a_decoder_of_parts(dali_cfg):
     assert numbers_of(Dropping([parts(2)])) == [0, 1]
+
+
+def test_workers_that_decode_start_clean_where_dali_runs(photos, dali_cfg, monkeypatch):
+    monkeypatch.setattr(forks, "_built_in", set())
+    loader = build_pretrain(dali_cfg(photos(4), 2, {"num_workers": 1})).train_dataloader()
+    parts(2)  # after the loader was made, before its workers start
+    assert len(list(loader)) == 2
+    assert loader.multiprocessing_context.get_start_method() == "forkserver"
 
 
 FORKED = f"""
