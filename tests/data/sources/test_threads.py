@@ -105,7 +105,7 @@ def test_a_worker_forked_while_a_thread_reads_and_notes(shard, tmp_path):
     thread = threading.Thread(target=hold)
     thread.start()
     busy.wait()
-    workers = {"num_workers": 1, "multiprocessing_context": "fork", "timeout": 20}
+    workers = {"num_workers": 1, "multiprocessing_context": "fork", "timeout": 60}
     iterator = iter(DataLoader(Noted(source), batch_size=1, **workers))
     try:
         sizes = [int(size) for size in iterator]
