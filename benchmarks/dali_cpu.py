@@ -4,8 +4,8 @@
     python benchmarks/dali_cpu.py --images DIR/imagenet-sample --out dali-cpu.json
 
 One thread, the candidates in turn, medians of milliseconds for one 224-pixel view (resize, blur) or
-one file (header, check). ``check`` is Pillow's look at the compressed data of a file, which each
-image gets once a run; ``decode`` is Pillow's whole decoding, for comparison.
+one file (header, check). ``check`` is Pillow's look at what is no compressed data of a file, which
+each image gets once; ``decode`` is Pillow's whole decoding, for comparison.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nvidia.dali import fn, pipeline, types
 from PIL import Image, ImageFilter
 
 from mixmask_solo.data.batched.geometry import blur
-from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
+from mixmask_solo.data.decoders.dali.jpeg import is_whole, read_jpeg
 
 SIZE, BATCH = 224, 16
 Run = Callable[[], object]
@@ -52,6 +52,8 @@ def dali(images: list[np.ndarray], operator: Callable[[Any], Any]) -> Run:
 def candidates(files: list[bytes]) -> dict[str, dict[str, Run]]:
     """By operation and by who does it; each call handles BATCH images."""
     encoded = [np.frombuffer(file, dtype=np.uint8) for file in files]
+    jpegs = [jpeg for e in encoded if (jpeg := read_jpeg(e)) is not None]
+    assert len(jpegs) == len(files)
     pictures = [Image.open(io.BytesIO(file)).convert("RGB") for file in files]
     arrays = [np.asarray(picture) for picture in pictures]
     tensors = [torch.from_numpy(a.copy()).permute(2, 0, 1)[None] for a in arrays]
@@ -73,11 +75,11 @@ def candidates(files: list[bytes]) -> dict[str, dict[str, Run]]:
             "Pillow": lambda: [p.filter(ImageFilter.GaussianBlur(1.0)) for p in small],
         },
         "header": {
-            "ours": lambda: [jpeg_size(e) for e in encoded],
+            "ours": lambda: [read_jpeg(e) for e in encoded],
             "Pillow": lambda: [Image.open(io.BytesIO(file)).size for file in files],
         },
         "whole": {
-            "check": lambda: [is_whole(e) for e in encoded],
+            "check": lambda: [is_whole(jpeg) for jpeg in jpegs],
             "decode": lambda: [Image.open(io.BytesIO(file)).convert("RGB") for file in files],
         },
     }

@@ -20,11 +20,12 @@ from PIL import Image
 from torch import Tensor
 
 from mixmask_solo.data.augmentations.randomness import mix
+from mixmask_solo.data.locks import ThreadLock
 from mixmask_solo.data.sources import ImageError, Source
 from mixmask_solo.data.sources.base import printable, reason
 
-UNKNOWN, WHOLE, DAMAGED = range(3)
 _HASHED = 64
+_NOTING = ThreadLock()
 
 
 class Damaged(NamedTuple):
@@ -82,10 +83,12 @@ class Tolerance:
         """
         if self._log is None:
             raise error
-        if damage.name not in {known.name for known in self.damaged()}:
-            self._met[damage.name] = damage
-            _append(self._log, damage)
-        if len(self.damaged()) > self.max_errors:  # after the append, so that the last one sees all
+        with _NOTING:  # other threads; processes need none
+            if damage.name not in {known.name for known in self.damaged()}:
+                self._met[damage.name] = damage
+                _append(self._log, damage)
+            count = len(self.damaged())  # after the append, so that the last one sees all
+        if count > self.max_errors:
             raise ImageError(
                 f"more than {self.max_errors} images cannot be read (data.max_errors), the last is "
                 f"{damage.name}: {damage.reason}; mixmask-data check lists them all"
@@ -118,15 +121,15 @@ class Reader:
     """The images of one source as a run reads them, shared by all decoders and worker processes.
 
     A damaged one stops the run unless a tolerance is given; ``seed`` decides which image takes its
-    place in training. ``states`` are (N,) uint8 in shared memory, what this run knows of each image
-    and does not look at again: ``UNKNOWN``, ``WHOLE`` (all of its compressed data) or ``DAMAGED``.
+    place in training. ``unreadable``, (N,) bool in shared memory, are those that this run does not
+    look at again. Threads may read at once.
     """
 
     def __init__(self, source: Source, tolerance: Tolerance | None = None, seed: int = 0) -> None:
         self.source = source
         self.tolerance = tolerance or Tolerance()
         self.seed = seed
-        self.states = torch.zeros(len(source), dtype=torch.uint8).share_memory_()
+        self.unreadable = torch.zeros(len(source), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -137,7 +140,7 @@ class Reader:
         Raises:
             ImageError: under ``raise``, or over the limit.
         """
-        if self.states[index] != DAMAGED:
+        if not self.unreadable[index]:
             try:
                 return self.source.image(index)
             except ImageError as error:
@@ -172,13 +175,13 @@ class Reader:
         self.tolerance.note(damage_of(self.source, index, error), error)
         cause = error.__cause__
         if getattr(cause, "errno", None) is None and not isinstance(cause, MemoryError):
-            self.states[index] = DAMAGED
+            self.unreadable[index] = True
 
     def present(self) -> Tensor:
         """(N,) bool: which images are not left out, as far as is known."""
         if self.tolerance.on_error == "blank":
             return torch.ones(len(self), dtype=torch.bool)
-        return self.states != DAMAGED
+        return ~self.unreadable
 
 
 def substitutes(size: int, index: int, *, seed: int, epoch: int) -> Iterator[int]:

@@ -22,7 +22,8 @@ _FREE = (
     "host",  # `auto` may mean either: checkpoints hold which
     "data.num_classes",  # compared with the images themselves
     *("data.download", "data.num_workers", "data.resident_on"),
-    *("dali.device", "dali.prefetch", "dali.verify"),
+    *("dali.device", "dali.prefetch", "dali.verify", "dali.cache", "dali.readers"),
+    "dali.hw_decoder_load",
     *("check_val_every_n_epoch", "knn_eval", "num_sanity_val_steps"),
     *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"),
     *("wandb", "wandb_run_id"),

@@ -15,7 +15,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import info
 from mixmask_solo.data import ImageError, build_classification, build_pretrain
 from mixmask_solo.data.sources.folder import FolderSource
-from mixmask_solo.data.tolerance import DAMAGED, Tolerance, substitutes
+from mixmask_solo.data.tolerance import Tolerance, substitutes
 
 BROKEN = ("a_1.png", "a_4.png", "b_2.png")
 
@@ -146,7 +146,7 @@ def test_an_image_counts_once_however_often_it_is_met(cfg):
 def test_all_processes_know_what_a_worker_found_damaged(cfg):
     data = build_pretrain(cfg(2, on_error="skip"))
     list(data.train_dataloader())
-    damaged = torch.where(data.reader(data.opened).states == DAMAGED)[0]
+    damaged = torch.where(data.reader(data.opened).unreadable)[0]
     found = sorted(Path(data.opened.name(i)).name for i in damaged.tolist())
     assert found == sorted(BROKEN)
 

@@ -132,9 +132,14 @@ def dali(gpu: Watch, monkeypatch: pytest.MonkeyPatch) -> Watch:
     return gpu
 
 
-def test_dali_training(dali: Watch, photos: Path) -> None:
-    data = build_pretrain(config(dataset="custom", format="dali", train_path=str(photos)))
-    batch, found = waits(dali, data.train_dataloader())
+@pytest.mark.parametrize("readers", [1, 4])
+def test_dali_training(dali: Watch, photos: Path, readers: int) -> None:
+    cfg = config(dataset="custom", format="dali", train_path=str(photos))
+    cfg.dali = {"readers": readers}
+    loader = build_pretrain(cfg).train_dataloader()
+    assert loader.make.gpu.readers == readers
+    list(loader)
+    batch, found = waits(dali, loader)  # of the second epoch, with the pipelines of the first
     assert on_gpu(batch)
     assert all(view.is_contiguous(memory_format=torch.channels_last) for view in batch[1])
     assert not found

@@ -85,6 +85,10 @@ class DaliOptions:
     # whether Pillow reads each image's compressed data once, so that no damaged one passes for
     # whole; false where ``mixmask-data check`` has done it
     verify: bool = True
+    # the folder that remembers what was found whole; auto lies in the user's cache, null is none
+    cache: str | None = "auto"
+    readers: int | Literal["auto"] = option("auto", low=1)  # threads that read files for a GPU
+    hw_decoder_load: float = option(0.65, low=0.0, high=1.0)  # share for a GPU's JPEG decoder
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,7 @@
 """What a source of images is asked for, and what every one offers."""
 
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,15 @@ def reason(error: Exception) -> str:
     """What a decoder's error says, in one line."""
     said = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
     return f"cannot be decoded: {' '.join(said.split()) or repr(error)}"
+
+
+def file_stamp(path: str) -> int:
+    """Another number when a file's size or time of change is another; 0 without a file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0
+    return hash((status.st_size, status.st_mtime_ns)) or 1
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,14 @@ class Source(ABC):
         """
         return None
 
+    def identity(self) -> bytes:
+        """Which images these are and in which order, wherever they lie; nothing for arrays."""
+        return b""
+
+    def stamps(self, indexes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of each image the :func:`file_stamp` of the file or shard that holds it."""
+        return np.zeros(len(indexes), dtype=np.int64)
+
     def load(self, index: int) -> Image.Image:
         """The image as stored, in any mode; may raise what its decoder raises."""
         stored = self.encoded(index)
@@ -169,6 +187,12 @@ class Subset(Source):
 
     def encoded(self, index: int) -> Encoded | None:
         return self.source.encoded(int(self.indexes[index]))
+
+    def identity(self) -> bytes:
+        return self.source.identity() + self.indexes.tobytes()
+
+    def stamps(self, indexes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.source.stamps(self.indexes[indexes])
 
     def name(self, index: int) -> str:
         return self.source.name(int(self.indexes[index]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mixmask_solo.config import listing
@@ -21,6 +22,7 @@ from mixmask_solo.data.sources.base import (
     ImageError,
     Request,
     Source,
+    file_stamp,
     printable,
 )
 from mixmask_solo.data.sources.class_folders import (
@@ -58,6 +60,12 @@ class FolderSource(Source):
     def name(self, index: int) -> str:
         return os.path.join(self.root, self.path(index))
 
+    def identity(self) -> bytes:
+        return self.paths.tobytes()
+
+    def stamps(self, indexes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.array([file_stamp(self.name(index)) for index in indexes.tolist()], np.int64)
+
     def encoded(self, index: int) -> Encoded:
         try:
             return self._read(index)
@@ -69,11 +77,17 @@ class FolderSource(Source):
         return Image.open(io.BytesIO(self._read(index).data))
 
     def _read(self, index: int) -> Encoded:
-        with open(self.name(index), "rb", opener=_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with open(self.name(index), "rb", buffering=0, opener=_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise ImageError(f"{printable(self.name(index))} is no regular file")
             # not np.fromfile, which takes a disk's error for the file's end
-            return np.frombuffer(file.read(), dtype=np.uint8)
+            # room for one byte more, so that the end is met
+            content, there = np.empty(status.st_size + 1, dtype=np.uint8), 0
+            while count := file.readinto(content[there:].data):
+                there += count
+            rest = np.frombuffer(file.read() if there > status.st_size else b"", dtype=np.uint8)
+            return np.concatenate([content, rest]) if len(rest) else content[:there]
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -18,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.locks import ThreadLock
 from mixmask_solo.data.sources.base import Encoded, ImageError, Labels, Request, Source
 from mixmask_solo.data.sources.blocks import Blocks
 from mixmask_solo.data.sources.columns import Columns, find_columns, opened_table, row_ids
@@ -28,6 +30,8 @@ from mixmask_solo.data.sources.shards import Handles, find_shards
 
 # What one process keeps of the encoded bytes: CIFAR-10 (46 MB) and Tiny-ImageNet (195 MB) fit.
 CACHE_BYTES = 512 << 20
+
+_READING = ThreadLock()  # of row groups: threads that want the same one wait for the first
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,19 @@ class ParquetSource(Source):
             self._paths = (group, [(row or {}).get("path") for row in values])
         return self._paths[1][place] if self._paths[1] else None
 
+    def identity(self) -> bytes:
+        files = "/".join(map(os.path.basename, self.files))
+        return os.fsencode(f"{self.column}/{files}") + self.starts.tobytes()
+
+    def stamps(self, indexes: NDArray[np.int64]) -> NDArray[np.int64]:
+        groups = np.searchsorted(self.starts, indexes, side="right") - 1
+        return self._handles.stamps[[self.places[group][0] for group in groups.tolist()]]
+
     def encoded(self, index: int) -> Encoded:
         group, row = self.locate(index)
-        buffer = self._group(group)[row].as_buffer()
+        with _READING:
+            images = self._group(group)
+        buffer = images[row].as_buffer()
         if buffer is None:
             raise ImageError(f"{self.name(index)} holds no bytes, only a path")
         return np.frombuffer(buffer, dtype=np.uint8)

@@ -6,11 +6,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from mixmask_solo.data.sources.base import Request
+import numpy as np
+from numpy.typing import NDArray
+
+from mixmask_solo.data.sources.base import Request, file_stamp
 from mixmask_solo.data.sources.scan import hidden
 from mixmask_solo.data.sources.splits import split_words, stem
 
@@ -61,7 +64,8 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
 class Handles:
     """Open files by number, those used last: there may be more than a process may have open.
 
-    The process that reads opens them, so that the object can be pickled or forked.
+    The process that reads opens them, so that the object can be pickled or forked. Threads may read
+    at once; each keeps the file that it reads from, lest another has it closed.
     """
 
     def __init__(self, files: Sequence[str], open_file: Callable[[str], Any]) -> None:
@@ -69,9 +73,14 @@ class Handles:
 
     def __getitem__(self, number: int) -> Any:
         if self._owner != os.getpid():
-            self._owner = os.getpid()
             self._opened = lru_cache(maxsize=_MOST)(self.open_file)
+            self._owner = os.getpid()
         return self._opened(self.files[number])
+
+    @cached_property
+    def stamps(self) -> NDArray[np.int64]:
+        """Of each file its stamp."""
+        return np.array([file_stamp(file) for file in self.files], dtype=np.int64)
 
     def __reduce__(self) -> "tuple[type[Handles], tuple[Any, ...]]":
         return Handles, (self.files, self.open_file)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import write_json
@@ -73,10 +74,18 @@ class TarSource(Source):
     def path(self, index: int) -> str:
         return untar_name(os.fsdecode(bytes(self.keys[index])))
 
+    def identity(self) -> bytes:
+        files = "/".join(map(os.path.basename, self.shards))
+        return os.fsencode(files) + self.places.tobytes()
+
+    def stamps(self, indexes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._handles.stamps[self.places[indexes, 0]]
+
     def encoded(self, index: int) -> Encoded:
         shard, offset, size = self.places[index].tolist()
         try:
-            content = os.pread(self._handles[shard].fileno(), size, offset)
+            handle = self._handles[shard]
+            content = os.pread(handle.fileno(), size, offset)
         except OSError as error:
             raise ImageError(f"{self.name(index)} cannot be read: {error}") from error
         if len(content) < size:

@@ -2,7 +2,6 @@
 """DALI on the CPU, inside the workers of a loader: each decodes and augments whole batches."""
 
 import multiprocessing
-import os
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mixmask_solo.data.decoders.dali.feeder import Area, EncodedBatch, Feeder
+from mixmask_solo.data.decoders.dali.forks import dali_runs_here
 from mixmask_solo.data.decoders.dali.pipelines import parts
 from mixmask_solo.data.order.loading import WorkerLoader
 from mixmask_solo.data.sources.base import Encoded
 
 _CPU = torch.device("cpu")
 _SILENCE = 600  # seconds without a batch after which a worker counts as lost
-
-_built_in: set[int] = set()  # processes in which DALI's threads run
 
 
 class PartDecoder:
@@ -46,7 +44,6 @@ class PartDecoder:
         """
         count = len(files)
         if self._pipeline is None or self._room < count:
-            _built_in.add(os.getpid())
             self._pipeline, self._room = parts(count), count
         pipeline = self._pipeline
         try:
@@ -60,19 +57,26 @@ class PartDecoder:
         return [torch.from_numpy(np.asarray(decoded.at(row))) for row in range(count)]
 
 
-def guard(loader: WorkerLoader) -> WorkerLoader:
-    """Sees to it that a loader's workers cannot hang.
+class BatchLoader(WorkerLoader):
+    """Whole batches of :class:`Decoded`, by workers that cannot hang."""
 
-    A fork takes along locks that DALI's threads hold, but not the threads. Where DALI ran in this
-    process, workers are forked off a clean server instead, which takes some seconds to start.
-    """
-    if loader.num_workers:
-        loader.timeout = _SILENCE
-        if os.getpid() in _built_in:
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
-            loader.multiprocessing_context = context
-    return loader
+    def __iter__(self) -> Any:
+        if self.num_workers:
+            self.timeout = _SILENCE
+            if dali_runs_here():
+                self._leave_clean()
+        feeder: Feeder = self.dataset.feeder  # type: ignore[attr-defined]
+        with feeder.sharing():
+            yield from super().__iter__()
+
+    def _leave_clean(self) -> None:
+        """Has workers forked off a clean server, which takes some seconds to start.
+
+        A fork of this process would take along locks that DALI's threads hold, but not the threads.
+        """
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self.multiprocessing_context = context
 
 
 class Decoded(Dataset[Any]):

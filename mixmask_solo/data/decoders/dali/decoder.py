@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Loaders of batches that DALI decodes, on the device that ``dali.device`` names."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,15 +10,20 @@ from mixmask_solo.config import ConfigError, check
 from mixmask_solo.config.check import get
 from mixmask_solo.config.schema.run import DaliOptions
 from mixmask_solo.data.batched.views import require_draws, unaugmented_view, views_of
-from mixmask_solo.data.decoders.dali.cpu import Decoded, guard
+from mixmask_solo.data.decoders.dali.cpu import BatchLoader, Decoded
 from mixmask_solo.data.decoders.dali.feeder import Feeder
-from mixmask_solo.data.decoders.dali.gpu import Gpu, stream
+from mixmask_solo.data.decoders.dali.gpu import Gpu, Stream
 from mixmask_solo.data.decoders.dali.pipelines import library
+from mixmask_solo.data.decoders.dali.verified import Verified, cache_folder
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.order.loading import Batches, DirectLoader, WorkerLoader, as_it_is
 from mixmask_solo.data.order.sampler import EpochBatches
+from mixmask_solo.data.order.workers import core_share
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tasks import Task
+from mixmask_solo.data.tolerance import Reader
+
+_READERS = 4  # at most, unless dali.readers asks for more
 
 
 class Dali:
@@ -33,6 +37,7 @@ class Dali:
     def __init__(self, cfg: Any, task: Task) -> None:
         library()
         self.options = check(get(cfg, "dali"), DaliOptions, "dali")
+        self._verified: dict[Reader, Verified] = {}
         if self.options.device == "gpu" and not torch.cuda.is_available():
             raise ConfigError("dali.device is 'gpu', but there is no CUDA device: choose cpu")
         require_draws(task.pipelines, "data.format dali", "data.format image_folder")
@@ -54,7 +59,8 @@ class Dali:
         on_gpu = self.on_gpu(data)
         views = views_of(data.pipelines, channels_last=data.channels_last and on_gpu)
         reader, labelled = data.reader(data.opened), data.task.labelled
-        feeder = Feeder(reader, views, training=True, labelled=labelled, verify=self.options.verify)
+        verified = self._verified_of(reader)
+        feeder = Feeder(reader, views, training=True, labelled=labelled, verified=verified)
         if on_gpu:
             return self._on_gpu(data, feeder, batches)
         return self._in_workers(data, feeder, batches, channels_last=data.channels_last)
@@ -63,21 +69,33 @@ class Dali:
         self, data: ImageData, source: Source, batches: BatchSampler
     ) -> DirectLoader | WorkerLoader:
         views, reader = [unaugmented_view(data.task)], data.reader(source)
-        feeder = Feeder(reader, views, training=False, labelled=True, verify=self.options.verify)
+        verified = self._verified_of(reader)
+        feeder = Feeder(reader, views, training=False, labelled=True, verified=verified)
         make = self._on_gpu if self.on_gpu(data) else self._in_workers
         return make(data, feeder, batches)
+
+    def _verified_of(self, reader: Reader) -> Verified | None:
+        """The same for all loaders; None where nothing is to be verified."""
+        if self.options.verify and reader not in self._verified:
+            folder = cache_folder(self.options.cache)
+            self._verified[reader] = Verified(reader.source, folder)
+        return self._verified.get(reader)
 
     def _in_workers(
         self, data: ImageData, feeder: Feeder, batches: Batches, **form: Any
     ) -> WorkerLoader:
         workers = data.workers(feeder.reader.source)
         made = Decoded(feeder)
-        return guard(WorkerLoader(made, batches, workers, as_it_is, device=data.device, **form))
+        return BatchLoader(made, batches, workers, as_it_is, device=data.device, **form)
 
     def _on_gpu(self, data: ImageData, feeder: Feeder, batches: Batches) -> DirectLoader:
-        """With as many threads as the loader has workers elsewhere."""
+        """DALI has as many threads as the loader has workers elsewhere."""
+        options = self.options
+        auto = max(1, min(_READERS, core_share(data.processes) // 2))
+        readers = options.readers if isinstance(options.readers, int) else auto
         threads = max(1, data.worker_count)
         index = data.device.index if data.device.type == "cuda" else None
         device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
-        gpu = Gpu(device, threads, self.options.prefetch, data.batch_size)
-        return DirectLoader(feeder.reader, batches, partial(stream, feeder, gpu))
+        load = options.hw_decoder_load
+        gpu = Gpu(device, threads, options.prefetch, data.batch_size, readers, load)
+        return DirectLoader(feeder.reader, batches, Stream(feeder, gpu))

@@ -5,7 +5,8 @@ Pillow has the last word on every image that is not a plain, whole JPEG file: it
 here, or says that it is damaged, and DALI gets the pixels in the simplest of formats (PPM).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
@@ -18,11 +19,12 @@ from torch import Tensor
 from mixmask_solo.data.augmentations.draws import Draws
 from mixmask_solo.data.batched.plan import to_device
 from mixmask_solo.data.batched.views import View
-from mixmask_solo.data.decoders.dali.jpeg import is_whole, jpeg_size
+from mixmask_solo.data.decoders.dali.jpeg import is_whole, read_jpeg
+from mixmask_solo.data.decoders.dali.verified import Verified
 from mixmask_solo.data.order.sampler import Key
 from mixmask_solo.data.sources import ImageError
 from mixmask_solo.data.sources.base import Encoded
-from mixmask_solo.data.tolerance import DAMAGED, WHOLE, Reader
+from mixmask_solo.data.tolerance import Reader
 
 Keys = Sequence[Key] | Sequence[int]
 Found = tuple[int, Encoded, int, int]  # index, bytes, height, width
@@ -47,14 +49,14 @@ class EncodedBatch(NamedTuple):
 
 @dataclass
 class Feeder:
-    """Reads batches, and gives them the form that training takes."""
+    """Reads batches, several threads at once, and gives them the form that training takes."""
 
     reader: Reader
     views: Sequence[View]
     _: KW_ONLY
     training: bool  # whether places stay filled; else damaged images are left out under skip
     labelled: bool  # whether a batch is [x, targets] instead of [indexes, views, targets]
-    verify: bool = True  # whether Pillow looks once at the compressed data of each image
+    verified: Verified | None  # what Pillow has looked at; None where it need not
 
     def read(self, keys: Keys, *, by_pillow: bool = False) -> EncodedBatch:
         """A batch; after DALI refused one of its images, Pillow decodes them all.
@@ -63,12 +65,10 @@ class Feeder:
             ImageError: for a damaged image, as the run has it.
         """
         pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
-        found: list[Found] = []
-        for epoch, index in pairs:
-            plain = None if by_pillow else self._jpeg(index)
-            one = plain or self._decoded(epoch, index)
-            if one is not None:
-                found.append(one)
+        asked = np.array([index for _, index in pairs], dtype=np.int64)
+        plain = [None] * len(pairs) if by_pillow else self._plain(asked)
+        every = (one or self._decoded(*pair) for one, pair in zip(plain, pairs, strict=True))
+        found = [one for one in every if one is not None]
         indexes = np.array([one[0] for one in found], dtype=np.int64)
         sizes = np.array([one[2:] for one in found], dtype=np.int64).reshape(-1, 2)
         areas = []
@@ -86,22 +86,49 @@ class Feeder:
             return [views[0], targets]
         return [to_device(read.indexes, device), views, targets]
 
-    def _jpeg(self, index: int) -> Found | None:
-        """What DALI decodes itself."""
-        known = int(self.reader.states[index])
-        if known == DAMAGED:
-            return None
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Before and after, what is whole is exchanged with earlier runs and other processes."""
+        share = (lambda: None) if self.verified is None else self.verified.share
+        share()
         try:
-            encoded = self.reader.source.encoded(index)
+            yield
+        finally:
+            share()
+
+    def _plain(self, indexes: NDArray[np.int64]) -> Iterator[Found | None]:
+        """What DALI decodes itself; None for the other images."""
+        unreadable = self.reader.unreadable.numpy()[indexes]
+        stamps, sizes = np.zeros_like(indexes), np.zeros((len(indexes), 2), dtype=np.int64)
+        if self.verified is not None:  # before files are read: should one change, it has to differ
+            stamps = self.reader.source.stamps(indexes)
+            sizes = self.verified.sizes(indexes, stamps)
+        columns = (column.tolist() for column in (indexes, unreadable, stamps, sizes))
+        for index, skipped, stamp, (height, width) in zip(*columns, strict=True):
+            if skipped or (encoded := self._encoded(index)) is None:
+                yield None
+            elif height:
+                yield index, encoded, height, width
+            else:
+                size = self._looked_at(index, encoded, stamp)
+                yield None if size is None else (index, encoded, *size)
+
+    def _encoded(self, index: int) -> Encoded | None:
+        try:
+            return self.reader.source.encoded(index)
         except ImageError:
             return None  # what to do about it is decided where Pillow fails as well
-        if encoded is None or (size := jpeg_size(encoded)) is None:
+
+    def _looked_at(self, index: int, encoded: Encoded, stamp: int) -> tuple[int, int] | None:
+        """The size of a plain JPEG file that is whole."""
+        jpeg = read_jpeg(encoded)
+        if jpeg is None:
             return None
-        if self.verify and known != WHOLE:
-            if not is_whole(encoded):
+        if self.verified is not None:
+            if not is_whole(jpeg):
                 return None
-            self.reader.states[index] = WHOLE
-        return index, encoded, *size
+            self.verified.add(index, stamp, jpeg.size)
+        return jpeg.size
 
     def _decoded(self, epoch: int, index: int) -> Found | None:
         """An image that Pillow decodes, as PPM; None for one that is left out."""

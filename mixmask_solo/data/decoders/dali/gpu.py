@@ -23,6 +23,8 @@ class Gpu(NamedTuple):
     threads: int  # DALI's, of all pipelines together
     prefetch: int  # batches decoded ahead
     batch_size: int  # the largest
+    readers: int = 1  # threads that read files
+    hw_load: float = 0.65  # share of the images for the GPU's JPEG decoder, if it has one
 
 
 class _Pipelines:
@@ -33,10 +35,11 @@ class _Pipelines:
     pipeline is built again, and the others go on.
     """
 
-    def __init__(self, feeder: Feeder, gpu: Gpu) -> None:
+    def __init__(self, feeder: Feeder, gpu: Gpu, built: Iterable[Any]) -> None:
         self.feeder = feeder
         self.gpu = gpu
-        self.idle: deque[Any] = deque([None] * gpu.prefetch)
+        self.idle: deque[Any] = deque(built)
+        self.idle += [None] * (gpu.prefetch - len(self.idle))
         self.inside: deque[tuple[EncodedBatch, Any]] = deque()
 
     def put(self, read: EncodedBatch) -> None:
@@ -68,10 +71,14 @@ class _Pipelines:
         """The pipeline that decodes a batch: the given one, if any."""
         if not read.files:
             return pipeline
+        # Copies: feeding takes one of the bytes and corners, so those of ``read`` may go, and DALI
+        # sends it on by streams of its own. Views are made on torch's stream, which waits there for
+        # DALI's (see _squares); what they take along goes through pinned memory that torch gives
+        # to nobody else until that stream is past it.
         if pipeline is None:
             gpu = self.gpu
             threads = max(1, gpu.threads // gpu.prefetch)
-            pipeline = crops(self.feeder.views, gpu.batch_size, threads, gpu.device)
+            pipeline = crops(self.feeder.views, gpu.batch_size, threads, gpu.device, gpu.hw_load)
         pipeline.feed_input("encoded", read.files)
         for number, area in enumerate(read.areas):
             for name, corners in zip(("start", "end"), _window(area), strict=True):
@@ -92,33 +99,46 @@ class _Pipelines:
         return views
 
 
-def stream(feeder: Feeder, gpu: Gpu, batches: Iterable[Keys]) -> Iterator[Any]:
+class Stream:
     """Batches as training takes them, see :meth:`Feeder.batch`, in the order asked for.
 
-    One thread reads files while the GPU decodes what was read before. It ends with the iteration,
-    whoever ends it.
+    Threads read files while the GPU decodes what was read before. They end with the iteration,
+    whoever ends it; pipelines, but for those that still decode then, stay for the next one.
     """
-    coming = iter(batches)
-    pipelines = _Pipelines(feeder, gpu)
-    waiting: deque[Future[EncodedBatch]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="mixmask-read") as reader:
 
-        def fill() -> None:
-            """Sets both to work; waits for files where nothing else is left to do."""
-            while len(waiting) <= gpu.prefetch and (keys := next(coming, None)) is not None:
-                waiting.append(reader.submit(feeder.read, keys))
-            while waiting and pipelines.idle and (waiting[0].done() or not pipelines.inside):
-                pipelines.put(waiting.popleft().result())
+    def __init__(self, feeder: Feeder, gpu: Gpu) -> None:
+        self.feeder = feeder
+        self.gpu = gpu
+        self._built: list[Any] = []
 
-        try:
-            fill()
-            while pipelines.inside:
-                decoded = pipelines.get()
-                fill()  # before the views are made
-                yield pipelines.finish(*decoded)
-        finally:
-            for future in waiting:
-                future.cancel()
+    def __call__(self, batches: Iterable[Keys]) -> Iterator[Any]:
+        feeder, gpu, coming = self.feeder, self.gpu, iter(batches)
+        # taken away: another iteration at the same time has its own
+        pipelines, self._built = _Pipelines(feeder, gpu, self._built), []
+        waiting: deque[Future[EncodedBatch]] = deque()
+        threads = ThreadPoolExecutor(gpu.readers, thread_name_prefix="mixmask-read")
+        with feeder.sharing(), threads as readers:
+
+            def fill() -> None:
+                """Sets both to work; waits for files where nothing else is left to do."""
+                room = gpu.prefetch + gpu.readers
+                while len(waiting) < room and (keys := next(coming, None)) is not None:
+                    waiting.append(readers.submit(feeder.read, keys))
+                while waiting and pipelines.idle and (waiting[0].done() or not pipelines.inside):
+                    pipelines.put(waiting.popleft().result())
+
+            try:
+                fill()
+                while pipelines.inside:
+                    decoded = pipelines.get()
+                    fill()  # before the views are made
+                    batch = pipelines.finish(*decoded)
+                    del decoded  # no memory of DALI's is held while others run, or fork
+                    yield batch
+            finally:
+                for future in waiting:
+                    future.cancel()
+                self._built = [pipeline for pipeline in pipelines.idle if pipeline is not None]
 
 
 def _window(area: Area) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -3,11 +3,18 @@
 
 Crops are drawn before anything is decoded, hence the size. All markers are walked through, unlike
 in Pillow's opening of a file: DALI 2.4's decoder writes outside of its buffers for some files that
-have a second frame in what should be the first one's data. Where the compressed data is damaged but
-the markers are not, it decodes garbage without a word; Pillow refuses such files.
+have a second frame in what should be the first one's data. Whether what the markers say fits
+together is Pillow's word: DALI decodes garbage without one where, say, more scans follow than the
+frame has.
+
+Pillow gets a sequential file without its compressed data, which is most of the work. It judges both
+alike: libjpeg at most warns of damaged data, which Pillow does not hear, except where it holds a
+marker (those stay) or has no end (there is one). Progressive files go to Pillow as they are:
+libjpeg-turbo refuses data whose brightness adds up to more than 32 bits.
 """
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +24,19 @@ from mixmask_solo.data.sources.base import Encoded
 
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive; all Huffman-coded
 _TABLES = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})  # tables, APPn, comment
-_SCAN, _END, _FILL, _ADOBE = 0xDA, 0xD9, 0xFF, 0xEE
+_PROGRESSIVE, _SCAN, _END, _FILL, _ADOBE = 0xC2, 0xDA, 0xD9, 0xFF, 0xEE
 _TAIL = 64  # bytes that may follow the end mark
 
 
-def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
-    """Height and width of a plain, complete-looking JPEG file, (bytes,) uint8.
+class Jpeg(NamedTuple):
+    """A JPEG file with the markers of one frame from beginning to end."""
+
+    size: tuple[int, int]  # height, width
+    to_judge: bytes  # whether Pillow decodes this tells whether it decodes the file
+
+
+def read_jpeg(encoded: Encoded) -> Jpeg | None:
+    """A plain, complete-looking JPEG file, (bytes,) uint8.
 
     None for anything that is better left to Pillow: other formats, CMYK, colours stored as RGB,
     which not every decoder notices, 12 bits, arithmetic coding, files whose markers are not those
@@ -32,7 +46,9 @@ def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
         return None
     data, at, end = encoded.data, 2, len(encoded) - 1
     size: tuple[int, int] | None = None
+    progressive = False
     marks: NDArray[np.int64] | None = None  # found when the first scan is reached
+    kept, since = b"", 0
     while at < end:
         if data[at] != _FILL:
             return None
@@ -41,12 +57,15 @@ def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
             at += 1
             continue
         if marker == _END:
-            return size if marks is not None and at >= len(encoded) - _TAIL else None
+            if size is None or marks is None or at < len(encoded) - _TAIL:
+                return None
+            return Jpeg(size, bytes(data) if progressive else kept + data[since:])
         if at + 10 > end:
             return None
         if marker in _FRAMES:
             if size is not None or (size := _frame(data, at + 4)) is None:
                 return None
+            progressive = marker == _PROGRESSIVE
         elif marker == _ADOBE and data[at + 4 : at + 9] == b"Adobe":
             if at + 15 > end or data[at + 15] == 0:  # stored as RGB
                 return None
@@ -61,17 +80,19 @@ def jpeg_size(encoded: Encoded) -> tuple[int, int] | None:
             following = int(np.searchsorted(marks, at))
             if following == len(marks):
                 return None
-            at = int(marks[following])
+            kept += data[since:at]
+            at = since = int(marks[following])
     return None
 
 
-def is_whole(encoded: Encoded) -> bool:
-    """Whether Pillow decodes a JPEG file to its end.
+def is_whole(jpeg: Jpeg) -> bool:
+    """Whether Pillow decodes a JPEG file to its end; if not, it may yet make do with the beginning.
 
-    At an eighth of the size, which reads all of the compressed data and is a fraction of the work.
+    At an eighth of the size, which reads all that there is and is a fraction of the work.
     """
     try:
-        with Image.open(io.BytesIO(encoded.data)) as image:
+        with Image.open(io.BytesIO(jpeg.to_judge)) as image:
+            image.decodermaxblock = len(jpeg.to_judge)  # at once: what follows the image counts
             image.draft(None, (1, 1))
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

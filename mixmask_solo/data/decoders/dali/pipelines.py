@@ -9,6 +9,7 @@ import torch
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.batched.views import View
+from mixmask_solo.data.decoders.dali.forks import owned
 
 # Pillow ignores EXIF too; fancy upsampling is libjpeg's default, and so Pillow's
 _AS_PILLOW = {"adjust_orientation": False, "jpeg_fancy_upsampling": True}
@@ -45,7 +46,9 @@ def parts(batch_size: int) -> Any:
     return _built(dali, outputs, batch_size=batch_size, **options)
 
 
-def crops(views: Sequence[View], batch_size: int, threads: int, device: torch.device) -> Any:
+def crops(
+    views: Sequence[View], batch_size: int, threads: int, device: torch.device, hw_load: float
+) -> Any:
     """Decodes images and resizes the window ``start<v>`` to ``end<v>``, (n, 2) float32, of view v.
 
     Outputs are (n, size, size, 3) uint8 on the device.
@@ -55,8 +58,8 @@ def crops(views: Sequence[View], batch_size: int, threads: int, device: torch.de
     on_gpu = device.type == "cuda"
 
     def outputs(encoded: Any) -> list[Any]:
-        kind = {"device": "mixed" if on_gpu else "cpu", "output_type": dali.types.RGB}
-        images = dali.fn.decoders.image(encoded, **kind, **_AS_PILLOW)
+        kind = {"device": "mixed", "hw_decoder_load": hw_load} if on_gpu else {"device": "cpu"}
+        images = dali.fn.decoders.image(encoded, output_type=dali.types.RGB, **kind, **_AS_PILLOW)
         return [
             dali.fn.resize(
                 images,
@@ -80,7 +83,7 @@ def _built(dali: Any, outputs: Callable[[Any], list[Any]], **options: Any) -> An
     with pipeline:
         pipeline.set_outputs(*outputs(_numbers(dali, "encoded", dali.types.UINT8)))
     pipeline.build()
-    return pipeline
+    return owned(pipeline)
 
 
 def _numbers(dali: Any, name: str, kind: Any) -> Any:

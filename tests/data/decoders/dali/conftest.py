@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from mixmask_solo.data.decoders.dali.gpu import Gpu
 
 
 @pytest.fixture
@@ -64,3 +67,19 @@ def dali_cfg(views_cfg: Callable[..., dict[str, Any]]) -> Callable[..., dict[str
         return views_cfg(block, batch_size, **changes) | {"dali": {"device": "cpu"}}
 
     return make
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Lets a data module decode as on a GPU, wherever; gives its training loader."""
+
+    def put(data: Any, place: str, prefetch: int = 2, readers: int = 1) -> Any:
+        def somewhere(device: Any, threads: int, _: int, batch_size: int, *rest: Any) -> Gpu:
+            return Gpu(torch.device(place), 1, prefetch, batch_size, readers)
+
+        monkeypatch.setattr("mixmask_solo.data.decoders.dali.decoder.Gpu", somewhere)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        data.decoder.on_gpu = lambda data: True
+        return data.train_dataloader()
+
+    return put

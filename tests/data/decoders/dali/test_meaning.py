@@ -119,7 +119,7 @@ def test_pixels_of_a_crop_are_pillows(photos, dali_cfg, crop_size, least):
 
 def test_decoding_a_part_gives_the_pixels_of_the_whole(jpeg, photos, dali_cfg):
     data = build_pretrain(dali_cfg(photos(6), 6))
-    feeder = Feeder(data.reader(data.opened), [], training=True, labelled=True)
+    feeder = Feeder(data.reader(data.opened), [], training=True, labelled=True, verified=None)
     files = feeder.read(range(6)).files
     start = np.tile([9, 13], (6, 1))
     end = np.tile([41, 50], (6, 1))
