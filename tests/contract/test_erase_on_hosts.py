@@ -49,8 +49,7 @@ def make(host: Host, make_cfg: Callable[..., DictConfig]) -> Make:
 
 @pytest.fixture
 def data(batch: list[Any]) -> list[Any]:
-    indexes, views, labels = batch
-    return [indexes, [v.double() for v in views], labels]
+    return [batch[0], [v.double() for v in batch[1]], batch[2]]
 
 
 def masked(views: list[Tensor], *which: int) -> list[Tensor]:
@@ -213,7 +212,6 @@ def test_a_branch_costs_what_mixmasks_costs(
             passes[name].append(inputs(getattr(model, network, None)))
         model.training_step(data, AT)
     for erased, mixed in zip(passes["erase"], passes["mixmask"], strict=True):
-        assert len(erased) == len(mixed)
         for a, b in zip(erased[:2], mixed[:2], strict=True):
             assert torch.equal(a, b)
         for a, b in zip(erased[2:], mixed[2:], strict=True):
@@ -246,9 +244,8 @@ def test_small_crops_stay_whole(make_cfg: Any, data: list[Any], host: Host) -> N
     torch.manual_seed(0)
     model = get_methods(host.name)["byol"](cfg).double()
     model.log = model.log_dict = lambda *_, **__: None
-    small = torch.ones(4, 3, 6, 6, dtype=torch.float64)
+    small = torch.ones(4, 3, 6, 6).double()
     seen = inputs(model.backbone)
     model.training_step([data[0], [*data[1], small], data[2]], AT)
-    goals = [*masked(data[1], 0, 1), small]
+    assert all(map(torch.equal, seen, [*masked(data[1], 0, 1), small]))
     assert len(seen) == 3
-    assert all(torch.equal(x, goal) for x, goal in zip(seen, goals, strict=True))
