@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The erase block: its options, whose cells it hides, and what these show."""
+"""Whose cells the erase block hides, in which views, and what these show."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from mixmask_solo.config import ConfigError
 from mixmask_solo.masks import blocked, discrete
-from mixmask_solo.strategies import Step, Strategy, Views, build_strategies, fill_blocks, seeded
+from mixmask_solo.strategies import Step, Strategy, Views, build_strategies, seeded
 
 N, SIZE = 6, 16
 X = torch.arange(N * 3 * SIZE * SIZE, dtype=torch.float64).reshape(N, 3, SIZE, SIZE) + 1
-KEY = "method_kwargs.erase"
-TWO_SIDED = ("byol", "dino", "mocov2plus", "mocov3", "nnbyol")
-ONE_SIDED = ("barlow_twins", "mocov2", "nnclr", "nnsiam", "ressl", "simclr", "simsiam", "swav")
 
 
 def step(batch: int = 0, *, epoch: int = 0, rank: int = 0, seed: int = 5) -> Step:
@@ -52,71 +48,6 @@ def seen(block: dict[str, Any], at: Step, method: str, *small: Tensor) -> tuple[
     images = (X, X + 10_000, *small)
     clean = Views(images, images, images)
     return clean, strategy(block, method).views(clean, at)
-
-
-def test_an_empty_block_has_mixmasks_masks_and_zeros_in_place_of_the_view() -> None:
-    o = strategy({}).options
-    assert (o.grid_size, o.mask_type, o.ratio, o.per_sample, o.prob) == (8, "block", 0.5, False, 1)
-    assert (o.fill, o.role, o.views, o.targets) == ("zero", "view", "query", "clean")
-    assert (o.weight, o.pairing) == (1.0, None)
-
-
-@pytest.mark.parametrize(
-    ("block", "fragments"),
-    [
-        ({"grid": 4}, [f"{KEY}.grid", "grid_size"]),
-        ({"grid_size": 1}, [f"{KEY}.grid_size", "1"]),
-        ({"grid_size": 17}, [f"{KEY}.grid_size is 17", "crop_size is 16", "at most 16"]),
-        ({"mask_type": "blok"}, [f"{KEY}.mask_type is 'blok'", "did you mean block?"]),
-        ({"ratio": 1.0}, [f"{KEY}.ratio is 1.0", "keeps 64", "some must go"]),
-        ({"ratio": [0.8, 0.2]}, [f"{KEY}.ratio", "low <= high"]),
-        ({"per_sample": 2}, [f"{KEY}.per_sample is 2", "true or false"]),
-        ({"prob": 1.5}, [f"{KEY}.prob is 1.5", "from 0.0 to 1.0"]),
-        ({"fill": "partner"}, [f"{KEY}.fill is 'partner'", "zero, noise, mean or blur"]),
-        ({"noise_std": 0}, [f"{KEY}.noise_std is 0", "above 0"]),
-        ({"blur_sigma": -1}, [f"{KEY}.blur_sigma is -1", "above 0"]),
-        ({"blur_kernel": 4}, [f"{KEY}.blur_kernel is 4", "odd"]),
-        ({"fill": "blur", "blur_kernel": 33}, [f"{KEY}.blur_kernel is 33", "at most 31"]),
-        ({"role": "views"}, [f"{KEY}.role is 'views'", "did you mean view?"]),
-        ({"as": "branch"}, [f"unknown key {KEY}.as", "role"]),
-        ({"views": "key"}, [f"{KEY}.views is 'key'", "query or both"]),
-        ({"targets": "other"}, [f"{KEY}.targets is 'other'", "clean or masked"]),
-        ({"weight": -1, "role": "branch"}, [f"{KEY}.weight is -1"]),
-        ({"weight": 0.5}, [f"{KEY}.weight is 0.5", "role is view", "set role to branch"]),
-        ({"pairing": "query"}, [f"{KEY}.pairing is query", "role is view"]),
-        ({"pairing": "pairs", "role": "branch"}, [f"{KEY}.pairing is 'pairs'", "pair"]),
-        ({"role": "branch", "views": "both"}, [f"{KEY}.views is both", "role is branch", "clean"]),
-        ({"role": "branch", "targets": "masked"}, [f"{KEY}.targets is masked", "set role to view"]),
-        ({"partner": "reverse"}, [f"unknown key {KEY}.partner"]),
-    ],
-)
-def test_wrong_options_are_named_in_one_line(block: dict[str, Any], fragments: list[str]) -> None:
-    with pytest.raises(ConfigError) as error:
-        strategy(block)
-    text = str(error.value)
-    assert "\n" not in text
-    assert all(fragment in text for fragment in fragments), text
-
-
-@pytest.mark.parametrize("method", ONE_SIDED)
-def test_masked_views_and_clean_targets_where_a_view_is_both(method: str) -> None:
-    for views, targets in (("both", "clean"), ("query", "masked")):
-        with pytest.raises(ConfigError, match=rf"targets is {targets} .* is {method}: ") as error:
-            strategy({"views": views, "targets": targets}, method)
-        assert "\n" not in str(error.value)
-    for views, targets in (("query", "clean"), ("both", "masked")):
-        options = strategy({"views": views, "targets": targets}, method).options
-        assert (options.views, options.targets) == (views, targets)
-
-
-@pytest.mark.parametrize("method", [*TWO_SIDED, "symmetric mocov2"])
-def test_where_each_view_predicts_the_query_is_both(method: str) -> None:
-    symmetric = {"symmetric": True} if " " in method else {}
-    for targets in ("clean", "masked"):
-        for views in ("query", "both"):
-            cfg = config({"views": views, "targets": targets}, method.split()[-1], **symmetric)
-            stored = fill_blocks(cfg)["erase"]
-            assert (stored["views"], stored["targets"]) == ("both", targets)
 
 
 # Which cells are hidden.
