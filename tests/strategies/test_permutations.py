@@ -139,4 +139,5 @@ def test_contradictions_are_one_line(made: dict[str, Any], fragments: list[str])
 
 def test_null_is_nothing() -> None:
     assert build({"permutations": None}) == []
-    assert blocks()[:3] == ("unmix", "mixmask", "permutations")
+    assert blocks()[:2] == ("unmix", "mixmask")
+    assert "permutations" in blocks()
