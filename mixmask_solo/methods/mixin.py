@@ -39,7 +39,6 @@ class BranchesMixin(OwnSteps):
         made = make_strategies(self.cfg.get("method_kwargs"), int(self.cfg.get("seed", 5)))
         self.strategies = nn.ModuleDict({strategy.name: strategy for strategy in made})
         self._filter = input_filter((type(s), s.options) for s in made)
-        self._crops = {s.name: type(s).extra_crops(s.options) for s in made}
         self._online: dict[int, Tensor] = {}
         self._rest: Any = None
         self._prepare_own()
@@ -79,16 +78,17 @@ class BranchesMixin(OwnSteps):
 
     def _split(self, loaded: Sequence[Tensor]) -> tuple[Sequence[Tensor], dict[str, list[Tensor]]]:
         """The host's views, and by strategy the crops behind them that it takes for itself."""
-        taken = sum(self._crops.values())
+        crops = {s.name: s.extra_crops(s.options) for s in self._strategies()}
+        taken = sum(crops.values())
         n = len(loaded) - taken
         if taken and n != self.num_crops:
-            blocks = listing([f"method_kwargs.{s}" for s, k in self._crops.items() if k], "and")
+            blocks = listing([f"method_kwargs.{s}" for s, k in crops.items() if k], "and")
             raise ConfigError(
                 f"augmentations[0].num_crops gives {len(loaded)} crops of an image with all other "
                 f"entries: {self.cfg.method} takes {self.num_crops}, {blocks} {taken} more"
             )
         rest = iter(loaded[n:])
-        return loaded[:n], {name: list(islice(rest, k)) for name, k in self._crops.items()}
+        return loaded[:n], {name: list(islice(rest, k)) for name, k in crops.items()}
 
     def _views(self, strategy: Any, views: Views, step: Step) -> Views:
         """What a strategy makes of the views; ValueError for another number of them."""

@@ -8,6 +8,7 @@ import inspect
 import pickle
 import re
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -306,3 +307,40 @@ def test_what_its_methods_log_is_no_strategys_name(solo_host: Host) -> None:
         for name in re.findall(r'"train_(\w+)_loss"', source):
             with pytest.raises(ValueError, match=f"cannot be named '{name}'"):
                 register(type("Other", (Strategy,), {"name": name}))
+
+
+UNMASKED = {"patch_size": 4, "high_pass": False, "mask_ratio": 0.0, "focal": 0.0}
+
+
+@pytest.mark.parametrize("method", ["barlow_twins", "dino", "mocov3", "vicreg"])
+def test_extra_views_add_the_hosts_own_loss_of_each_pair(
+    method: str, solo_host: Host, cfg_for: Callable[..., DictConfig]
+) -> None:
+    """Whatever that is: asked for two of four crops at a time, where masks hide nothing."""
+    generator = torch.Generator().manual_seed(1)
+    # solo-learn's own Barlow Twins makes a layer in single precision in its step.
+    dtype = torch.float32 if method == "barlow_twins" else torch.float64
+    crops = list(torch.rand(4, 4, 3, 8, 8, generator=generator).to(dtype))
+    rest = torch.arange(4), torch.arange(4) % 3
+
+    def loss(views: list[Tensor], **changes: Any) -> Tensor:
+        cfg = cfg_for(method, **changes)
+        cfg.data.num_extra_crops = 2
+        model = build(get_methods("solo")[method], cfg, dtype)
+        total = model.training_step([rest[0], views, rest[1]], 3)
+        return (total - model.logged["train_class_loss"]).detach()
+
+    pairs = [loss([crops[a], crops[b]]) for a, b in combinations(range(4), 2)]
+    torch.testing.assert_close(loss(crops, mscn=UNMASKED), torch.stack(pairs).sum())
+
+
+@pytest.mark.parametrize(("method", "pairing"), CASES)
+def test_masked_extra_views_train_a_step(
+    method: str, pairing: str, solo_host: Host, cfg_for: Callable[..., DictConfig]
+) -> None:
+    cfg = cfg_for(method, mscn={"patch_size": 4, "kernel": 5, "pairing": pairing})
+    cfg.data.num_extra_crops = 2
+    model = build(get_methods("solo")[method], cfg)
+    crops = list(torch.rand(4, 4, 3, 8, 8, generator=torch.Generator().manual_seed(1)))
+    assert torch.isfinite(run(model, [torch.arange(4), crops, torch.arange(4) % 3]))
+    assert model.logged["train_mscn_loss"] != 0
