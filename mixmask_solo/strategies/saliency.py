@@ -95,7 +95,7 @@ class Saliency(Strategy):
         """Masks what the online network sees of the queries."""
         wanted = 2 if self.options.negatives else len(self.masked)
         found = [self.foreground(x) for x in views.loaded[:wanted]]
-        self._found = step, found
+        self._found = (step, found) if self.options.negatives else None
         online = list(views.online)
         for v in self.masked:
             online[v] = self.query(online[v], found[v], step.generator(f"saliency.query.{v}"))
@@ -121,7 +121,7 @@ class Saliency(Strategy):
         o, cells = self.options, foreground[0].numel()
         ratio = _uniform(o.ratio, len(x), generator)
         front = (ratio * foreground.sum((1, 2))).round()
-        back = ((cells * ratio).floor() - front).clamp(min=0)
+        back = (cells * ratio).floor() - front  # rounding may make -1 of it: none are chosen
 
         def draw(channels: int) -> Tensor:
             among = foreground[:, None].expand(-1, channels, -1, -1)

@@ -18,7 +18,7 @@ from mixmask_solo.runs.contradictions import differences
 from mixmask_solo.strategies import blocks
 from mixmask_solo.strategies.erase import EraseOptions
 from mixmask_solo.strategies.grid_masks import GridOptions
-from mixmask_solo.strategies.localizer import LocalizerOptions
+from mixmask_solo.strategies.localizer import LocalizerOptions, map_size
 from mixmask_solo.strategies.mixmask import MixMaskOptions
 from mixmask_solo.strategies.saliency import SaliencyOptions
 from mixmask_solo.strategies.unmix import UnMixOptions
@@ -114,6 +114,9 @@ def test_saliency_is_the_method_plus_its_block(dataset: str, name: str, recipe: 
     kind = {"imagenet-100": ("high_pass", 4, "resnet50"), "digits": ("mean", 2, "resnet10t")}
     localizer = block.localizer
     assert (block.fill, localizer.stage, localizer.backbone.name) == kind[dataset]
+    cells = {"imagenet-100": (7, 7), "digits": (4, 4)}
+    size = plain.augmentations[0].crop_size
+    assert map_size(LocalizerOptions(**localizer), size) == cells[dataset]
     assert localizer.scale is None  # both see images of the same statistics
     queries = "both" if plain.method == "mocov2plus" else "first"
     stored = {**block, "localizer": LocalizerOptions()}
