@@ -3,6 +3,7 @@
 mask, what came out."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,8 +96,11 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
         for panel in panels(strategies, x, seed, len(large))
     ]
     step = Step(seed, 0, 0, 0, torch.device("cpu"))
+    taken = {s.name: type(s).extra_crops(s.options) for s in strategies}
+    crops = iter(views[len(views) - sum(taken.values()) :])
     for strategy in strategies:
-        made = inputs(strategy, large, filtered, step, pipeline=pipeline, count=n)
+        own = list(islice(crops, taken[strategy.name]))
+        made = inputs(strategy, large, own, filtered, step, pipeline=pipeline, count=n)
         shown += [made] if made is not None else []
     if not shown:
         names = [strategy.name for strategy in strategies]

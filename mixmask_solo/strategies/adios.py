@@ -46,7 +46,7 @@ from torch import Tensor
 from mixmask_solo.networks import Occluder
 from mixmask_solo.objectives import area_penalty, slot_entropy
 from mixmask_solo.strategies.adios_options import AdiosOptions
-from mixmask_solo.strategies.base import Branch, Strategy
+from mixmask_solo.strategies.base import Branch, Strategy, Views
 from mixmask_solo.strategies.step import Step
 
 _VIEWS = {"first": (0,), "second": (1,), "both": (0, 1)}
@@ -126,6 +126,16 @@ class Adios(Strategy):
         shape, draw = (len(x), 1, 1, 1), step.generator(stream)
         drawn = torch.randint(self.options.slots, shape, generator=draw, device=x.device)
         return [{v: m.take_along_dim(drawn, 1) for v, m in masks.items()}]
+
+    def maps(self, views: Views, step: Step) -> list[tuple[str, int, Tensor]]:
+        """The masks of all slots; bright hides."""
+        with torch.no_grad():
+            masks = self.masks(views.online)
+        return [
+            (f"slot {n + 1}", v, mask)
+            for v, slots in masks.items()
+            for n, mask in enumerate(slots.unbind(1))
+        ]
 
     def penalty(self) -> Tensor | None:
         """What the areas cost the occluder, where its gradient comes with the networks' own."""

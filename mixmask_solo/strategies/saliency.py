@@ -116,6 +116,19 @@ class Saliency(Strategy):
             made.append(Branch(self.name, None, view=v, negatives=images, alpha=self.options.alpha))
         return made
 
+    def maps(self, views: Views, step: Step) -> list[tuple[str, int, Tensor]]:
+        """Saliency, each image's from 0 to 1, and what counts as foreground."""
+        wanted = 2 if self.options.negatives else len(self.masked)
+        made = []
+        for v, x in enumerate(views.loaded[:wanted]):
+            found = self.localizer(x).float()
+            low, high = found.amin((1, 2), keepdim=True), found.amax((1, 2), keepdim=True)
+            made += [
+                ("saliency", v, (found - low) / (high - low).clamp(min=1e-12)),
+                ("foreground", v, self.foreground(x).float()),
+            ]
+        return made
+
     def query(self, x: Tensor, foreground: Tensor, generator: torch.Generator) -> Tensor:
         """``(N, C, H, W)``, masked in fore- and background ``(N, h, w)`` by their shares."""
         o, cells = self.options, foreground[0].numel()

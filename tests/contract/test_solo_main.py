@@ -29,6 +29,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.records.pretrained import read_pretrained
 from mixmask_solo.strategies import build_strategies
+from support.saliency import torchvisions
 
 pytestmark = [pytest.mark.solo, pytest.mark.filterwarnings("ignore")]
 
@@ -94,6 +95,15 @@ PRETRAIN: dict[str, tuple[str, str, list[str]]] = {
             *("++method_kwargs.mixmask.grid_size=2", "++method_kwargs.mixmask.per_sample=true"),
         ],
     ),
+    "adios": (
+        "{checkout}/scripts/pretrain/custom",
+        "byol",
+        [
+            *("data.format=image_folder", "auto_resume.enabled=false", "wandb.enabled=false"),
+            *("devices='1'", "augmentations.0.crop_size=32", "augmentations.1.crop_size=32"),
+            *("++method_kwargs.adios.slots=2", "++method_kwargs.adios.single=true"),
+        ],
+    ),
     "ours": (
         f"{ROOT}/scripts/pretrain/cifar",
         "mocov2plus_mixmask",
@@ -122,7 +132,18 @@ def pretrained(checkout, images, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("kind", list(PRETRAIN))
+def test_its_main_pretrain_trains_the_occluder(pretrained) -> None:
+    folder, metrics = pretrained("adios")
+    (path,) = folder.glob("*-ep=1.ckpt")
+    content = torch.load(path, map_location="cpu", weights_only=False)
+    own = content["mixmask_solo_strategies"]["adios"]
+    names = [k for k in content["state_dict"] if k.startswith("strategies.adios.occluder.")]
+    assert len(own["state"]) == len(names) > 0
+    assert np.isfinite(metrics["train_adios_mask_loss_epoch"])
+    assert 0 < metrics["train_adios_area_min_epoch"] <= metrics["train_adios_area_max_epoch"] < 1
+
+
+@pytest.mark.parametrize("kind", ["theirs", "ours"])
 def test_its_main_pretrain_trains_the_mixture(pretrained, kind) -> None:
     folder, metrics = pretrained(kind)
     assert metrics["epoch"] == 1
@@ -190,7 +211,9 @@ RECIPES = sorted(
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_it_understands_every_recipe(checkout, images, registered, recipe) -> None:
+def test_it_understands_every_recipe(
+    checkout, images, registered, recipe, tmp_path, monkeypatch
+) -> None:
     """What its main_pretrain.py does with a configuration before it reads images."""
     folder, _, name = recipe.partition("/")
     custom = data(images) if folder == "tiny-imagenet" else []
@@ -205,8 +228,13 @@ def test_it_understands_every_recipe(checkout, images, registered, recipe) -> No
     images_a_step *= 1 if cfg.devices == "1" else len(cfg.devices)
     assert cfg.optimizer.lr == pytest.approx(written * images_a_step / 256)
     assert isinstance(cfg.data.num_workers, int)
+    if "saliency" in name:
+        torchvisions(tmp_path)
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cfg = registered[cfg.method].add_and_assert_specific_cfg(cfg)
-    blocks = [block for block in ("unmix", "mixmask", "mscn") if block in name.split("_")]
+    words = name.removesuffix("96").replace("noise", "erase").split("_")
+    known = ("unmix", "mixmask", "erase", "mscn", "saliency", "adios")
+    blocks = [block for block in known if block in words]
     assert [s.name for s in build_strategies(cfg)] == blocks
 
 

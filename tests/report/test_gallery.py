@@ -153,12 +153,14 @@ CPU = torch.device("cpu")
 HALF = SimpleNamespace(mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
-def rows_of(kwargs: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
+def rows_of(
+    kwargs: dict[str, Any], crops: Sequence[torch.Tensor] = ()
+) -> list[tuple[str, torch.Tensor]]:
     """Labels and images of the one strategy's section, two views of which went in."""
     [strategy] = build_strategies(OmegaConf.create({"method_kwargs": kwargs}))
     filtered = input_filter([(type(strategy), strategy.options)])
     step = Step(5, 0, 0, 0, CPU)
-    section = inputs(strategy, views(), filtered, step, pipeline=HALF, count=2)
+    section = inputs(strategy, views(), crops, filtered, step, pipeline=HALF, count=2)
     return [(row.label, torch.as_tensor(row.images)) for row in section.rows] if section else []
 
 
@@ -177,8 +179,8 @@ def test_rows_below_a_view_show_what_is_made_of_it() -> None:
     centre = Centre(1.0)
     expected = {
         "harder": [
-            ("view 1", one), ("online sees", mask(one)), ("its negative", hard(two)),
-            ("view 2", two), ("online sees", mask(two)), ("its negative", hard(one)),
+            ("view 1", one), ("online", mask(one)), ("negative", hard(two)),
+            ("view 2", two), ("online", mask(two)), ("negative", hard(one)),
         ],
         "centred": [
             ("view 1", one), ("filtered", centre(one)),
@@ -207,10 +209,33 @@ def test_both_networks_and_maps_have_rows_of_their_own(monkeypatch: pytest.Monke
     monkeypatch.setattr(Harder, "maps", lambda *_: [("saliency", 1, where)])
     shown = rows_of({"harder": {}})
     assert [label for label, _ in shown] == [
-        "view 1", "online sees", "momentum sees", "view 2", "saliency", "networks see",
+        "view 1", "online", "momentum", "view 2", "saliency", "seen",
     ]  # fmt: skip
     torch.testing.assert_close(shown[2][1], as_shown(one * 2))
     assert torch.equal(shown[4][1], upsample(where[:2], (8, 8))[:, 0])
+
+
+@pytest.mark.usefixtures("registered")
+def test_crops_of_its_own_are_shown_with_the_branches_made_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crops = [torch.rand(4, 3, 8, 8) for _ in range(2)]
+
+    def of_crops(self: Harder, views: Sequence[torch.Tensor], step: Step) -> list[Branch]:
+        first, second = views[2:]
+        last = Branch(self.name, second * 3, view=1, momentum=second * 4)
+        return [Branch(self.name, first * 2), last]
+
+    monkeypatch.setattr(Harder, "views", lambda self, views, step: views)
+    monkeypatch.setattr(Harder, "branches", of_crops)
+    one, two = crops
+    expected = [
+        ("crop 3", one), ("branch", one * 2),
+        ("crop 4", two), ("branch", two * 3), ("its target", two * 4),
+    ]  # fmt: skip
+    for (label, images), (name, own) in zip(rows_of({"harder": {}}, crops), expected, strict=True):
+        assert label == name
+        torch.testing.assert_close(images, as_shown(own))
 
 
 @pytest.mark.usefixtures("registered")
