@@ -117,8 +117,10 @@ def waits(monkeypatch: pytest.MonkeyPatch, method: str, **blocks: Any) -> Counte
     return look.seen[-1] - look.seen[-1 - _SEEN]
 
 
-@pytest.mark.parametrize("fill", ["high_pass", "blur", "mean"])
-@pytest.mark.parametrize("method", list(HEADS))
+@pytest.mark.parametrize(
+    ("method", "fill"),
+    [*((method, "high_pass") for method in HEADS), ("mocov2", "blur"), ("mocov2plus", "mean")],
+)
 def test_no_step_with_a_localiser_waits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, fill: str
 ) -> None:

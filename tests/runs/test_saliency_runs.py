@@ -39,6 +39,7 @@ def saliency(run: Path, **more: Any) -> dict[str, Any]:
     return {"mixmask": None, "saliency": {"localizer": localizer, **more}}
 
 
+@pytest.mark.slow
 def test_on_the_command_line_and_in_what_is_stored(earlier: Path, tmp_path: Path) -> None:
     block = "+method_kwargs.saliency.localizer"
     small = ["limit_train_batches=2", "limit_val_batches=1", "data.num_workers=0", "max_epochs=1"]
@@ -96,30 +97,19 @@ def test_resumed_bit_for_bit_without_the_earlier_run(
 def test_init_from_leaves_the_localiser_alone(earlier: Path, tmp_path: Path) -> None:
     first = pretrain(config(tmp_path, "simclr", max_epochs=1, method_kwargs=saliency(earlier)))
     start = Path(first["directory"])
-    blocks = saliency(start, fill="mean")
     with pytest.raises(ConfigError, match=r"inputs pass a filter \(method_kwargs\.saliency\)"):
-        pretrain(config(tmp_path, "simclr", method_kwargs=blocks))
-    second = pretrain(
-        config(
-            *(tmp_path, "simclr"),
-            **{"max_epochs": 1, "method_kwargs": saliency(earlier, fill="mean")},
-            init_from=str(start),
-        )
-    )
-    third = pretrain(
-        config(
-            *(tmp_path, "simclr"),
-            **{"max_epochs": 1, "method_kwargs": saliency(Path(second["directory"]))},
-            init_from=str(start),
-        )
-    )
+        pretrain(config(tmp_path, "simclr", method_kwargs=saliency(start)))
+    file = localizer_file(tmp_path / "other.pth")
+    named = {"from_run": None, "weights": str(file), "backbone": {"name": "resnet10t"}}
+    changes = {"max_epochs": 1, "method_kwargs": saliency(earlier, localizer=named)}
+    second = pretrain(config(tmp_path, "simclr", init_from=str(start), **changes))
     prefix = "strategies.saliency.localizer.network."
-    own, theirs = (weights(Path(r["directory"]) / LAST) for r in (third, second))
+    own, theirs = weights(Path(second["directory"]) / LAST), torch.load(file, weights_only=True)
     kept = [k for k in own if k.startswith(prefix)]
-    assert all(torch.equal(own[k], theirs[f"backbone.{k.removeprefix(prefix)}"]) for k in kept)
+    assert all(torch.equal(own[k], theirs[k.removeprefix(prefix)]) for k in kept)
 
 
-@pytest.mark.parametrize("fill", ["high_pass", "blur", "mean"])
+@pytest.mark.parametrize("fill", ["high_pass", "mean"])
 def test_only_a_high_pass_runs_network_filters_what_it_is_judged_by(
     fill: str, earlier: Path, tmp_path: Path
 ) -> None:

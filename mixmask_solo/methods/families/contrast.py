@@ -20,7 +20,8 @@ predictions of all processes: re-ordering mixtures changes no denominator. Both 
 projections differ between the host's loss and each mixture's, as in three full passes there.
 
 **Hard negatives** (MoCo v2, MoCo v2+, SimCLR) are of their branch's queries, whatever the sources;
-they pass a network in training mode and enter neither queue nor mirror. A branch without images
+they pass a network in training mode, whose running statistics stay, and enter neither queue nor
+mirror. A branch without images
 hardens a view's own queries: what they add to the host's loss makes it InfoNCE with K + 2 logits.
 """
 
