@@ -17,7 +17,8 @@ per image: one masked pass, the penalty over all slots.
 **How.** ``method_kwargs.adios: {slots: 4, single: true}`` on SimCLR, BYOL and SimSiam (published)
 or MoCo v2 and v2+ (an extension: masked queries, whole keys). ``schedule: alternating``: on every
 batch the networks' step, then the occluder's. ``simultaneous`` (an extension): its gradient, turned
-round, comes out of the networks' own backward pass.
+round, comes out of the networks' own backward pass. Small crops and 16-bit floats with a scaled
+loss are refused; the trainer's clipping of gradients leaves the occluder's alone.
 
 **Values.** The defaults are those of the published ImageNet-100 run of SimCLR, but for ``single``;
 all nine published settings lie under ``scripts/pretrain``. The code searched them per method.
