@@ -21,8 +21,11 @@ from mixmask_solo.mixtures import mixmask, mixup, partner
 from mixmask_solo.report.grid import COLORS, DPI, Row, Section, draw, rgb, unnormalised
 from mixmask_solo.report.inputs import inputs
 from mixmask_solo.report.picture import Panel, mixed, panels, picture
+from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Branch, Step, Views, build_strategies, input_filter
 from support.methods import run_config
+from support.saliency import block as saliency_block
+from support.saliency import localizer_file
 from support.strategies import Centre, Centred, Harder, hard, mask, registered  # noqa: F401
 
 OWN, PARTNER = (np.array(to_rgb(color)) for color in COLORS[:2])
@@ -236,6 +239,35 @@ def test_crops_of_its_own_are_shown_with_the_branches_made_of_them(
     for (label, images), (name, own) in zip(rows_of({"harder": {}}, crops), expected, strict=True):
         assert label == name
         torch.testing.assert_close(images, as_shown(own))
+
+
+def test_slots_and_saliency_are_maps(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    loaded = [torch.rand(4, 3, 24, 24, generator=generator) for _ in range(2)]
+    step = Step(5, 0, 0, 0, CPU)
+    for kwargs, labels in (
+        ({"adios": {"slots": 3}}, ["view 2", "slot 1", "slot 2", "slot 3", *["branch"] * 3]),
+        (
+            {"saliency": saliency_block(localizer_file(tmp_path / "weights.pth"), fill="mean")},
+            ["view 1", "saliency", "foreground", "online", "negative"]
+            + ["view 2", "saliency", "foreground"],
+        ),
+    ):
+        [strategy] = build_strategies(resolve(run_config("simclr", kwargs)))
+        section = inputs(strategy, loaded, [], None, step, pipeline=HALF, count=4)
+        assert section is not None
+        assert [row.label for row in section.rows] == labels
+        maps = {row.label: torch.as_tensor(row.images) for row in section.rows if row.colors}
+        if "slot 1" in maps:
+            torch.testing.assert_close(sum(maps.values()), torch.ones(4, 24, 24))
+            hidden = as_shown(loaded[1][:2] * (1 - maps["slot 2"][:2, None]))
+            torch.testing.assert_close(torch.as_tensor(section.rows[5].images)[:2], hidden)
+        else:
+            assert maps["saliency"].amin((1, 2)).abs().max() == 0
+            assert torch.equal(maps["saliency"].amax((1, 2)), torch.ones(4))
+            assert set(maps["foreground"].unique().tolist()) == {0.0, 1.0}
+            for saliency, front in zip(maps["saliency"], maps["foreground"] == 1, strict=True):
+                assert saliency[front].min() >= saliency[~front].max()
 
 
 @pytest.mark.usefixtures("registered")
