@@ -192,7 +192,7 @@ def test_a_mistake_in_the_block_is_the_last_thing_it_says(checkout, images, tmp_
 
 
 @pytest.fixture
-def registered(monkeypatch):
+def registered(solo_host, monkeypatch):
     """solo-learn's registry with our classes, put back afterwards."""
     registry = importlib.import_module("solo.methods").METHODS
     monkeypatch.setattr("mixmask_solo.host.solo.REGISTRY", registry)

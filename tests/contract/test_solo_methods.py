@@ -137,7 +137,11 @@ def test_without_a_block_it_is_the_hosts_own(
 
 @pytest.mark.parametrize("method", list(KWARGS))
 def test_every_method_takes_saliency_s_masking_alone(
-    method: str, cfg_for: Callable[..., DictConfig], batch: list[Any], tmp_path: Path
+    method: str,
+    solo_host: Host,
+    cfg_for: Callable[..., DictConfig],
+    batch: list[Any],
+    tmp_path: Path,
 ) -> None:
     """The first view's crop masked, the second's too where a momentum network has the keys."""
     saliency = block(localizer_file(tmp_path / "weights.pth"))

@@ -53,8 +53,8 @@ def test_two_branches_are_compared_as_if_they_were_the_views(
     loss = mine.training_step([rest[0], views, rest[1]], 0)
     assert len(passes) == 4  # two views, two copies
     one, two = (b.images for b in Two(Options()).branches(views, None)[:2])
-    expected = plain.training_step([rest[0], [two, one], rest[1]], 0)
+    expected = plain.training_step([rest[0], [one, two], rest[1]], 0)
     classifier = [torch.nn.functional.cross_entropy(m(x)["logits"], rest[1])
-                  for m, xs in ((mine, views), (plain, (two, one))) for x in xs]  # fmt: skip
+                  for m, xs in ((mine, views), (plain, (one, two))) for x in xs]  # fmt: skip
     mean = [torch.stack(classifier[:2]).mean(), torch.stack(classifier[2:]).mean()]
     torch.testing.assert_close(loss - mean[0], expected - mean[1])
