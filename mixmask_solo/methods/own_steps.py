@@ -197,7 +197,7 @@ class OwnSteps(_Host):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes them back when they are next needed."""
         super().on_load_checkpoint(checkpoint)
-        self._own, self._own_saved = None, checkpoint.get(_KEY, {})
+        self._own, self._own_saved, self._batches = None, checkpoint.get(_KEY, {}), []
 
 
 class HostLoss(_Host):

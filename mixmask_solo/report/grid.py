@@ -19,7 +19,7 @@ COLORS = ("#2563a8", "#e08a1e", "#3a9a6b", "#b0478c", "#6b7280", "#8c564b")
 
 STYLE = Path(__file__).with_name("pictures.mplstyle")
 _WIDTH = 16.0  # inches, 1600 pixels
-_LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.45, 0.2, 0.09, 0.5, 0.62
+_LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.6, 0.2, 0.09, 0.5, 0.62
 _LARGEST = 3.0
 _BELOW = 0.24  # from an image, or the edge, to the middle of a line of text
 

@@ -89,6 +89,15 @@ def _check_run(cfg: Any) -> None:
             f"precision is {cfg.precision}, but {_KEY} is given: the occluder's own optimiser has "
             "no scaling of gradients; choose bf16-mixed or 32"
         )
+    kwargs = cfg.get("method_kwargs") or {}
+    for name in ("erase", "mscn", "saliency"):
+        block = kwargs.get(name)
+        if block is not None and not (name == "erase" and block.get("role") == "branch"):
+            branch = ", set its role to branch" if name == "erase" else ""
+            raise ConfigError(
+                f"method_kwargs.{name} is given beside {_KEY}: it works through the method's own "
+                f"loss of the views, which ADIOS takes the place of; remove one of them{branch}"
+            )
     crops = [(a.crop_size, a.num_crops) for a in cfg.get("augmentations") or ()]
     if crops and (sum(n for _, n in crops) != 2 or len({size for size, _ in crops}) > 1):
         told = ", ".join(f"{n} of size {size}" for size, n in crops)

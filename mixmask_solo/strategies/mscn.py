@@ -86,8 +86,8 @@ class MSCNOptions:
     """
 
     high_pass: bool = True
-    sigma: float = option(5.0, above=0.0)
-    kernel: int = option(11, low=1)
+    sigma: float = option(5.0, low=0.3)  # less, or one pixel, and the filter leaves nothing
+    kernel: int = option(11, low=3)
     patch_size: int = option(32, low=1)
     mask_ratio: Ratio = option(0.15, low=0.0)
     focal: float = option(0.4, low=0.0, high=1.0)

@@ -51,7 +51,7 @@ class SaliencyOptions:
     channel_prob: float = option(0.7, low=0.0, high=1.0)
     window: float = option(200 / 224, above=0.0, high=1.0)
     negative_window: float = option(130 / 224, above=0.0, high=1.0)
-    filter_sigma: float = option(5.0, above=0.0)
+    filter_sigma: float = option(5.0, low=0.3)  # less, and the filter leaves nothing
     filter_kernel: int = option(11, low=3)
     blur_sigma: float = option(10.0, above=0.0)
     blur_kernel: int = option(31, low=3)

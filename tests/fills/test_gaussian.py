@@ -37,6 +37,13 @@ def test_what_is_even_is_taken_away() -> None:
     assert high_pass(torch.full((1, 3, 12, 12), 7.0), 5.0, 11).abs().max() < 1e-5
 
 
+def test_the_least_filter_of_the_options_leaves_something() -> None:
+    x = images(1, 1, 8, 8)
+    assert high_pass(x, 0.3, 3).abs().max() > 1e-3
+    assert high_pass(x, 0.1, 3).abs().max() == 0  # hence their bound
+    assert high_pass(x, 5.0, 1).abs().max() == 0
+
+
 def test_gradients_pass() -> None:
     assert torch.autograd.gradcheck(
         lambda x: high_pass(x, 2.0, 5), images(1, 1, 5, 6).requires_grad_()

@@ -93,6 +93,19 @@ def test_a_wrong_option_is_one_line(
     assert not [words for words in said if words not in text], text
 
 
+@pytest.mark.parametrize(
+    ("name", "block"), [("mscn", {"patch_size": 8}), ("erase", {"grid_size": 2})]
+)
+def test_what_works_through_the_views_own_loss_is_refused_beside_it(
+    name: str, block: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=rf"method_kwargs\.{name} is given beside .*adios: "):
+        resolve(run_config("simclr", {"adios": {}, name: block}))
+    if name == "erase":
+        beside = {"adios": {}, name: {**block, "role": "branch"}}
+        assert resolve(run_config("simclr", beside)).method_kwargs.erase.role == "branch"
+
+
 @pytest.mark.parametrize("method", ["vicreg", "barlow_twins", "dino", "swav", "mocov3", "nnclr"])
 def test_other_methods_are_refused_by_name(method: str) -> None:
     cfg = OmegaConf.create({"method": method, "method_kwargs": {"adios": {}}})

@@ -55,7 +55,8 @@ def seen(strategy: MSCN, at: Step | None = None) -> Views:
         ({"key_mask_ratio": 1.5}, "byol", ["mscn.key_mask_ratio is 1.5"]),
         ({"kernel": 4}, "byol", ["mscn.kernel is 4", "odd", "choose 5"]),
         ({"kernel": 25}, "byol", ["mscn.kernel is 25", "12 pixels", "at most 23"]),
-        ({"sigma": 0.0}, "byol", ["mscn.sigma is 0.0", "above 0"]),
+        ({"sigma": 0.2}, "byol", ["mscn.sigma is 0.2", "0.3"]),
+        ({"kernel": 1}, "byol", ["mscn.kernel is 1", "at least 3"]),
         (
             {"patch_size": 7},
             "byol",
