@@ -8,13 +8,15 @@ SOLO_VENV ?= .venv-solo
 SOLO_PYTHON := $(SOLO_VENV)/bin/python
 DATA ?=
 PARTS ?=
+TESTS ?=
 
-.PHONY: help setup demo test test-solo gpu lint format clean
+.PHONY: help setup demo test test-solo test-slurm gpu lint format clean
 
 help:
 	@echo "make demo   set up .venv, pretrain SimCLR + MixMask on scanned digits, show the result"
 	@echo "make test   set up .venv, lint, type-check, run the tests"
 	@echo "make test-solo SOLO=FOLDER  the same beside a checkout of solo-learn 1.0.6, and its own tests"
+	@echo "make test-slurm  jobs on a Slurm that it starts here (packages slurm-wlm and munge, as root)"
 	@echo "make gpu DATA=FOLDER  what only a GPU can tell (docs/gpu.md); PARTS='sync knn' for some of it"
 	@echo "make lint   ruff and mypy alone;  make format  let ruff rewrite"
 
@@ -62,6 +64,10 @@ test-solo:
 	PYTHONPATH='$(abspath $(SOLO))' OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} WANDB_MODE=disabled \
 		$(SOLO_PYTHON) -W ignore tests/plugin/run_solo_tests.py '$(abspath $(SOLO))' -q \
 		tests/methods tests/utils --ignore tests/utils/test_auto_umap.py
+
+# A controller and two node daemons on loopback, in a temporary folder; minutes of Slurm's clocks.
+test-slurm: setup
+	MIXMASK_SLURM=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slurm -v $(TESTS)
 
 # DATA holds imagenet-sample/ and cifar10/; parts that need images are left out without it.
 gpu: setup

@@ -34,9 +34,10 @@ MAY_IMPORT = {
     "host": {"objectives", "networks"},
     "methods": {"host", "strategies", "objectives", "networks", "config", "mixtures"},
     "data": {"config"},
+    "jobs": {"config"},
     "records": {"data", "config"},
     "evaluation": {"host", "methods", "data", "config", "records"},
-    "runs": {"host", "methods", "strategies", "data", "config", "evaluation", "records"},
+    "runs": {"host", "methods", "strategies", "data", "config", "evaluation", "records", "jobs"},
     "bench": {"host", "methods", "strategies", "data", "config", "records", "runs"},
     "report": {
         "bench",

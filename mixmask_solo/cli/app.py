@@ -6,13 +6,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import pairwise
 from pkgutil import resolve_name
 from typing import Any
 
 from mixmask_solo.cli.compose import config_folder
-from mixmask_solo.cli.ending import fail, loading, one_line, supervise
-from mixmask_solo.cli.job import Outcome, reporting
+from mixmask_solo.cli.ending import Failure, fail, loading, one_line, quiet, supervise
+from mixmask_solo.jobs.process import Outcome, reporting
 
 _FOLDERS = ("--config-path", "-cp", "--config-dir", "-cd")
 _HINTS = {
@@ -46,27 +47,17 @@ def run_hydra(
         starting.enter_context(loading(command))
         if not any(a.partition("=")[0] in ("--config-name", "-cn") for a in arguments):
             fail(command, "give --config-path FOLDER and --config-name FILE (see --help)")
-        sys.argv[1:] = _with_absolute_folders(arguments)
+        sys.argv[1:] = with_absolute_folders(arguments)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing a stack
 
         import hydra
         from hydra.errors import HydraException
-        from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        from mixmask_solo.cli.sweep import expand, sweep
+        from mixmask_solo.cli.plan import expand
+        from mixmask_solo.cli.sweep import sweep
 
-        def run(cfg: Any) -> None:
-            train = resolve_name(task)
-            starting.close()
-            folder = OmegaConf.select(cfg, "checkpoint.dir", throw_on_resolution_failure=False)
-            result = supervise(command, lambda: train(cfg), folder=folder)
-            if "status" in result:  # not so in a process that does not write the result
-                text = headline(result)
-                done = "nothing is left to do; " if result.get("already") else ""
-                print(f"{done}{result['status']}: {text} -> {result['directory']}", flush=True)
-                told.append(Outcome(text, result["directory"]))
-
+        run = _Task(command, task, headline, starting, told)
         try:
             plans = expand(sys.argv[1:])
             if plans is not None:
@@ -75,6 +66,51 @@ def run_hydra(
         except (HydraException, OmegaConfBaseException) as error:
             hints = [f" ({hint})" for sign, hint in _HINTS.items() if re.search(sign, str(error))]
             fail(command, f"{error}{''.join(hints)}")
+        except _JobFailed as error:
+            fail(command, *error.args)
+
+
+class _JobFailed(Exception):
+    """What ended a training in another process: its line and exit status."""
+
+
+@dataclass
+class _Task:
+    """What Hydra runs: here, or where a launcher of its own has sent it."""
+
+    command: str
+    task: str
+    headline: Callable[[Result], str]
+    starting: ExitStack | None
+    told: list[Outcome]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "starting": None, "told": []}
+
+    def __call__(self, cfg: Any) -> None:
+        """Trains, and prints the closing line."""
+        if self.starting is not None:
+            self._run(cfg)
+            return
+        quiet()
+        try:
+            self._run(cfg)
+        except Failure as stop:  # a launcher brings back exceptions, but no exit status
+            raise _JobFailed(stop.line, stop.code) from None
+
+    def _run(self, cfg: Any) -> None:
+        from omegaconf import OmegaConf
+
+        train = resolve_name(self.task)
+        if self.starting is not None:
+            self.starting.close()
+        folder = OmegaConf.select(cfg, "checkpoint.dir", throw_on_resolution_failure=False)
+        result = supervise(self.command, lambda: train(cfg), folder=folder)
+        if "status" in result:  # not so in a process that does not write the result
+            text = self.headline(result)
+            done = "nothing is left to do; " if result.get("already") else ""
+            print(f"{done}{result['status']}: {text} -> {result['directory']}", flush=True)
+            self.told.append(Outcome(text, result["directory"]))
 
 
 def show_usage(usage: str, *, asked: bool) -> None:
@@ -99,7 +135,7 @@ def told_metrics(result: Result, wanted: Sequence[tuple[str, str, str]]) -> list
     return told
 
 
-def _with_absolute_folders(arguments: Sequence[str]) -> Iterator[str]:
+def with_absolute_folders(arguments: Sequence[str]) -> Iterator[str]:
     """``--config-path X`` and ``--config-path=X`` are relative to where the user stands; Hydra
     would take them relative to this module."""
     for before, argument in pairwise(["", *arguments]):

@@ -19,6 +19,7 @@ from mixmask_solo.data.order.sampler import EpochBatches, Shard, position
 from mixmask_solo.data.order.workers import worker_count
 from mixmask_solo.data.sources import Source, read
 from mixmask_solo.data.sources.base import UNLABELLED
+from mixmask_solo.data.stage import staged
 from mixmask_solo.data.tasks import Task
 from mixmask_solo.data.tolerance import Reader, Tolerance
 
@@ -79,14 +80,15 @@ class ImageData(LightningDataModule):
         """
         if self.train_source is not None:
             return
-        train = read(self.block, self.task.split)
+        block = staged(self.block)
+        train = read(block, self.task.split)
         assert train is not None, "only a val split may be absent"
         if self.task.labelled:
             train = cast(Source, self._labelled(train, "train_path"))
         else:
             self.train_labels = share(train, "data.train_path")
         if self.train_labels != "none":  # else there is no class to recognise
-            val = read(self.block, "val", classes=train.classes or None)
+            val = read(block, "val", classes=train.classes or None)
             self.val_source = None if val is None else self._labelled(val, "val_path")
         self.train_source = train
 

@@ -21,12 +21,12 @@ _FREE = (
     *("devices", "num_nodes"),  # counted as processes
     "host",  # `auto` may mean either: checkpoints hold which
     "data.num_classes",  # compared with the images themselves
-    *("data.download", "data.num_workers", "data.resident_on"),
+    *("data.download", "data.num_workers", "data.resident_on", "data.stage_to"),
     *("dali.device", "dali.prefetch", "dali.verify", "dali.cache", "dali.readers"),
     "dali.hw_decoder_load",
     *("check_val_every_n_epoch", "knn_eval", "num_sanity_val_steps"),
     *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"),
-    *("wandb", "wandb_run_id"),
+    *("timeout", "wandb", "wandb_run_id"),
 )
 # What takes effect on a resumed run as it would on a new one, so that it may change.
 _APPLIED = (

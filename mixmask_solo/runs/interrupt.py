@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from mixmask_solo.jobs.deadline import Deadline
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
 
@@ -27,6 +28,8 @@ class Interrupted(Exception):
 class InterruptSaver(Callback):
     """Turns the first signal into a saved checkpoint; a second SIGINT stops at once.
 
+    The end of the job that it is in, where one is told, counts as SIGUSR1.
+
     The state is saved at the *start* of the next optimiser step: only then have the optimiser, the
     EMA update and the loop's counters of the last one all been carried through. Of several ranks
     one may be told alone (the scheduler signals the first process of a job), or alone have a loss
@@ -37,6 +40,7 @@ class InterruptSaver(Callback):
         self.run = run
         self.readback = readback
         self.requested = 0  # the signal's number
+        self._deadline = Deadline()
         self._previous: dict[signal.Signals, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -66,6 +70,8 @@ class InterruptSaver(Callback):
         self._stop_if_requested(trainer)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
+        if self._deadline.due() and not self.requested:
+            self.requested = signal.SIGUSR1
         number, lost = self.readback.ranks.highest(self.requested, self.readback.lost)
         if lost:
             raise self.readback.failure(lost)

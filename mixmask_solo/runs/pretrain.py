@@ -31,15 +31,16 @@ _DERIVED = (
 )  # keys of `data` that resolving adds
 
 
-def resolve(cfg: DictConfig) -> DictConfig:
+def resolve(cfg: DictConfig, *, here: bool = True) -> DictConfig:
     """Checks everything that can be checked without data and fills in defaults.
+
+    Without ``here`` it is for another machine, of whose devices nothing is known.
 
     Raises ConfigError naming the key, its value, what is allowed.
     """
     check_method(cfg.get("method"))
-    resolved = resolve_pretrain(
-        cfg, blocks=blocks(), trainer_keys=trainer_keys(), visible=torch.cuda.device_count()
-    )
+    visible = torch.cuda.device_count() if here else None
+    resolved = resolve_pretrain(cfg, blocks=blocks(), trainer_keys=trainer_keys(), visible=visible)
     resolved.method_kwargs = fill_blocks(resolved)
     check_options(resolved.method, resolved.method_kwargs)
     if taken := sum(extra_crops(resolved.method_kwargs).values()):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the processes of a run agree on, and what they add up."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,10 @@ class Ranks:
     def __init__(self) -> None:
         self._group: Any = None
 
-    def gather(self, world_size: int) -> None:
-        """Makes them known to each other; all have to call it."""
+    def gather(self, world_size: int, patience: timedelta | None = None) -> None:
+        """Makes them known to each other; all have to call it, and wait so long for each other."""
         if world_size > 1 and self._group is None:
-            self._group = dist.new_group(backend="gloo")
+            self._group = dist.new_group(backend="gloo", timeout=patience)
 
     @property
     def alone(self) -> bool:

@@ -52,7 +52,7 @@ class Readback(Callback):
         self._where = ""  # the loss of this process stopped being finite
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.ranks.gather(trainer.world_size)
+        self.ranks.gather(trainer.world_size, getattr(trainer.strategy, "_timeout", None))
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int

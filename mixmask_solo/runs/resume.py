@@ -2,12 +2,14 @@
 """Where a run begins: anew, from a checkpoint that is named, or from what ``auto_resume`` finds."""
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json
+from mixmask_solo.jobs.variables import RUN
 from mixmask_solo.records.checkpoints import LAST, META, read_checkpoint
 from mixmask_solo.records.result import RESULT
 from mixmask_solo.runs.contradictions import Completed, differences, refuse_contradictions
@@ -22,7 +24,9 @@ def locate(run: Run, completed: Completed) -> None:
     Raises ConfigError for a checkpoint that cannot be used or contradicts the configuration, and
     where another process is at the same run.
     """
-    if run.cfg.resume_from_checkpoint:
+    if RUN in os.environ and (record := read_json(run.directory / RESULT)).get("id"):
+        _rejoin(run, record, completed)
+    elif run.cfg.resume_from_checkpoint:
         path = Path(run.cfg.resume_from_checkpoint).expanduser().absolute()
         content = read_checkpoint(path)
         refuse_contradictions(run, content, path, completed)
@@ -71,25 +75,42 @@ def _join(run: Run, completed: Completed) -> None:
     """Goes on with the newest run beside this one's folder that is this very one, if there is."""
     for folder in _newest_first(run.directory.parent, float(run.cfg.auto_resume.max_hours)):
         record = read_json(folder / RESULT)
-        if not _is_same(run, record, completed):
-            continue
-        if record.get("status") == "completed":
-            told = "nothing is left to do: %s is completed; another seed or name is another run"
-            log.info(told, folder)
-            run.directory, run.id, run.finished = folder, record["id"], True
+        if _is_same(run, record, completed):
+            _enter(run, folder, record)
             return
-        run.lock(folder)
-        found = _newest_readable(folder, record["id"])
-        if found:
-            log.info("auto_resume: going on with %s", found[0])
-            _go_on(run, *found, folder)
-        elif not record.get("epochs"):
-            log.info("auto_resume: %s was stopped before its first checkpoint: anew", folder)
-            run.directory, run.id = folder, record["id"]
-        else:
-            log.warning("auto_resume: %s holds no readable checkpoint: a new run", folder)
-            run.release()
+
+
+def _rejoin(run: Run, record: dict[str, Any], completed: Completed) -> None:
+    """Goes on with what the same job began before it was started again."""
+    if not _is_same(run, record, completed):
+        found = differences(completed(record.get("config") or {}), run.told()["config"])[:3]
+        keys = (f"{d.key} was {d.old!r} and is {d.new!r}" for d in found)
+        raise ConfigError(
+            f"'{run.directory}' was begun by this job with another configuration "
+            f"({', '.join(keys) or 'its images, host or number of processes'}): "
+            "restore the files that it is composed of, or submit a new job"
+        )
+    _enter(run, run.directory, record)
+
+
+def _enter(run: Run, folder: Path, record: dict[str, Any]) -> None:
+    """Goes on with the run in ``folder``, whose ``result.json`` is ``record``."""
+    if record.get("status") == "completed":
+        told = "nothing is left to do: %s is completed; another seed or name is another run"
+        log.info(told, folder)
+        run.directory, run.id, run.finished = folder, record["id"], True
         return
+    run.lock(folder)
+    found = _newest_readable(folder, record["id"])
+    if found:
+        log.info("going on with %s", found[0])
+        _go_on(run, *found, folder)
+    elif not record.get("epochs"):
+        log.info("%s was stopped before its first checkpoint: anew", folder)
+        run.directory, run.id = folder, record["id"]
+    else:
+        log.warning("%s holds no readable checkpoint: a new run", folder)
+        run.release()
 
 
 def _newest_first(root: Path, max_hours: float) -> list[Path]:
@@ -115,7 +136,7 @@ def _newest_readable(folder: Path, run_id: str) -> tuple[Path, dict[str, Any]] |
         try:
             content = read_checkpoint(path)
         except ConfigError as error:
-            log.warning("auto_resume: %s; trying an older one", error)
+            log.warning("%s; trying an older one", error)
             continue
         if (content.get(META) or {}).get("id") == run_id and "optimizer_states" in content:
             return path, content

@@ -15,11 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from mixmask_solo import __version__
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import plain_name, read_json, write_json
+from mixmask_solo.jobs.variables import RUN
 from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.records.result import this_process
 
 _HOLDER = ".holder.json"
 _GRACE = 15.0  # seconds until the workers of a killed process notice, which hold its lock
+_PATIENCE = 120.0  # seconds for a job's earlier attempt to end, whose node may be out of reach
 
 
 @dataclass
@@ -75,8 +77,9 @@ class Run:
             return
         lock, holder = FileLock(folder / ".lock"), read_json(folder / _HOLDER)
         here = holder.get("host") == socket.gethostname()
+        patience = _GRACE if here and not _is_alive(int(holder["pid"])) else 0
         try:
-            lock.acquire(timeout=_GRACE if here and not _is_alive(int(holder["pid"])) else 0)
+            lock.acquire(timeout=_PATIENCE if RUN in os.environ else patience)
         except Timeout:
             host = holder.get("host", "a host that is not told")
             raise ConfigError(
@@ -93,8 +96,8 @@ class Run:
 
 
 def new_directory(root: Path, name: str) -> Path:
-    """A fresh folder's name, plain whatever the run is called."""
-    unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    """A fresh folder's name, plain whatever the run is called; in a job that job's own."""
+    unique = os.environ.get(RUN) or f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     return root / f"{plain_name(name)}-{unique}"
 
 

@@ -13,6 +13,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json
 from mixmask_solo.data import ImageData, identity
 from mixmask_solo.records.result import RESULT
+from mixmask_solo.runs.beat import Beat
 from mixmask_solo.runs.checkpointer import Checkpointer
 from mixmask_solo.runs.contradictions import Completed
 from mixmask_solo.runs.epoch_state import EpochState
@@ -69,7 +70,7 @@ def train(
     # counted already; what is logged, read back and judged comes before what is saved.
     measuring = [throughput, result_file, LocalBuffers(), *callbacks, EpochState(), EpochMeans()]
     saving = [Checkpointer(run), interrupts] if run.saves else [interrupts]
-    told = [readback, ProgressReport(readback, throughput)]
+    told = [readback, ProgressReport(readback, throughput), Beat(run)]
     trainer = build_trainer(cfg, [*measuring, *told, *saving])
     run.processes, run.writes = trainer.world_size, trainer.is_global_zero
     try:

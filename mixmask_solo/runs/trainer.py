@@ -6,6 +6,7 @@ import logging
 import os
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,21 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
             f"accelerator={resolved.get('accelerator')}, devices={resolved.get('devices')}, "
             f"precision={resolved.get('precision')} cannot be used here: {text} ({hint})"
         ) from error
+    # Lightning has no argument for it beside the strategy's name.
+    strategy: Any = trainer.strategy
+    strategy._timeout = patience(cfg, on_cpu=on_cpu)
     # Leaves the signals to InterruptSaver, and does not wait for the GPU in every step of several
     # processes to ask whether one of them got one.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     loop: Any = trainer.fit_loop.epoch_loop
     loop._broadcast_sigterm_tensor = lambda: None
     return trainer
+
+
+def patience(cfg: DictConfig, *, on_cpu: bool) -> timedelta:
+    """How long processes that train together wait for one of them, in a collective."""
+    minutes = cfg.get("timeout") or (5.0 if on_cpu else 30.0)
+    return timedelta(minutes=float(minutes))
 
 
 def build_loggers(cfg: DictConfig, directory: Path, first_step: int = 0) -> list[Logger]:

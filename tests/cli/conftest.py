@@ -63,8 +63,8 @@ def command(
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a command to its end."""
 
-    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        process = start(name, *arguments)
+    def run(name: str, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        process = start(name, *arguments, **more)
         out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

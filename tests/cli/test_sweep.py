@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mixmask_solo.cli import job
-from mixmask_solo.cli.sweep import Planned, expand, sweep
+from mixmask_solo.cli import sweep as sweeping
+from mixmask_solo.cli.plan import Planned, expand
+from mixmask_solo.cli.sweep import sweep
 from mixmask_solo.config import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -127,12 +128,12 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Jobs that are small scripts."""
     script = """
 import os, signal, sys, time
-from mixmask_solo.cli.job import Outcome, reporting
+from mixmask_solo.jobs.process import Outcome, reporting
 with reporting() as told:
-    assert "MIXMASK_SOLO_JOB" not in os.environ
+    assert "MIXMASK_SOLO_REPORT" not in os.environ
     exec(sys.argv[1])
 """
-    monkeypatch.setattr(job, "_this_command", lambda: [sys.executable, "-c", script])
+    monkeypatch.setattr(sweeping, "this_command", lambda: [sys.executable, "-c", script])
     return lambda *names: [Planned([ENDS[name]], [name]) for name in names]
 
 

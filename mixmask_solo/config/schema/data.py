@@ -27,6 +27,8 @@ class Data:
     # ours: columns of a Parquet file or CSV list; null finds them by their usual names or types
     image_column: str | None = option(None, absent=True)
     label_column: str | None = option(None, absent=True)
+    # ours: folder on this machine's own disk, such as $TMPDIR, that the images are copied to first
+    stage_to: str | None = option(None, absent=True)
     # ours: which memory holds format resident's images; auto is the device's if there is room
     resident_on: Literal["auto", "device", "host"] = "auto"
     num_workers: int | Literal["auto"] = option("auto", low=0)  # ours: auto goes by the cores

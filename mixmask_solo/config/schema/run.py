@@ -110,6 +110,8 @@ class _Run:
     strategy: str | None = "auto"
     precision: str = option("32", choices=_PRECISIONS)
     sync_batchnorm: bool = False
+    # ours: minutes that processes wait for one that does not answer; null is 30 on GPUs, else 5
+    timeout: float | None = option(None, above=0.0, absent=True)
     check_val_every_n_epoch: int = option(1, low=1)
     limit_train_batches: int | float | None = option(None, low=0, absent=True)
     limit_val_batches: int | float | None = option(None, low=0, absent=True)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""What each process of a job does: starts the command, hands signals on, tells how it ended."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.config.files import read_json, write_json
+from mixmask_solo.jobs.process import Outcome, Process, Relay
+from mixmask_solo.jobs.records import beat_file, state_file
+from mixmask_solo.jobs.variables import BEAT, RUN
+
+_LOST = "the training processes lost each other"
+_STALE = 15.0  # seconds by which the beats of processes that work together may differ
+
+
+@dataclass
+class Task:
+    """One process of a job; made where the job is submitted, called where it runs.
+
+    Attributes:
+        command: the program to run, without the interpreter.
+        folder: of the submission; all nodes see it.
+        key: the job's in its submission.
+        run: ends the name of the folder of a run that the command trains.
+        foreign: the program does not know our signals, and goes on by itself when started anew.
+        after: the key of the job whose run ``{run}`` and ``{checkpoint}`` in the command mean.
+    """
+
+    command: list[str]
+    folder: str
+    key: str
+    run: str
+    max_requeues: int = 0
+    requeue_lost: bool = False
+    foreign: bool = False
+    after: str | None = None
+
+    def __call__(self) -> None:
+        """Runs to the end; raises SystemExit with the command's status."""
+        import submitit
+
+        place = submitit.JobEnvironment()
+        rank, ranks = place.global_rank, place.num_tasks
+        began = self._began(place.job_id) if rank == 0 else {}
+        code, told, stopped = self._run(rank)
+        status, why = self._ended(code, told, stopped, rank, ranks)
+        if status == "requeued" and _restarts() >= self.max_requeues:
+            status = "failed" if code < 0 else "interrupted"
+            why += f"; not started again: max_requeues is {self.max_requeues}"
+        if status == "requeued":
+            Path(self.folder, f"requeue-{place.job_id}").touch()
+        self._tell_end(rank, began, {"status": status, "code": code, "outcome": why}, told)
+        print(f"mixmask-submit: job {place.job_id}: {status}: {why}", file=sys.stderr, flush=True)
+        raise SystemExit(128 - code if code < 0 else code)
+
+    def _run(self, rank: int) -> tuple[int, Outcome, int]:
+        """Exit status, what the command told, and the signal it was sent, or 0."""
+        environment = {**os.environ, RUN: self.run}
+        environment[BEAT] = str(beat_file(Path(self.folder), self.key, rank))
+        if "SLURM_CPUS_PER_TASK" in os.environ:  # libraries would count those of the whole node
+            environment.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
+        # A program of others may act on USR1 by itself: Lightning starts the job again, and goes
+        # on from a file that all jobs of a folder share.
+        stop = signal.SIGTERM if self.foreign else signal.SIGUSR1
+        relayed = {
+            signal.SIGINT: signal.SIGINT,
+            signal.SIGTERM: signal.SIGTERM,
+            signal.SIGUSR1: stop,
+            signal.SIGUSR2: stop,
+        }
+        with Relay(relayed) as relay:
+            code, told = relay.wait(Process([sys.executable, *self._command()], environment))
+        return code, told, relay.received
+
+    def _command(self) -> list[str]:
+        """With the run of the job before this one in the place of its names."""
+        if self.after is None:
+            return self.command
+        run = str(read_json(state_file(Path(self.folder), self.after)).get("directory", ""))
+        names = {"{run}": run, "{checkpoint}": f"{run}/last.ckpt"}
+        command = self.command
+        for name, text in names.items():
+            command = [argument.replace(name, text) for argument in command]
+        return command
+
+    def _ended(
+        self, code: int, told: Outcome, stopped: int, rank: int, ranks: int
+    ) -> tuple[str, str]:
+        """``completed``, ``refused``, ``failed``, ``interrupted``, or ``requeued``; and why."""
+        limit = (signal.SIGUSR1, signal.SIGUSR2)
+        if code == 0:
+            return "completed", told.text
+        saved = code == 128 + signal.SIGUSR1 and told.directory
+        if saved or (self.foreign and stopped in limit):
+            return "requeued", told.text or "stopped before the time limit"
+        if code == 2:
+            return "refused", told.text
+        if stopped:
+            return "interrupted", told.text or f"stopped by {signal.Signals(stopped).name}"
+        if code < 0 or _LOST in told.text:
+            why = self._lost(code, told, rank) if ranks > 1 or code < 0 else told.text
+            return ("requeued" if self.requeue_lost else "failed"), why
+        return "failed", told.text
+
+    def _lost(self, code: int, told: Outcome, rank: int) -> str:
+        """Which process is missing, where, and how far it was."""
+        mine = read_json(beat_file(Path(self.folder), self.key, rank))
+        if code < 0:
+            name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return f"{_where(mine, rank)} was killed by {name}{hint}"
+        files = Path(self.folder).glob(f"beat-{self.key}-*.json")
+        behind = min((read_json(file) for file in files), key=lambda beat: beat.get("time", 0.0))
+        if behind and mine.get("time", 0.0) - behind["time"] > _STALE:
+            return f"{_where(behind, behind['rank'])} did not answer; {told.text}"
+        return f"{_where(mine, rank)}: {told.text}"
+
+    def _began(self, job: str) -> dict[str, Any]:
+        for beat in Path(self.folder).glob(f"beat-{self.key}-*.json"):
+            beat.unlink(missing_ok=True)  # of an earlier attempt
+        kept = {k: v for k, v in self._state().items() if k == "directory"}
+        began = {"job": job, "host": socket.gethostname(), "began": time.time(), **kept}
+        began["restarts"] = _restarts()
+        self._tell({"status": "running", **began})
+        return began
+
+    def _tell_end(
+        self, rank: int, began: dict[str, Any], end: dict[str, Any], told: Outcome
+    ) -> None:
+        """Rank zero speaks for all, but for one that was lost, which the others died of."""
+        end = {**end, "rank": rank, "ended": time.time()}
+        if told.directory:
+            end["directory"] = told.directory
+        if rank == 0:
+            cause = self._state()
+            if not (cause.get("rank") and end["code"]):
+                self._tell({**began, **end})
+        elif end["code"] < 0 and end["status"] != "interrupted":
+            self._tell({**self._state(), **end})
+
+    def _state(self) -> dict[str, Any]:
+        return read_json(state_file(Path(self.folder), self.key))
+
+    def _tell(self, content: dict[str, Any]) -> None:
+        write_json(state_file(Path(self.folder), self.key), content)
+
+
+def _restarts() -> int:
+    """How often Slurm has started this job again."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0))
+
+
+def _where(beat: dict[str, Any], rank: int) -> str:
+    host = beat.get("host", socket.gethostname())
+    step = f" after step {beat['step']}" if beat else " before its first step"
+    return f"rank {rank} on {host}{step}"

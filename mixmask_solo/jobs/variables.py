@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: MIT
+"""Environment variables by which a job talks to the command in it."""
+
+REPORT = "MIXMASK_SOLO_REPORT"  # the file that tells how the command ended
+RUN = "MIXMASK_SOLO_RUN"  # ends the name of the run's folder, where a run of that name goes on
+DEADLINE = "MIXMASK_SOLO_DEADLINE"  # when the job will be ended, ISO 8601 in local time
+BEAT = "MIXMASK_SOLO_BEAT"  # the file in which this process says how far it is

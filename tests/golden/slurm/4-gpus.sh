@@ -1,0 +1,32 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --array=0-2%3
+#SBATCH --cpus-per-task=4
+#SBATCH --gpus-per-node=4
+#SBATCH --job-name=simclr_mixmask
+#SBATCH --mem=61440M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=4
+#SBATCH --open-mode=append
+#SBATCH --output=/shared/jobs/one/%A_%a_0_log.out
+#SBATCH --requeue
+#SBATCH --signal=USR1@120
+#SBATCH --time=2-00:00:00
+
+# setup
+export MIXMASK_SOLO_DEADLINE="$(squeue -h -j "$SLURM_JOB_ID" -o %e)"
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /shared/jobs/one/%A_%a_%t_log.out --kill-on-bad-exit=1 --cpus-per-task=4 python3 -u -m submitit.core._submit /shared/jobs/one
+
+
+# teardown
+status=$?
+job="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+if [ -e /shared/jobs/one/"requeue-$job" ]; then
+    rm -f /shared/jobs/one/"requeue-$job"
+    scontrol requeue "$job"
+fi
+exit $status
