@@ -158,7 +158,9 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     quiet()
-    rows = []
+    options = {k: str(v) for k, v in vars(args).items() if k not in ("out", "data")}
+    about = {"benchmark": "short_runs", **conditions(), "options": options}
+    rows: list[dict[str, Any]] = []
     print(
         f"{'method':12}{'strategy':>14}{'loss':>16}{'std':>7}{'k-NN':>7}{'untrained':>10}{'s':>6}"
     )
@@ -172,8 +174,7 @@ def main() -> int:
                 f"{r['knn_untrained']:10.1f}{r['seconds']:6.0f}",
                 flush=True,
             )
-    options = {k: str(v) for k, v in vars(args).items() if k not in ("out", "data")}
-    save(args.out, {"benchmark": "short_runs", **conditions(), "options": options, "rows": rows})
+            save(args.out, {**about, "rows": rows})
     return 1 if any(map(broken, rows)) else 0
 
 

@@ -24,6 +24,7 @@ _HARMLESS = (
     r"The number of training batches .* is smaller than the logging interval.*",
     r"Found \d+ module\(s\) in eval mode.*",  # frozen and momentum networks, on purpose
     r".*Experiment logs directory .* exists.*",  # a resumed run goes on in its own folder
+    r"The `srun` command is available on your system but is not used.*",  # on a login node
     r".*isinstance\(treespec, LeafSpec\).*",
 )
 

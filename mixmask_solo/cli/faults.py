@@ -40,7 +40,10 @@ _WORKER_REMEDIES = {  # by a sign in what PyTorch says; the last one is for all 
     "": ": most likely the system ended it for want of memory (out-of-memory killer, see dmesg); "
     "lower data.num_workers or give it more memory",
 }
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "[gloo")
+_LOST_PEER = (
+    *("Connection closed by peer", "Connection reset by peer", "Broken pipe"),
+    *("[gloo", "gloo/transport"),
+)
 
 
 def explain(error: BaseException, folder: str | Path | None = None) -> Fault | None:

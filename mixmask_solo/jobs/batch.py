@@ -5,6 +5,8 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,13 @@ from mixmask_solo.jobs.variables import DEADLINE
 _SETUP = f'export {DEADLINE}="$(squeue -h -j "$SLURM_JOB_ID" -o %e)"'
 # Here and not in a task: all of them are done, and the nodes' own scontrol is at hand. An array's
 # job goes by the array's name: the number alone is also that of the whole array for one of them.
+# A job that leaves within its grace time when it is preempted counts as ended to Slurm.
 _TEARDOWN = """status=$?
 job="${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}"
+preempted=$(scontrol show job "$SLURM_JOB_ID" | grep -c 'PreemptTime=[0-9]')
+if [ "$status" -ne 0 ] && [ "$preempted" -ne 0 ]; then
+    [ "${{SLURM_RESTART_COUNT:-0}}" -lt {times} ] && touch {folder}/"requeue-$job"
+fi
 if [ -e {folder}/"requeue-$job" ]; then
     rm -f {folder}/"requeue-$job"
     scontrol requeue "$job"
@@ -49,7 +56,9 @@ def parameters(options: SlurmOptions, folder: Path, name: str, after: str | None
         "wckey": None,
         "stderr_to_stdout": True,
         "setup": [*o.setup, _SETUP],
-        "teardown": _TEARDOWN.format(folder=shlex.quote(str(folder))).splitlines(),
+        "teardown": _TEARDOWN.format(
+            folder=shlex.quote(str(folder)), times=o.max_requeues
+        ).splitlines(),
         # One process that ends badly ends the others, which would wait for it; and since Slurm 22
         # srun does not know what the job asked for by itself.
         "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={o.cpus_per_task}", *o.srun_args],
@@ -98,7 +107,8 @@ def submit(
         ) from None
     executor.update_parameters(**parameters(options, folder, name, after))
     try:
-        return [job.job_id for job in executor.submit_array(tasks)]
+        with redirect_stderr(StringIO()):  # submitit repeats what sbatch says, and so do we
+            return [job.job_id for job in executor.submit_array(tasks)]
     except FileNotFoundError as error:
         raise ConfigError(f"there is no {error.filename} here: is Slurm installed whole?") from None
     except submitit.core.utils.FailedJobError as error:
@@ -116,7 +126,7 @@ def run_here(folder: Path, task: Task, setup: Sequence[str]) -> Any:
 def _said(text: str) -> str:
     """The lines of Slurm's own commands in an error of submitit's."""
     own = [line.partition("error: ")[2] for line in text.splitlines() if "sbatch: error: " in line]
-    return "; ".join(own) or " ".join(text.split())
+    return "; ".join(own) or " ".join(text.replace("sbatch: ", "").split())
 
 
 def _submitit() -> Any:

@@ -16,7 +16,7 @@ from mixmask_solo.jobs.records import beat_file, state_file
 from mixmask_solo.jobs.variables import BEAT, RUN
 
 _LOST = "the training processes lost each other"
-_STALE = 15.0  # seconds by which the beats of processes that work together may differ
+_STALE = 15.0  # seconds after which a process that has not told of itself no longer runs
 
 
 @dataclass
@@ -45,10 +45,11 @@ class Task:
         """Runs to the end; raises SystemExit with the command's status."""
         import submitit
 
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)  # submitit would tell of each
         place = submitit.JobEnvironment()
         rank, ranks = place.global_rank, place.num_tasks
         began = self._began(place.job_id) if rank == 0 else {}
-        code, told, stopped = self._run(rank)
+        code, told, stopped = self._run(place)
         status, why = self._ended(code, told, stopped, rank, ranks)
         if status == "requeued" and _restarts() >= self.max_requeues:
             status = "failed" if code < 0 else "interrupted"
@@ -59,12 +60,15 @@ class Task:
         print(f"mixmask-submit: job {place.job_id}: {status}: {why}", file=sys.stderr, flush=True)
         raise SystemExit(128 - code if code < 0 else code)
 
-    def _run(self, rank: int) -> tuple[int, Outcome, int]:
+    def _run(self, place: Any) -> tuple[int, Outcome, int]:
         """Exit status, what the command told, and the signal it was sent, or 0."""
+        rank, ranks = place.global_rank, place.num_tasks
         environment = {**os.environ, RUN: self.run}
         environment[BEAT] = str(beat_file(Path(self.folder), self.key, rank))
         if "SLURM_CPUS_PER_TASK" in os.environ:  # libraries would count those of the whole node
             environment.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
+        if ranks > 1 and "MASTER_ADDR" not in os.environ:
+            environment["MASTER_ADDR"] = _address(place)
         # A program of others may act on USR1 by itself: Lightning starts the job again, and goes
         # on from a file that all jobs of a folder share.
         stop = signal.SIGTERM if self.foreign else signal.SIGUSR1
@@ -97,7 +101,8 @@ class Task:
         if code == 0:
             return "completed", told.text
         saved = code == 128 + signal.SIGUSR1 and told.directory
-        if saved or (self.foreign and stopped in limit):
+        unready = code == -signal.SIGUSR1 and self._trains()  # while it loaded libraries
+        if saved or unready or (self.foreign and stopped in limit):
             return "requeued", told.text or "stopped before the time limit"
         if code == 2:
             return "refused", told.text
@@ -108,6 +113,9 @@ class Task:
             return ("requeued" if self.requeue_lost else "failed"), why
         return "failed", told.text
 
+    def _trains(self) -> bool:
+        return self.command[:2] in (["-m", f"mixmask_solo.cli.{c}"] for c in ("pretrain", "linear"))
+
     def _lost(self, code: int, told: Outcome, rank: int) -> str:
         """Which process is missing, where, and how far it was."""
         mine = read_json(beat_file(Path(self.folder), self.key, rank))
@@ -116,10 +124,14 @@ class Task:
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             return f"{_where(mine, rank)} was killed by {name}{hint}"
         files = Path(self.folder).glob(f"beat-{self.key}-*.json")
-        behind = min((read_json(file) for file in files), key=lambda beat: beat.get("time", 0.0))
-        if behind and mine.get("time", 0.0) - behind["time"] > _STALE:
-            return f"{_where(behind, behind['rank'])} did not answer; {told.text}"
-        return f"{_where(mine, rank)}: {told.text}"
+        beats = [beat for beat in map(read_json, files) if beat]
+        silent = [beat for beat in beats if time.time() - beat["time"] > _STALE]
+        slow = [beat for beat in beats if beat["progress"] < mine.get("progress", 0)]
+        behind = silent or slow
+        if not behind:
+            return f"{_where(mine, rank)}: {told.text}"
+        last = min(behind, key=lambda beat: (beat["progress"], beat["rank"]))
+        return f"{_where(last, last['rank'])} did not answer; {told.text}"
 
     def _began(self, job: str) -> dict[str, Any]:
         for beat in Path(self.folder).glob(f"beat-{self.key}-*.json"):
@@ -154,6 +166,18 @@ class Task:
 def _restarts() -> int:
     """How often Slurm has started this job again."""
     return int(os.environ.get("SLURM_RESTART_COUNT", 0))
+
+
+def _address(place: Any) -> str:
+    """Of the first node, for the processes to meet: by its name, or where Slurm reaches it."""
+    if place.num_nodes == 1:
+        return "127.0.0.1"
+    name = str(place.hostnames[0])
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return os.environ.get("SLURM_LAUNCH_NODE_IPADDR", name)
+    return name
 
 
 def _where(beat: dict[str, Any], rank: int) -> str:

@@ -3,7 +3,9 @@
 
 import os
 import socket
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +19,60 @@ _EVERY = 5.0  # seconds
 
 
 class Beat(Callback):
-    """Writes the file that a job asks for, at the first step and then now and then."""
+    """Writes the file that a job asks for, now and then, from a thread.
+
+    So a process that waits for another one still says where it is, and which of them is behind:
+    ``progress`` counts beginnings and ends of batches.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self._file = os.environ.get(BEAT)
-        self._beaten = self._begun = 0.0
-        self._first = 0
+        self._told: dict[str, Any] = {}
+        self._progress = 0
+        self._ended = threading.Event()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begun, self._first = time.monotonic(), trainer.global_step
-        self._write(trainer)
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if time.monotonic() - self._beaten >= _EVERY:
-            self._write(trainer)
-
-    on_validation_batch_end = on_train_batch_end  # type: ignore[assignment]
-
-    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
-        self._write(trainer)
-
-    def _write(self, trainer: Trainer) -> None:
-        self._beaten = time.monotonic()
+        """Begins to write, if there is a job that asks for it."""
         if not self._file:
             return
-        step, steps = trainer.global_step, int(trainer.estimated_stepping_batches)
-        done = step - self._first
-        left = (self._beaten - self._begun) / done * (steps - step) if done else None
-        told = {
+        self._begun, self._first = time.monotonic(), trainer.global_step
+        self._told = {
             "rank": trainer.global_rank,
             "host": socket.gethostname(),
             "directory": str(self.run.directory),
-            "epoch": trainer.current_epoch,
             "epochs": int(self.run.cfg.max_epochs),
+            "steps": int(trainer.estimated_stepping_batches),
+        }
+        threading.Thread(target=self._beat, args=(trainer,), daemon=True).start()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._progress += 1
+
+    on_train_batch_end = on_train_batch_start  # type: ignore[assignment]
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Once more, with the last step."""
+        self._ended.set()
+        if self._told:
+            self._write(trainer)
+
+    def _beat(self, trainer: Trainer) -> None:
+        while not self._ended.is_set():
+            with suppress(OSError):  # a full disk stops the run by itself, or does not matter
+                self._write(trainer)
+            self._ended.wait(_EVERY)
+
+    def _write(self, trainer: Trainer) -> None:
+        step, steps = trainer.global_step, self._told["steps"]
+        done = step - self._first
+        left = (time.monotonic() - self._begun) / done * (steps - step) if done else None
+        told = {
+            **self._told,
+            "epoch": trainer.current_epoch,
             "step": step,
-            "steps": steps,
+            "progress": self._progress,
             "seconds_left": None if left is None else round(left),
             "time": time.time(),
         }
-        write_json(Path(self._file), told)
+        write_json(Path(str(self._file)), told)

@@ -103,16 +103,17 @@ class Cluster:
     def lose_node(self, node: str) -> None:
         """As by a power failure: its daemon, and all that runs on it."""
         daemon = self._daemons.pop(node)
-        spool = f"spool-{node}"
-        family = [daemon.pid]
+        family = {daemon.pid}
         for proc in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                told = (proc / "environ").read_bytes() + (proc / "cmdline").read_bytes()
-                if f"SLURMD_NODENAME={node}".encode() in told or spool.encode() in told:
-                    family.append(int(proc.name))
-        for pid in family:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+                if f"SLURMD_NODENAME={node}".encode() in (proc / "environ").read_bytes():
+                    parent = int((proc / "stat").read_text().rpartition(")")[2].split()[1])
+                    keeper = Path(f"/proc/{parent}/comm").read_text().startswith("slurmstepd")
+                    family |= {int(proc.name), parent} if keeper else {int(proc.name)}
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # at once, so that none tells of another
+            for pid in family:
+                with suppress(OSError):
+                    os.kill(pid, number)
         daemon.wait()
 
     def logs(self) -> str:

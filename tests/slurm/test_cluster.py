@@ -15,7 +15,7 @@ import torch
 
 from slurm.user import DIGITS, ROOT, SMALL, User
 
-LONG = ("max_epochs=4", "limit_train_batches=1.0")  # about a minute of steps
+LONG = ("max_epochs=4", "limit_train_batches=60")  # half a minute of steps
 KNN = "mixmask-knn --pretrained_checkpoint {checkpoint}"
 SHORT = ("max_epochs=1", "limit_train_batches=2")
 
@@ -33,6 +33,12 @@ def by_hand(folder: Path, *overrides: str) -> Path:
     subprocess.run(command, env=environment, check=True, cwd=ROOT, timeout=600, capture_output=True)
     [found] = folder.glob("*/*/result.json")
     return found.parent
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one that nothing interrupted."""
+    return by_hand(tmp_path_factory.mktemp("own"), *LONG)
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
@@ -78,14 +84,14 @@ def test_two_nodes_train_as_two_processes_do(user: User) -> None:
     assert result["processes"] == 2
 
 
-def test_a_time_limit_that_is_hit_twice_changes_nothing(user: User) -> None:
+def test_a_time_limit_that_is_hit_twice_changes_nothing(user: User, long_run: Path) -> None:
     job = user.pretrain("time=1", "signal_lead=10", overrides=LONG)
     state = job.wait("completed", seconds=600)
     assert state["restarts"] >= 2, state
     result = json.loads(Path(state["directory"], "result.json").read_text())
     assert len(result["pieces"]) == state["restarts"] + 1
     assert len(list((user.folder / "runs" / "simclr").iterdir())) == 1
-    assert_same_weights(Path(state["directory"]), by_hand(user.folder / "own", *LONG))
+    assert_same_weights(Path(state["directory"]), long_run)
 
 
 def test_a_cancelled_run_saves_and_stays_cancelled(user: User) -> None:
@@ -101,7 +107,7 @@ def test_a_cancelled_run_saves_and_stays_cancelled(user: User) -> None:
     assert job.id not in user.cluster.call("squeue", "--noheader", "-o", "%i")
 
 
-def test_preemption_goes_on_with_the_next_batch(user: User) -> None:
+def test_preemption_goes_on_with_the_next_batch(user: User, long_run: Path) -> None:
     job = user.pretrain("time=5", overrides=LONG)
     job.wait_for_step(20)
     user.cluster.call("scontrol", "requeue", job.id)
@@ -110,7 +116,7 @@ def test_preemption_goes_on_with_the_next_batch(user: User) -> None:
     result = json.loads(Path(state["directory"], "result.json").read_text())
     one, two = result["pieces"]
     assert two["first_step"] == one["steps"] >= 20
-    assert_same_weights(Path(state["directory"]), by_hand(user.folder / "own", *LONG))
+    assert_same_weights(Path(state["directory"]), long_run)
 
 
 def test_a_partition_of_higher_priority_takes_the_nodes(user: User) -> None:
@@ -235,18 +241,25 @@ def test_fifty_jobs_are_fifty_runs(user: User) -> None:
     ("keys", "message"),
     [
         (["partition=nowhere"], "invalid partition specified: nowhere"),
-        (["time=2-00:00:00"], "Requested time limit is invalid"),
         (["nodes=5"], "Slurm refuses the job: "),
-        (["directives.no-such-option=1"], "Slurm refuses the job: "),
+        (["directives.no-such-option=1"], "unrecognized option '--no-such-option=1'"),
+        (["account=nobody", "qos=x"], "Slurm refuses the job: "),
     ],
 )
 def test_what_slurm_refuses_is_one_line(keys: list[str], message: str, user: User) -> None:
-    done = user.run("gpus_per_node=0", *keys, "--", "mixmask-knn", "x.ckpt")
+    done = user.run("gpus_per_node=0", *keys, "--", "mixmask-pretrain", *DIGITS)
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith("mixmask-submit: ")
     assert message in line
     assert not list((user.folder / "jobs").iterdir())
+
+
+def test_what_can_never_start_is_told(user: User) -> None:
+    job = user.pretrain("time=2-00:00:00")
+    told = "waiting  for ever: time is above the partition's limit"
+    user.cluster.until(lambda: told in user.run("status", job.id).stdout, 30)
+    assert user.run("cancel", job.id).returncode == 0
 
 
 def test_a_full_disk_is_one_line(user: User) -> None:

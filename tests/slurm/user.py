@@ -94,10 +94,11 @@ class Submitted:
 
         def done() -> bool:
             told = {key: self.status(key) for key in self.jobs}
-            wrong = [k for k, v in told.items() if v in ENDED and v not in statuses]
-            assert not wrong, [self.state(key) for key in wrong]
             left = self.queued()
-            return set(told.values()) <= set(statuses) and ("Invalid" in left or not left)
+            gone = "Invalid" in left or not left
+            wrong = [k for k, v in told.items() if gone and v in ENDED and v not in statuses]
+            assert not wrong, [self.state(key) for key in wrong]
+            return gone and set(told.values()) <= set(statuses)
 
         self.user.cluster.until(done, seconds)
         return self.state()
