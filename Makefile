@@ -67,7 +67,7 @@ test-solo:
 
 # A controller and two node daemons on loopback, in a temporary folder; minutes of Slurm's clocks.
 test-slurm: setup
-	MIXMASK_SLURM=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slurm -v $(TESTS)
+	MIXMASK_SLURM=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slurm -v -rs $(TESTS)
 
 # DATA holds imagenet-sample/ and cifar10/; parts that need images are left out without it.
 gpu: setup

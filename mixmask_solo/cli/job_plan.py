@@ -64,13 +64,19 @@ def tasks(folder: Path, work: Work) -> list[Task]:
     return [
         Task(
             *(job.command, str(folder), job.key, f"{run}-{job.key}"),
-            max_requeues=o.max_requeues,
+            max_requeues=o.max_requeues if _resumes(work, job) else 0,
             requeue_lost=o.requeue_lost,
             foreign=work.foreign,
             after=job.after,
         )
         for job in work.jobs
     ]
+
+
+def _resumes(work: Work, job: Planned) -> bool:
+    """Whether the command goes on where it was when it is started again."""
+    given = [word.lstrip("+") for word in job.command]
+    return not work.foreign or "auto_resume.enabled=true" in (word.lower() for word in given)
 
 
 def _work(options: SlurmOptions, command: Sequence[str], name: str | None) -> Work:

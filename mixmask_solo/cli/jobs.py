@@ -112,18 +112,18 @@ def run_locally(command: str, submission: Submission, work: Sequence[Work]) -> i
     from mixmask_solo.jobs import batch
 
     all_tasks = {
-        job.key: (job, task, part.options.setup)
+        job.key: (job, task, part.options)
         for part in work
         for job, task in zip(part.jobs, tasks(submission.folder, part), strict=True)
     }
     order = sorted(all_tasks, key=lambda key: [int(part) for part in key.split(".")])
     for number, key in enumerate(order, start=1):
-        job, task, setup = all_tasks[key]
+        job, task, options = all_tasks[key]
         before = all_tasks[job.after][0] if job.after else None
         if before is not None and submission.state(before).get("status") != "completed":
             continue
         print(f"{command}: job {number} of {len(order)} {job.label}".rstrip(), file=sys.stderr)
-        running = batch.run_here(submission.folder, task, setup)
+        running = batch.run_here(submission.folder, task, options)
         job.id = running.job_id
         submission.save()
         try:

@@ -61,7 +61,7 @@ def main() -> None:
         own, command = _split(arguments)
         if not arguments:
             own = ["--help"]
-        args = _parser().parse_args(own)
+        args = _parser().parse_intermixed_args(own)
         if not command:
             fail(COMMAND, "there is no command: give it after -- (see --help)")
         raise SystemExit(_submit(args, command))
@@ -77,6 +77,8 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _submit(args: argparse.Namespace, command: Sequence[str]) -> int:
     options = read_options(args.slurm, args.keys)
+    if args.local and options.nodes > 1:
+        fail(COMMAND, f"nodes is {options.nodes}, but --local is this machine alone: leave it out")
     work = plan(options, command, args.then, args.name)
     name = work[0].name
     folder = told.new_folder(args.folder, name)

@@ -115,11 +115,19 @@ def submit(
         raise ConfigError(f"Slurm refuses the job: {_said(str(error))}") from None
 
 
-def run_here(folder: Path, task: Task, setup: Sequence[str]) -> Any:
-    """Starts a task on this machine, without a limit of time; returns submitit's job."""
+def run_here(folder: Path, task: Task, options: SlurmOptions) -> Any:
+    """Starts a task on this machine, without a limit of time; returns submitit's job.
+
+    The task starts further processes by itself, where there are to be several.
+    """
     submitit = _submitit()
     executor = submitit.LocalExecutor(folder, max_num_timeout=0)
-    executor.update_parameters(timeout_min=60 * 24 * 365, stderr_to_stdout=True, setup=list(setup))
+    executor.update_parameters(
+        timeout_min=60 * 24 * 365,
+        stderr_to_stdout=True,
+        gpus_per_node=options.gpus_per_node,
+        setup=options.setup,
+    )
     return executor.submit(task)
 
 

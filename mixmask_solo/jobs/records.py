@@ -91,5 +91,5 @@ def state_file(folder: Path, key: str) -> Path:
     return folder / f"state-{key}.json"
 
 
-def beat_file(folder: Path, key: str, rank: int) -> Path:
+def beat_file(folder: Path, key: str, rank: int | str) -> Path:
     return folder / f"beat-{key}-{rank}.json"

@@ -62,12 +62,11 @@ class Task:
 
     def _run(self, place: Any) -> tuple[int, Outcome, int]:
         """Exit status, what the command told, and the signal it was sent, or 0."""
-        rank, ranks = place.global_rank, place.num_tasks
         environment = {**os.environ, RUN: self.run}
-        environment[BEAT] = str(beat_file(Path(self.folder), self.key, rank))
+        environment[BEAT] = str(beat_file(Path(self.folder), self.key, "{rank}"))
         if "SLURM_CPUS_PER_TASK" in os.environ:  # libraries would count those of the whole node
             environment.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
-        if ranks > 1 and "MASTER_ADDR" not in os.environ:
+        if place.num_tasks > 1 and "MASTER_ADDR" not in os.environ:
             environment["MASTER_ADDR"] = _address(place)
         # A program of others may act on USR1 by itself: Lightning starts the job again, and goes
         # on from a file that all jobs of a folder share.

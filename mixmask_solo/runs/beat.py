@@ -75,4 +75,4 @@ class Beat(Callback):
             "seconds_left": None if left is None else round(left),
             "time": time.time(),
         }
-        write_json(Path(str(self._file)), told)
+        write_json(Path(str(self._file).replace("{rank}", str(told["rank"]))), told)

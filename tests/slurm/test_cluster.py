@@ -228,7 +228,7 @@ def test_a_chain_behind_a_failure_is_not_started(user: User) -> None:
 def test_fifty_jobs_are_fifty_runs(user: User) -> None:
     seeds = f"seed=range({50})"
     begun = time.monotonic()
-    job = user.pretrain("time=10", overrides=(*SHORT, seeds))
+    job = user.pretrain("time=20", "array_parallelism=3", overrides=(*SHORT, seeds))
     assert time.monotonic() - begun < 15
     job.wait("completed", seconds=900)
     folders = {job.state(str(i))["directory"] for i in range(50)}
@@ -241,9 +241,9 @@ def test_fifty_jobs_are_fifty_runs(user: User) -> None:
     ("keys", "message"),
     [
         (["partition=nowhere"], "invalid partition specified: nowhere"),
-        (["nodes=5"], "Slurm refuses the job: "),
+        (["gpus_per_node=1"], "Slurm refuses the job: "),
         (["directives.no-such-option=1"], "unrecognized option '--no-such-option=1'"),
-        (["account=nobody", "qos=x"], "Slurm refuses the job: "),
+        (["nodelist=n9"], "Slurm refuses the job: "),
     ],
 )
 def test_what_slurm_refuses_is_one_line(keys: list[str], message: str, user: User) -> None:
@@ -284,6 +284,7 @@ def test_a_full_disk_is_one_line(user: User) -> None:
 def test_slurm_takes_what_a_dry_run_prints(keys: list[str], user: User) -> None:
     done = user.run(
         "gpus_per_node=0",
+        "cpus_per_task=2",
         "time=5",
         "--dry-run",
         *keys,

@@ -23,6 +23,10 @@ srun --unbuffered --output /shared/jobs/one/%A_%a_%t_log.out --kill-on-bad-exit=
 # teardown
 status=$?
 job="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+preempted=$(scontrol show job "$SLURM_JOB_ID" | grep -c 'PreemptTime=[0-9]')
+if [ "$status" -ne 0 ] && [ "$preempted" -ne 0 ]; then
+    [ "${SLURM_RESTART_COUNT:-0}" -lt 20 ] && touch /shared/jobs/one/"requeue-$job"
+fi
 if [ -e /shared/jobs/one/"requeue-$job" ]; then
     rm -f /shared/jobs/one/"requeue-$job"
     scontrol requeue "$job"
