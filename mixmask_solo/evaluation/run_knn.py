@@ -105,6 +105,8 @@ def evaluate_knn(
         "rows": rows,
         "checkpoint": str(pretrained.path),
         "evaluate": evaluate,
+        # strategies of the pretraining whose filter all images passed; null: the file tells of none
+        "input_filters": pretrained.filters,
         "dataset": dataset,
         "train_images": len(train[1]),
         "test_images": len(test[1]),
@@ -123,7 +125,8 @@ def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size
     pretraining's had. Raises ConfigError naming the key of ``data`` that is missing or wrong.
     """
     # A network pretrained on a part of the images is still measured with all of them.
-    known = {f.name for f in fields(LinearData)} - {"fraction"}
+    # And not every machine that measures has the disk that a node of a cluster has.
+    known = {f.name for f in fields(LinearData)} - {"fraction", "stage_to"}
     stored = {k: v for k, v in pretrained.data.items() if k in known}
     wanted = {k: v for k, v in given.items() if v is not None}
     other = wanted.get("dataset", stored.get("dataset")) != stored.get("dataset")

@@ -50,7 +50,7 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
         completed=_completed,
         extra={"weights": {"checksum": checksum(pretrained.path)}},
         callbacks=[best],
-        more=lambda: dict(best.best),
+        more=lambda: {**best.best, "input_filters": pretrained.filters},
     )
 
 

@@ -54,6 +54,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         )
         found = evaluate_knn(folder, device="cpu")
         assert sum(seen) == found["train_images"] + found["test_images"]
+        assert found["input_filters"] == ["mscn"]
         backbone, x = load_pretrained(folder).eval(), torch.rand(2, 3, 32, 32)
         filtered = backbone(x)
         backbone._forward_pre_hooks.clear()
