@@ -93,7 +93,7 @@ def _work(options: SlurmOptions, command: Sequence[str], name: str | None) -> Wo
     else:
         expanded = [(arguments, [])]
     if program in _TRAINING or script:
-        expanded = [(_allocated(options, own), swept) for own, swept in expanded]
+        expanded = [(_allocated(options, own, solo=script), swept) for own, swept in expanded]
     else:  # nothing that several processes could share
         gpus = min(1, options.gpus_per_node)
         options = replace(options, nodes=1, tasks_per_node=1, gpus_per_node=gpus)
@@ -136,8 +136,12 @@ def _of_a_script(arguments: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     return expand_words(arguments)
 
 
-def _allocated(options: SlurmOptions, arguments: Sequence[str]) -> list[str]:
-    """With what follows from the job; raises ConfigError where the user gave it."""
+def _allocated(options: SlurmOptions, arguments: Sequence[str], *, solo: bool) -> list[str]:
+    """With what follows from the job; raises ConfigError where the user gave it.
+
+    solo-learn's scripts count devices by ``len``: of a list, or on the CPU, which takes none, of
+    text.
+    """
     keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
     for key in _ALLOCATED:
         if key in keys:
@@ -146,7 +150,12 @@ def _allocated(options: SlurmOptions, arguments: Sequence[str]) -> list[str]:
                 f"{'nodes' if key == 'num_nodes' else 'gpus_per_node or tasks_per_node'} before "
                 "the --"
             )
-    added = [f"++devices={options.processes}", f"++num_nodes={options.nodes}"]
+    devices = str(options.processes)
+    if solo and options.gpus_per_node:
+        devices = f"[{','.join(map(str, range(options.gpus_per_node)))}]"
+    elif solo:
+        devices = f"'{devices}'"
+    added = [f"++devices={devices}", f"++num_nodes={options.nodes}"]
     if "accelerator" not in keys:
         added.append(f"++accelerator={'gpu' if options.gpus_per_node else 'cpu'}")
     if "strategy" not in keys:

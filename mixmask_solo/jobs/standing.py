@@ -95,6 +95,7 @@ def last_lines(file: Path, count: int) -> list[str]:
     """The last lines that are not empty; none where there is no file."""
     try:
         with file.open(errors="replace") as lines:
-            return list(deque((line.rstrip("\n") for line in lines if line.strip()), count))
+            shown = (line.strip().rpartition("\r")[2] for line in lines)  # the end of a bar
+            return list(deque(filter(None, shown), count))
     except OSError:
         return []

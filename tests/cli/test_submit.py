@@ -113,6 +113,9 @@ def test_solo_learns_scripts_are_swept_by_their_words() -> None:
     assert [job.label for job in work.jobs] == ["++seed=1", "++seed=2"]
     assert work.jobs[1].command[:3] == ["-m", "mixmask_solo.cli.solo", "main_pretrain.py"]
     assert "name='a,b'" in work.jobs[1].command
+    assert "++devices='1'" in work.jobs[1].command
+    [on_gpus] = plan(read_options(None, ["gpus_per_node=4"]), script, [], None)
+    assert "++devices=[0,1,2,3]" in on_gpus.jobs[0].command
 
 
 @pytest.mark.parametrize(
