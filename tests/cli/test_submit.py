@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -205,60 +203,6 @@ def test_a_dry_run_checks_every_job_and_submits_none(tmp_path: Path, command: An
         "mixmask-submit: job 1: optimizer.lr is -1.0: give a number above 0.0"
     ]
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_jobs_run_here_one_after_another(tmp_path: Path, command: Any) -> None:
-    done = command(
-        *("submit", "--local", "gpus_per_node=0", "cpus_per_task=1"),
-        *(
-            "--then",
-            KNN,
-            "--",
-            "mixmask-pretrain",
-            *DIGITS,
-            *TINY,
-        ),
-        *(f"checkpoint.dir={tmp_path}/runs", "seed=1,2", "optimizer.lr=0.1"),
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    [folder] = (tmp_path / "jobs").iterdir()
-    states = {key: json.loads((folder / f"state-{key}.json").read_text()) for key in ("0", "1.1")}
-    assert [state["status"] for state in states.values()] == ["completed", "completed"]
-    runs = sorted((tmp_path / "runs" / "simclr").iterdir())
-    assert len(runs) == 2
-    assert (runs[1] / "knn.json").is_file()
-    assert len(re.findall(r"^\d\S* +\d+ .* completed ", done.stdout, re.MULTILINE)) == 4
-    assert done.stdout.count("k-NN") == 4  # of the probe's own line, and of the runs'
-    again = command("submit", "status", cwd=tmp_path)
-    assert "4 completed" in again.stdout
-    logs = command("submit", "logs", str(folder), "--lines", "1", cwd=tmp_path)
-    assert logs.stdout.count("==> ") == 4
-
-
-@pytest.mark.slow
-def test_a_job_that_fails_here_keeps_what_comes_behind(tmp_path: Path, command: Any) -> None:
-    done = command(
-        *(
-            "submit",
-            "--local",
-            "gpus_per_node=0",
-            "--then",
-            KNN,
-        ),
-        *("--", "mixmask-pretrain", *DIGITS, *TINY, f"checkpoint.dir={tmp_path}/runs"),
-        "optimizer.lr=-1",
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1
-    refused, behind = done.stdout.splitlines()[-2:]
-    assert refused.split(maxsplit=4)[3:] == [
-        "refused",
-        "optimizer.lr is -1.0: give a number above 0.0",
-    ]
-    assert behind.split() == ["0.1", "-", "-", "not", "started"]
-    assert not (tmp_path / "runs").exists()
 
 
 def test_numbers_are_found_by_part_and_whole(tmp_path: Path) -> None:

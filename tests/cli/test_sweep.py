@@ -214,20 +214,3 @@ def test_a_sweep_may_stand_in_the_file(configuration: Any) -> None:
 def test_a_sweep_over_nothing_countable_is_refused(configuration: Any, override: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(override)):
         expand([*configuration(), override])
-
-
-@pytest.mark.slow
-def test_a_launcher_of_hydras_runs_our_jobs(tmp_path: Path, command: Any) -> None:
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    given = ["pretrain", "-m", *DIGITS, *SMALL, f"checkpoint.dir={tmp_path}/runs"]
-    given += ["limit_train_batches=1", "hydra/launcher=submitit_local"]
-    given += [f"hydra.sweep.dir={tmp_path}/jobs", "hydra.launcher.timeout_min=5"]
-    done = command(*given, "seed=1,2")
-    assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "runs" / "simclr").glob("*/last.ckpt"))) == 2
-    wrong = command(*given, "optimizer.lr=-1,-2")
-    assert wrong.returncode == 2
-    assert wrong.stderr.splitlines()[-1] == (
-        "mixmask-pretrain: optimizer.lr is -1.0: give a number above 0.0"
-    )
-    assert "Traceback" not in wrong.stderr
