@@ -12,7 +12,7 @@ from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.config.files import plain_name
 from mixmask_solo.jobs.options import SlurmOptions, read_overrides
 from mixmask_solo.jobs.records import Planned
-from mixmask_solo.jobs.task import Task
+from mixmask_solo.jobs.task import Task, as_path
 
 _TRAINING = ("mixmask-pretrain", "mixmask-linear")
 _OTHERS = ("mixmask-knn", "mixmask-gallery", "mixmask-data", "mixmask-solo")
@@ -41,7 +41,7 @@ def plan(
     first = _work(options, command, name)
     found = [first]
     for number, text in enumerate(then, start=1):
-        own, words = options, shlex.split(text)
+        own, words = options, _words(text)
         if "--" in words:
             at = words.index("--")
             own, words = read_overrides(options, words[:at]), words[at + 1 :]
@@ -57,6 +57,13 @@ def plan(
     return found
 
 
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f'--then "{text}" is no command line: {error}') from None
+
+
 def tasks(folder: Path, work: Work) -> list[Task]:
     """What the nodes get; each job's run has a folder of its own."""
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
@@ -64,9 +71,10 @@ def tasks(folder: Path, work: Work) -> list[Task]:
     return [
         Task(
             *(job.command, str(folder), job.key, f"{run}-{job.key}"),
-            max_requeues=o.max_requeues if _resumes(work, job) else 0,
+            max_requeues=o.max_requeues,
             requeue_lost=o.requeue_lost,
             foreign=work.foreign,
+            resumes=_resumes(work, job),
             after=job.after,
         )
         for job in work.jobs
@@ -90,6 +98,7 @@ def _work(options: SlurmOptions, command: Sequence[str], name: str | None) -> Wo
         expanded = _of_ours(arguments)
     elif script:
         expanded = _of_a_script(arguments)
+        script = any(word.partition("=")[0] == "--config-name" for word in arguments)
     else:
         expanded = [(arguments, [])]
     if program in _TRAINING or script:
@@ -113,7 +122,7 @@ def _of_ours(arguments: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     from mixmask_solo.cli.app import with_absolute_folders
     from mixmask_solo.cli.plan import expand
 
-    given = list(with_absolute_folders(list(arguments)))
+    given = list(with_absolute_folders([as_path(word) for word in arguments]))
     if not any(a.partition("=")[0] in ("--config-name", "-cn") for a in given):
         raise ConfigError("give --config-path FOLDER and --config-name FILE (see --help)")
     if not {"-m", "--multirun"} & set(given):
@@ -131,9 +140,14 @@ def _of_ours(arguments: Sequence[str]) -> list[tuple[list[str], list[str]]]:
 
 
 def _of_a_script(arguments: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+    from hydra.errors import HydraException
+
     from mixmask_solo.cli.plan import expand_words
 
-    return expand_words(arguments)
+    try:
+        return expand_words(arguments)
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
 
 
 def _allocated(options: SlurmOptions, arguments: Sequence[str], *, solo: bool) -> list[str]:

@@ -6,20 +6,29 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from mixmask_solo.cli.ending import Parser, at_least
-from mixmask_solo.cli.job_plan import Work, tasks
+from mixmask_solo.cli.job_plan import Work
 from mixmask_solo.config import ConfigError
 from mixmask_solo.jobs import queue
 from mixmask_solo.jobs.records import Planned, Submission, find, submissions
-from mixmask_solo.jobs.standing import ENDED, last_lines, log_file, standings
+from mixmask_solo.jobs.standing import (
+    ENDED,
+    Standing,
+    last_lines,
+    log_file,
+    open_ids,
+    standings,
+)
 from mixmask_solo.report import columns
 
 COMMANDS = ("status", "logs", "cancel")
 _HEAD = ("job", "slurm", "overrides", "state", "what")
 _POLL = 5.0  # seconds
+_PATIENCE = 60.0
 
 
 def new_folder(root: Path, name: str) -> Path:
@@ -46,7 +55,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
         return _show_all(args.folder)
     submission, jobs = find(args.folder, args.job)
     if arguments[0] == "status":
-        print(_table(submission, jobs))
+        print(table(submission, jobs))
     elif arguments[0] == "logs":
         _show_logs(submission, jobs, args.rank, args.lines)
     else:
@@ -59,7 +68,8 @@ def dry_run(folder: Path, work: Sequence[Work]) -> int:
     from mixmask_solo.jobs import batch
 
     for part in work:
-        after = "afterok:JOB" if part.after else None
+        kind = "aftercorr" if len(part.jobs) > 1 else "afterok"
+        after = f"{kind}:JOB" if part.after else None
         print(batch.script(part.options, folder, part.name, len(part.jobs), after))
     jobs = [job for part in work for job in part.jobs]
     print(columns([("job", "command"), *((job.key, _as_typed(job)) for job in jobs)]))
@@ -85,6 +95,8 @@ def _mistake(job: Planned) -> str:
 
     named = dict(word[2:].split("=", 1) for word in arguments if word.startswith("--"))
     overrides = [word for word in arguments if not word.startswith("-")]
+    if set(named) != {"config-path", "config-name"}:
+        return ""  # composed from elsewhere, too
     try:
         cfg = compose(named["config-path"], named["config-name"], overrides)
         if module.endswith("pretrain"):  # a probe's checkpoint may not be there yet
@@ -107,60 +119,41 @@ def submitted(command: str, submission: Submission) -> None:
         print(f"  {command} cancel {numbers[0]}", flush=True)
 
 
-def run_locally(command: str, submission: Submission, work: Sequence[Work]) -> int:
-    """One job after the other, those behind a job right behind it; returns the exit status."""
-    from mixmask_solo.jobs import batch
-
-    all_tasks = {
-        job.key: (job, task, part.options)
-        for part in work
-        for job, task in zip(part.jobs, tasks(submission.folder, part), strict=True)
-    }
-    order = sorted(all_tasks, key=lambda key: [int(part) for part in key.split(".")])
-    for number, key in enumerate(order, start=1):
-        job, task, options = all_tasks[key]
-        before = all_tasks[job.after][0] if job.after else None
-        if before is not None and submission.state(before).get("status") != "completed":
-            continue
-        print(f"{command}: job {number} of {len(order)} {job.label}".rstrip(), file=sys.stderr)
-        running = batch.run_here(submission.folder, task, options)
-        job.id = running.job_id
-        submission.save()
-        try:
-            running.wait()
-        except KeyboardInterrupt:
-            running.cancel()
-            running.wait()
-            break
-    print(_table(submission, submission.jobs))
-    return _status(submission)
-
-
 def wait(submission: Submission) -> int:
-    """Shows the table whenever it changes, until all jobs have ended; returns the exit status."""
-    shown = ""
+    """Shows the table whenever it changes, until all jobs have ended; returns the exit status.
+
+    A job that is out of Slurm's hands without a word is given a minute: a shared disk lags.
+    """
+    shown, quiet = "", 0.0
     while True:
-        table = _table(submission, submission.jobs)
-        counts = Counter(row.state for row in standings(submission, submission.jobs))
-        line = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        if line != shown:
-            print(table if len(submission.jobs) <= 20 else line, flush=True)
-            shown = line
-        if all(state in ENDED for state in counts):
-            return _status(submission)
+        with suppress(ConfigError):  # Slurm does not answer: ask again
+            found = standings(submission, submission.jobs)
+            counts = Counter(row.state for row in found)
+            line = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+            if line != shown:
+                many = len(submission.jobs) > 20
+                print(line if many else table(submission, submission.jobs, found), flush=True)
+                shown = line
+            over = all(state in ENDED for state in counts)
+            quiet = quiet + _POLL if over and counts["lost"] else 0.0
+            if over and (not counts["lost"] or quiet > _PATIENCE):
+                return exit_status(submission)
         time.sleep(_POLL)
 
 
-def _status(submission: Submission) -> int:
+def exit_status(submission: Submission) -> int:
     """0 where all are completed, 2 where each was refused, else 1."""
     states = {row.state for row in standings(submission, submission.jobs)}
     return 0 if states == {"completed"} else 2 if states == {"refused"} else 1
 
 
 def _show_all(root: Path) -> int:
+    every = list(submissions(root))
+    queued = queue.queued([number for submission in every for number in open_ids(submission)])
     rows = []
-    for submission in submissions(root):
-        counts = Counter(row.state for row in standings(submission, submission.jobs))
+    for submission in every:
+        found = standings(submission, submission.jobs, queued)
+        counts = Counter(row.state for row in found)
         told = ", ".join(f"{count} {state}" for state, count in counts.items())
         number = next((job.id.partition("_")[0] for job in submission.jobs), "")
         rows.append((number or "-", submission.name, told, str(submission.folder)))
@@ -171,23 +164,29 @@ def _show_all(root: Path) -> int:
     return 0
 
 
-def _table(submission: Submission, jobs: Sequence[Planned]) -> str:
-    found = zip(jobs, standings(submission, jobs), strict=True)
-    rows = [(job.key, job.id or "-", job.label or "-", *standing) for job, standing in found]
-    return columns([_HEAD, *rows])
+def table(
+    submission: Submission, jobs: Sequence[Planned], found: Sequence[Standing] | None = None
+) -> str:
+    """Jobs and how they stand."""
+    rows = zip(jobs, found or standings(submission, jobs), strict=True)
+    lines = [(job.key, job.id or "-", job.label or "-", *standing) for job, standing in rows]
+    return columns([_HEAD, *lines])
 
 
 def _show_logs(submission: Submission, jobs: Sequence[Planned], rank: int, count: int) -> None:
     for job in jobs:
         file = log_file(submission, job, rank)
         lines = last_lines(file, count)
-        print(f"==> {file}" if lines else f"==> {file}: nothing yet")
-        print("\n".join(lines), flush=True)
+        print("\n".join([f"==> {file}" if lines else f"==> {file}: nothing yet", *lines]))
 
 
 def _cancel(submission: Submission, jobs: Sequence[Planned]) -> None:
     found = zip(jobs, standings(submission, jobs), strict=True)
-    alive = [job for job, standing in found if standing.state not in (*ENDED, "not started")]
+    alive, waiting = [], []
+    for job, standing in found:
+        if standing.state not in ENDED:
+            alive.append(job)
+            waiting += [job] if standing.state == "waiting" else []
     keys = {job.key for job in alive}
     alive += [job for job in submission.jobs if job.after in keys and job.key not in keys]
     if not alive:
@@ -196,4 +195,7 @@ def _cancel(submission: Submission, jobs: Sequence[Planned]) -> None:
         raise ConfigError("these jobs run in the terminal that started them: Ctrl-C there")
     else:
         queue.cancel([job.id for job in alive])
+        for job in (*waiting, *(job for job in alive if job.after in keys)):
+            job.cancelled = True
+        submission.save()
         print(f"cancelled {len(alive)} job{'s' * (len(alive) != 1)}: a run that trains saves first")

@@ -5,13 +5,15 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from mixmask_solo.cli import jobs as told
 from mixmask_solo.cli.ending import Parser, fail, one_line
 from mixmask_solo.cli.job_plan import Work, plan, tasks
+from mixmask_solo.cli.local_jobs import run_locally
+from mixmask_solo.config import ConfigError
+from mixmask_solo.jobs import batch, queue
 from mixmask_solo.jobs.options import read_options
 from mixmask_solo.jobs.records import Submission
 
@@ -91,24 +93,18 @@ def _submit(args: argparse.Namespace, command: Sequence[str]) -> int:
         submission.save()
         if not args.local:
             _hand_over(submission, work)
-    except BaseException:
+    except (ConfigError, OSError):
         if not any(job.id for job in jobs):
             shutil.rmtree(folder)
-        else:
-            submission.save()
         raise
-    submission.save()
     told.submitted(COMMAND, submission)
     if args.local:
-        return told.run_locally(COMMAND, submission, work)
+        return run_locally(COMMAND, submission, work)
     return told.wait(submission) if args.wait else 0
 
 
 def _hand_over(submission: Submission, work: Sequence[Work]) -> None:
-    """Gives all to Slurm; where it takes only the first part, takes that back."""
-    from mixmask_solo.config import ConfigError
-    from mixmask_solo.jobs import batch, queue
-
+    """Gives all to Slurm; where it does not take a later part, takes the earlier ones back."""
     first: list[str] = []
     try:
         for part in work:
@@ -120,14 +116,14 @@ def _hand_over(submission: Submission, work: Sequence[Work]) -> None:
             found = batch.submit(part.options, submission.folder, part.name, made, after)
             for job, number in zip(part.jobs, found, strict=True):
                 job.id = number
+            submission.save()
             first = first or found
-    except BaseException:
-        with suppress(ConfigError):
-            if first:
-                queue.cancel(sorted({number.partition("_")[0] for number in first}))
-                for part in work:
-                    for job in part.jobs:
-                        job.id = ""
+    except ConfigError:
+        given = sorted({job.id.partition("_")[0] for job in submission.jobs if job.id})
+        if given:
+            queue.cancel(given)
+        for job in submission.jobs:
+            job.id = ""
         raise
 
 

@@ -66,6 +66,12 @@ def _place(text: str) -> Path:
 def _copied(source: Path, place: Path) -> Path:
     """The copy of a file or folder, made if there is none."""
     source = source.expanduser().resolve()
+    if not source.exists():
+        raise ConfigError(f"'{source}' is to be copied to {_KEY}, but it is not there")
+    if source == place or source in place.parents:
+        raise ConfigError(
+            f"{_KEY} '{place}' lies in '{source}', which is to be copied there: give another folder"
+        )
     files = sorted(_files(source))
     told = "\n".join(f"{name}\0{size}\0{when}" for name, size, when in files)
     digest = hashlib.blake2b(f"{source}\0{told}".encode("utf-8", "surrogateescape"), digest_size=8)
@@ -74,7 +80,9 @@ def _copied(source: Path, place: Path) -> Path:
     copy = home / source.parent.name / source.name
     with FileLock(place / f".{home.name}.lock"):
         if home.is_dir():
-            return copy
+            if [file[:2] for file in sorted(_files(copy))] == [file[:2] for file in files]:
+                return copy
+            shutil.rmtree(home)  # something was removed from it
         for left in place.glob(f".{home.name}.*.tmp"):  # of a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         _require_room(place, source, sum(size for _, size, _ in files))
@@ -90,14 +98,19 @@ def _copied(source: Path, place: Path) -> Path:
 
 def _files(source: Path) -> Iterator[tuple[str, int, int]]:
     """Name below ``source``, size and time of each file; those that links lead to count."""
-    if source.is_file():
+    if not source.is_dir():
         info = source.stat()
         yield "", info.st_size, info.st_mtime_ns
         return
     for folder, _, names in os.walk(source, followlinks=True):
         for name in names:
             path = Path(folder, name)
-            info = path.stat()
+            try:
+                info = path.stat()
+            except OSError as error:
+                raise ConfigError(
+                    f"'{path}' cannot be copied to {_KEY}: {error.strerror}"
+                ) from None
             yield str(path.relative_to(source)), info.st_size, info.st_mtime_ns
 
 
@@ -111,6 +124,7 @@ def _require_room(place: Path, source: Path, need: int) -> None:
 
 
 def _copy_all(source: Path, target: Path, names: list[str]) -> None:
+    (target if source.is_dir() else target.parent).mkdir(parents=True)
     with ThreadPoolExecutor(_COPIES) as pool:
         done = pool.map(lambda name: _copy(source / name, target / name), names)
         for _ in done:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The batch script, and its way to Slurm, by submitit."""
 
+import os
 import shlex
 import sys
 import warnings
@@ -15,15 +16,19 @@ from mixmask_solo.jobs.options import SlurmOptions
 from mixmask_solo.jobs.task import Task
 from mixmask_solo.jobs.variables import DEADLINE
 
-# The end of this attempt, which moves when a limit is changed: asked for once, not by each task.
-_SETUP = f'export {DEADLINE}="$(squeue -h -j "$SLURM_JOB_ID" -o %e)"'
-# Here and not in a task: all of them are done, and the nodes' own scontrol is at hand. An array's
-# job goes by the array's name: the number alone is also that of the whole array for one of them.
+# The end of this attempt, in seconds since 1970, whatever zone a container is in; not asked for by
+# each task. An array's job goes by the array's name: for one of them the number alone is also that
+# of the whole array.
+_SETUP = (
+    'job="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"',
+    'end="$(SLURM_TIME_FORMAT=standard squeue -h -j "$job" -o %e)"',
+    f'export {DEADLINE}="$(date -d "$end" +%s 2> /dev/null)"',
+)
+# Here and not in a task: all of them are done, and the nodes' own scontrol is at hand.
 # A job that leaves within its grace time when it is preempted counts as ended to Slurm.
 _TEARDOWN = """status=$?
-job="${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}"
-preempted=$(scontrol show job "$SLURM_JOB_ID" | grep -c 'PreemptTime=[0-9]')
-if [ "$status" -ne 0 ] && [ "$preempted" -ne 0 ]; then
+preempted=$(scontrol show job "$job" | grep -c 'PreemptTime=[0-9]')
+if [ "$status" -ne 0 ] && [ "$status" -ne 2 ] && [ "$preempted" -ne 0 ]; then
     [ "${{SLURM_RESTART_COUNT:-0}}" -lt {times} ] && touch {folder}/"requeue-$job"
 fi
 if [ -e {folder}/"requeue-$job" ]; then
@@ -41,7 +46,8 @@ def parameters(options: SlurmOptions, folder: Path, name: str, after: str | None
     o, gpus = options, options.gpus_per_node
     gpu = f"{o.gpu_type}:{gpus}" if o.gpu_type else gpus
     given = {
-        "job_name": name,
+        # Lightning takes jobs of two names for a shell, where no processes belong together.
+        "job_name": f"mixmask-{name}" if name in ("bash", "interactive") else name,
         **{key: getattr(o, key) for key in ("partition", "account", "qos", "constraint")},
         **{key: getattr(o, key) for key in ("exclude", "nodelist", "mail_user", "mail_type")},
         "time": o.time,
@@ -50,12 +56,12 @@ def parameters(options: SlurmOptions, folder: Path, name: str, after: str | None
         "cpus_per_task": o.cpus_per_task,
         "gpus_per_node": gpu if gpus and o.gpu_request == "gpus-per-node" else None,
         "gres": f"gpu:{gpu}" if gpus and o.gpu_request == "gres" else None,
-        "mem": None if o.mem_gb is None else f"{round(1024 * o.mem_gb)}M",
+        "mem": None if o.mem_gb is None else f"{max(1, round(1024 * o.mem_gb))}M",
         "array_parallelism": o.array_parallelism or 1_000_000,
         "dependency": after,
         "wckey": None,
         "stderr_to_stdout": True,
-        "setup": [*o.setup, _SETUP],
+        "setup": [*o.setup, *_SETUP],
         "teardown": _TEARDOWN.format(
             folder=shlex.quote(str(folder)), times=o.max_requeues
         ).splitlines(),
@@ -66,7 +72,7 @@ def parameters(options: SlurmOptions, folder: Path, name: str, after: str | None
             "signal": f"USR1@{o.signal_lead}",
             "requeue": True,
             **({"kill-on-invalid-dep": "yes"} if after else {}),
-            **o.directives,
+            **{k: v for k, v in o.directives.items() if v is not None and v is not False},
         },
     }
     own = ("time", "wckey")  # submitit has defaults for them
@@ -111,6 +117,8 @@ def submit(
             return [job.job_id for job in executor.submit_array(tasks)]
     except FileNotFoundError as error:
         raise ConfigError(f"there is no {error.filename} here: is Slurm installed whole?") from None
+    except submitit.core.utils.FailedSubmissionError as error:
+        raise RuntimeError(f"sbatch answers otherwise than Slurm's: {error}") from error
     except submitit.core.utils.FailedJobError as error:
         raise ConfigError(f"Slurm refuses the job: {_said(str(error))}") from None
 
@@ -121,12 +129,16 @@ def run_here(folder: Path, task: Task, options: SlurmOptions) -> Any:
     The task starts further processes by itself, where there are to be several.
     """
     submitit = _submitit()
+    setup, visible = list(options.setup), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:  # submitit would count from the first one of the machine
+        own = ",".join(visible.split(",")[: options.gpus_per_node])
+        setup.insert(0, f"export CUDA_VISIBLE_DEVICES={shlex.quote(own)}")
     executor = submitit.LocalExecutor(folder, max_num_timeout=0)
     executor.update_parameters(
         timeout_min=60 * 24 * 365,
         stderr_to_stdout=True,
         gpus_per_node=options.gpus_per_node,
-        setup=options.setup,
+        setup=setup,
     )
     return executor.submit(task)
 

@@ -3,7 +3,6 @@
 
 import os
 import time
-from datetime import datetime
 
 from mixmask_solo.jobs.variables import DEADLINE
 
@@ -41,6 +40,6 @@ class Deadline:
 
 def _told() -> float | None:
     try:
-        return datetime.fromisoformat(os.environ.get(DEADLINE, "")).timestamp()
-    except ValueError:  # none; Slurm calls that of a job without a limit N/A or Unknown
+        return float(os.environ.get(DEADLINE, ""))
+    except ValueError:  # there is none
         return None

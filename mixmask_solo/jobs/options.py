@@ -70,8 +70,14 @@ class SlurmOptions:
                 f"time is {self.time!r}: give minutes, hours:minutes:seconds or "
                 "days-hours:minutes:seconds, such as 2-12:00:00"
             )
-        if self.gpu_type and not self.gpus_per_node:
-            raise ConfigError(f"gpu_type is {self.gpu_type!r}, but gpus_per_node is 0")
+        if self.time is not None and _seconds(self.time) <= self.signal_lead:
+            raise ConfigError(
+                f"time is {self.time!r}, but signal_lead is {self.signal_lead} seconds: a run "
+                "would be told to stop at its start; give more time or a smaller signal_lead"
+            )
+        for key in self.directives:
+            if not isinstance(key, str):
+                raise ConfigError(f"directives has the key {key!r}: give names of sbatch's options")
         if self.gpus_per_node and self.tasks_per_node not in (1, self.gpus_per_node):
             raise ConfigError(
                 f"tasks_per_node is {self.tasks_per_node}, but gpus_per_node is "
@@ -82,6 +88,19 @@ class SlurmOptions:
     def processes(self) -> int:
         """Processes a node."""
         return self.gpus_per_node or self.tasks_per_node
+
+
+def _seconds(time: str) -> int:
+    """Of a limit that `_TIME` matches."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:  # days-hours[:minutes[:seconds]]
+        hours, minutes, seconds = [*parts, 0, 0][:3]
+        return ((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if len(parts) < 3:  # minutes[:seconds]
+        minutes, seconds = [*parts, 0][:2]
+        return minutes * 60 + seconds
+    return (parts[0] * 60 + parts[1]) * 60 + parts[2]
 
 
 def read_options(file: Path | None, overrides: Sequence[str]) -> SlurmOptions:
@@ -139,6 +158,8 @@ def _load_file(file: Path) -> Any:
         return _load(file.read_text("utf-8"), str(file)) or {}
     except OSError as error:
         raise ConfigError(f"--slurm {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"--slurm {file} is no UTF-8 text: save it in UTF-8") from None
 
 
 def _load(text: str, where: str) -> Any:

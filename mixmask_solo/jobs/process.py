@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, NamedTuple
 
+from mixmask_solo.config.files import write_json
 from mixmask_solo.jobs.variables import REPORT
 
 
@@ -102,7 +103,7 @@ def reporting() -> Iterator[list[Outcome]]:
     finally:
         if report is not None and told:
             text, directory = told[-1]
-            Path(report).write_text(json.dumps([" ".join(text.split()), directory]))
+            write_json(Path(report), [" ".join(text.split()), directory])
 
 
 def this_command() -> list[str]:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from mixmask_solo.config import ConfigError
 
-_FIELDS = "%i|%T|%r|%M|%S|%N"
 _REASONS = {
     "Resources": "for free nodes",
     "Priority": "behind jobs of higher priority",
@@ -34,27 +33,36 @@ class Queued(NamedTuple):
 
     state: str
     why: str
-    elapsed: str
-    starts: str
-    nodes: str
 
 
 def queued(ids: Collection[str]) -> dict[str, Queued]:
-    """The jobs of these numbers that wait or run; without Slurm there are none."""
+    """The jobs of these numbers that Slurm still has; where there is no Slurm, none.
+
+    Raises:
+        ConfigError: where Slurm does not answer.
+    """
     numbers = sorted({number.partition("_")[0] for number in ids if number})
     if not numbers:
         return {}
     # one job that is gone makes squeue fail; asked for two or more it tells of the others
     asked = ",".join(numbers if len(numbers) > 1 else numbers * 2)
     try:
-        out = _call(["squeue", "--noheader", "--array", "--jobs", asked, "--format", _FIELDS])
-    except (FileNotFoundError, subprocess.CalledProcessError):
+        out = _call(["squeue", "--noheader", "--array", "--jobs", asked, "--format", "%i|%T|%r"])
+    except FileNotFoundError:
         return {}
-    found = {}
-    for line in out.splitlines():
-        number, state, reason, *rest = line.split("|")
-        found[number] = Queued(state, _in_words(reason), *rest)
+    except subprocess.CalledProcessError as error:
+        if "Invalid job id" in error.stderr:
+            return {}
+        raise _silent(error.stderr) from None
+    except subprocess.TimeoutExpired:
+        raise _silent("no answer in two minutes") from None
+    lines = (line.split("|") for line in out.splitlines())
+    found = {line[0]: Queued(line[1], _in_words(line[2])) for line in lines if len(line) == 3}
     return {number: job for number, job in found.items() if number in ids}
+
+
+def _silent(what: str) -> ConfigError:
+    return ConfigError(f"Slurm does not tell how jobs stand ({' '.join(what.split())}): try again")
 
 
 def cancel(ids: Sequence[str]) -> None:
@@ -63,6 +71,8 @@ def cancel(ids: Sequence[str]) -> None:
         _call(["scancel", *ids])
     except FileNotFoundError:
         raise ConfigError("there is no scancel here: cancel from a login node") from None
+    except subprocess.TimeoutExpired:
+        raise ConfigError("scancel does not answer: try again") from None
     except subprocess.CalledProcessError as error:
         raise ConfigError(f"Slurm does not cancel: {' '.join(error.stderr.split())}") from None
 

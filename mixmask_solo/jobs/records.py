@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """What is known of submitted jobs: files in the submission's folder, which all nodes see."""
 
+import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json, write_json
 
+log = logging.getLogger(__name__)
 _FILE = "submission.json"
 
 
@@ -22,6 +24,7 @@ class Planned:
     label: str = ""  # what tells it from its siblings
     id: str = ""  # Slurm's
     after: str | None = None  # the key of the job whose run it takes up
+    cancelled: bool = False  # while it waited
 
 
 @dataclass
@@ -45,10 +48,15 @@ class Submission:
     def load(cls, folder: Path) -> "Submission":
         """The one in a folder; raises ConfigError where there is none."""
         content = read_json(folder / _FILE)
-        if not content:
-            raise ConfigError(f"'{folder}' is no folder of a submission: it has no {_FILE}")
-        jobs = [Planned(**job) for job in content.pop("jobs")]
-        return cls(folder=folder, jobs=jobs, **content)
+        try:
+            jobs = [Planned(**_known(Planned, job)) for job in content["jobs"]]
+            content = {**_known(cls, content), "folder": folder, "jobs": jobs}
+            content["created"] = float(content["created"])
+            return cls(**content)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ConfigError(
+                f"'{folder}' is no folder of a submission: its {_FILE} is missing or damaged"
+            ) from None
 
     def state(self, job: Planned) -> dict[str, Any]:
         """What the job itself wrote last; nothing before it began."""
@@ -61,9 +69,12 @@ class Submission:
 
 
 def submissions(root: Path) -> Iterator[Submission]:
-    """All in a folder, the newest first."""
-    files = sorted(root.glob(f"*/{_FILE}"), key=lambda file: -file.stat().st_mtime)
-    return (Submission.load(file.parent) for file in files)
+    """All in a folder, the newest first; a damaged one is left out with a warning."""
+    for file in sorted(root.glob(f"*/{_FILE}"), key=lambda file: -file.stat().st_mtime):
+        try:
+            yield Submission.load(file.parent)
+        except ConfigError as error:
+            log.warning("%s", error)
 
 
 def find(root: Path, name: str) -> tuple[Submission, list[Planned]]:
@@ -85,6 +96,11 @@ def find(root: Path, name: str) -> tuple[Submission, list[Planned]]:
         f"no job '{name}' in {root}: give Slurm's number or a folder of a submission, "
         "or --folder; mixmask-submit status shows what there is"
     )
+
+
+def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Without keys of another version."""
+    return {f.name: values[f.name] for f in fields(kind) if f.name in values}
 
 
 def state_file(folder: Path, key: str) -> Path:

@@ -4,7 +4,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +13,10 @@ from mixmask_solo.config.files import read_json
 from mixmask_solo.jobs import queue
 from mixmask_solo.jobs.records import Planned, Submission
 
-ENDED = ("completed", "failed", "refused", "interrupted", "lost")
-_PATIENCE = 60.0  # seconds between a job's end in the queue and its file on a shared disk
+ENDED = ("completed", "failed", "refused", "interrupted", "cancelled", "not started", "lost")
+
+
+_TOLD = {"directory", "epoch", "epochs", "time"}  # by a process of how far it is
 
 
 class Standing(NamedTuple):
@@ -24,39 +26,70 @@ class Standing(NamedTuple):
     what: str = ""
 
 
-def standings(submission: Submission, jobs: Sequence[Planned]) -> list[Standing]:
-    """How each of some jobs of a submission stands, by Slurm's word and their own."""
-    found = {} if submission.local else queue.queued([job.id for job in jobs])
-    return [_standing(submission, job, found.get(job.id)) for job in jobs]
+def standings(
+    submission: Submission,
+    jobs: Sequence[Planned],
+    queued: Mapping[str, queue.Queued] | None = None,
+) -> list[Standing]:
+    """How each of some jobs of a submission stands, by Slurm's word and their own.
+
+    ``queued`` is what Slurm still has, where it was asked before. Raises ConfigError where it does
+    not answer.
+    """
+    if queued is None:
+        queued = {} if submission.local else queue.queued(open_ids(submission))
+    return [_standing(submission, job, queued.get(job.id)) for job in jobs]
+
+
+def open_ids(submission: Submission) -> list[str]:
+    """Numbers of the jobs that may still be in Slurm's hands: only completed ones cannot."""
+    jobs = [] if submission.local else submission.jobs
+    return [job.id for job in jobs if submission.state(job).get("status") != "completed"]
 
 
 def _standing(submission: Submission, job: Planned, queued: queue.Queued | None) -> Standing:
     state = submission.state(job)
-    status, outcome = state.get("status", ""), state.get("outcome", "")
+    status, outcome = str(state.get("status", "")), " ".join(str(state.get("outcome", "")).split())
     restarts = state.get("restarts", 0)
     times = "once" if restarts == 1 else f"{restarts} times"
     again = f", started again {times}" if restarts else ""
-    if queued is not None and queued.state == "PENDING":
-        return Standing("waiting", queued.why + (f" ({outcome})" if outcome else ""))
-    if queued is not None and status not in ENDED:
-        if queued.state == "RUNNING":
-            return Standing("running", _progress(submission, job) + again)
-        return Standing(queued.state.lower(), queued.why)
+    if queued is not None:
+        return _in_queue(submission, job, queued, status, outcome, again)
     if submission.local and status == "running" and _is_alive(job):
         return Standing("running", _progress(submission, job))
-    if not status:
-        if submission.local or not job.id:
-            return Standing("not started")
-        fresh = time.time() - submission.created < _PATIENCE
-        return Standing("waiting" if fresh else "lost", "" if fresh else _gone(submission, job))
-    if status in ("running", "requeued"):
-        return Standing("lost", _gone(submission, job))
-    return Standing(status, (" ".join(outcome.split()) or _gone(submission, job)) + again)
+    if status not in ("", "running", "requeued"):
+        return Standing(status, (outcome or _last_words(submission, job)) + again)
+    if job.cancelled:
+        return Standing("cancelled")
+    before = next((other for other in submission.jobs if other.key == job.after), None)
+    if before is not None and submission.state(before).get("status") != "completed" and not status:
+        return Standing("not started", "the job before it is not completed")
+    if not status and (submission.local or not job.id):
+        return Standing("not started")
+    return Standing("lost", _last_words(submission, job))
+
+
+def _in_queue(
+    submission: Submission,
+    job: Planned,
+    queued: queue.Queued,
+    status: str,
+    outcome: str,
+    again: str,
+) -> Standing:
+    """Whatever Slurm still has is not over; what it says last may be of an earlier attempt."""
+    if queued.state == "PENDING":
+        return Standing("waiting", queued.why + (f" ({outcome})" if outcome else ""))
+    if queued.state != "RUNNING":
+        return Standing(queued.state.lower(), queued.why)
+    if status == "running":
+        return Standing("running", _progress(submission, job) + again)
+    return Standing("running", "starting" if not status else "ending, or starting again")
 
 
 def _progress(submission: Submission, job: Planned) -> str:
     beats = submission.beats(job)
-    if not beats or not beats[0]:
+    if not beats or not beats[0].keys() >= _TOLD:
         return "starting"
     beat = beats[0]
     rate = read_json(Path(beat["directory"], "result.json")).get("images_per_second")
@@ -71,7 +104,7 @@ def _progress(submission: Submission, job: Planned) -> str:
     return ", ".join(parts)
 
 
-def _gone(submission: Submission, job: Planned) -> str:
+def _last_words(submission: Submission, job: Planned) -> str:
     """The last words of a job that has not told how it ended."""
     lines = last_lines(log_file(submission, job, 0), 20)
     own = [line for line in lines if not line.startswith(("submitit ", "mixmask-submit: ", "srun"))]

@@ -28,7 +28,8 @@ class Task:
         folder: of the submission; all nodes see it.
         key: the job's in its submission.
         run: ends the name of the folder of a run that the command trains.
-        foreign: the program does not know our signals, and goes on by itself when started anew.
+        foreign: the program does not know our signals.
+        resumes: it goes on where it was when it is started again.
         after: the key of the job whose run ``{run}`` and ``{checkpoint}`` in the command mean.
     """
 
@@ -39,6 +40,7 @@ class Task:
     max_requeues: int = 0
     requeue_lost: bool = False
     foreign: bool = False
+    resumes: bool = True
     after: str | None = None
 
     def __call__(self) -> None:
@@ -51,14 +53,30 @@ class Task:
         began = self._began(place.job_id) if rank == 0 else {}
         code, told, stopped = self._run(place)
         status, why = self._ended(code, told, stopped, rank, ranks)
-        if status == "requeued" and _restarts() >= self.max_requeues:
+        step = self._step() or began.get("step")
+        if status == "requeued" and (reason := self._against(began, step)):
             status = "failed" if code < 0 else "interrupted"
-            why += f"; not started again: max_requeues is {self.max_requeues}"
+            why += f"; not started again: {reason}"
         if status == "requeued":
             Path(self.folder, f"requeue-{place.job_id}").touch()
-        self._tell_end(rank, began, {"status": status, "code": code, "outcome": why}, told)
+        end = {"status": status, "code": code, "outcome": why, "step": step}
+        self._tell_end(rank, began, end, told, stopped)
         print(f"mixmask-submit: job {place.job_id}: {status}: {why}", file=sys.stderr, flush=True)
         raise SystemExit(128 - code if code < 0 else code)
+
+    def _against(self, began: dict[str, Any], step: int | None) -> str:
+        """Why a job that could be started again is not."""
+        if not self.resumes:
+            return "it would begin anew; give it auto_resume.enabled=true"
+        if _restarts() >= self.max_requeues:
+            return f"max_requeues is {self.max_requeues}"
+        if _restarts() and began and began.get("step") == step:
+            return "it made no step since it last was; give it more time"
+        return ""
+
+    def _step(self) -> int | None:
+        step: int | None = read_json(beat_file(Path(self.folder), self.key, 0)).get("step")
+        return step
 
     def _run(self, place: Any) -> tuple[int, Outcome, int]:
         """Exit status, what the command told, and the signal it was sent, or 0."""
@@ -86,11 +104,7 @@ class Task:
         if self.after is None:
             return self.command
         run = str(read_json(state_file(Path(self.folder), self.after)).get("directory", ""))
-        names = {"{run}": run, "{checkpoint}": f"{run}/last.ckpt"}
-        command = self.command
-        for name, text in names.items():
-            command = [argument.replace(name, text) for argument in command]
-        return command
+        return [_with_run(word, run, quoted=self._trains()) for word in self.command]
 
     def _ended(
         self, code: int, told: Outcome, stopped: int, rank: int, ranks: int
@@ -133,18 +147,19 @@ class Task:
         return f"{_where(last, last['rank'])} did not answer; {told.text}"
 
     def _began(self, job: str) -> dict[str, Any]:
-        for beat in Path(self.folder).glob(f"beat-{self.key}-*.json"):
-            beat.unlink(missing_ok=True)  # of an earlier attempt
-        kept = {k: v for k, v in self._state().items() if k == "directory"}
+        folder = Path(self.folder)
+        for left in (folder / f"requeue-{job}", *folder.glob(f"beat-{self.key}-*.json")):
+            left.unlink(missing_ok=True)  # of an earlier attempt
+        kept = {k: v for k, v in self._state().items() if k in ("directory", "step")}
         began = {"job": job, "host": socket.gethostname(), "began": time.time(), **kept}
         began["restarts"] = _restarts()
         self._tell({"status": "running", **began})
         return began
 
     def _tell_end(
-        self, rank: int, began: dict[str, Any], end: dict[str, Any], told: Outcome
+        self, rank: int, began: dict[str, Any], end: dict[str, Any], told: Outcome, stopped: int
     ) -> None:
-        """Rank zero speaks for all, but for one that was lost, which the others died of."""
+        """Rank zero speaks for all, but for one that the others ended because of."""
         end = {**end, "rank": rank, "ended": time.time()}
         if told.directory:
             end["directory"] = told.directory
@@ -152,7 +167,7 @@ class Task:
             cause = self._state()
             if not (cause.get("rank") and end["code"]):
                 self._tell({**began, **end})
-        elif end["code"] < 0 and end["status"] != "interrupted":
+        elif end["status"] in ("failed", "refused") or (end["code"] < 0 and not stopped):
             self._tell({**self._state(), **end})
 
     def _state(self) -> dict[str, Any]:
@@ -160,6 +175,24 @@ class Task:
 
     def _tell(self, content: dict[str, Any]) -> None:
         write_json(state_file(Path(self.folder), self.key), content)
+
+
+_BEFORE = "/run-of-the-job-before"
+
+
+def as_path(word: str) -> str:
+    """``{run}`` and ``{checkpoint}`` as paths, which configurations can be composed with."""
+    return word.replace("{checkpoint}", f"{_BEFORE}/last.ckpt").replace("{run}", _BEFORE)
+
+
+def _with_run(word: str, run: str, *, quoted: bool) -> str:
+    """The run's folder in the place of its names; ``quoted`` as the value of an override."""
+    made = as_path(word).replace(_BEFORE, run)
+    key, equals, value = made.partition("=")
+    if made == word or not quoted or not equals or word.startswith("-"):
+        return made
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{escaped}"'
 
 
 def _restarts() -> int:

@@ -3,5 +3,5 @@
 
 REPORT = "MIXMASK_SOLO_REPORT"  # the file that tells how the command ended
 RUN = "MIXMASK_SOLO_RUN"  # ends the name of the run's folder, where a run of that name goes on
-DEADLINE = "MIXMASK_SOLO_DEADLINE"  # when the job will be ended, ISO 8601 in local time
+DEADLINE = "MIXMASK_SOLO_DEADLINE"  # when the job will be ended, seconds since 1970
 BEAT = "MIXMASK_SOLO_BEAT"  # the file in which each process says how far it is, by its {rank}

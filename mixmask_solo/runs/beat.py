@@ -59,8 +59,7 @@ class Beat(Callback):
 
     def _beat(self, trainer: Trainer) -> None:
         while not self._ended.is_set():
-            with suppress(OSError):  # a full disk stops the run by itself, or does not matter
-                self._write(trainer)
+            self._write(trainer)
             self._ended.wait(_EVERY)
 
     def _write(self, trainer: Trainer) -> None:
@@ -75,4 +74,5 @@ class Beat(Callback):
             "seconds_left": None if left is None else round(left),
             "time": time.time(),
         }
-        write_json(Path(str(self._file).replace("{rank}", str(told["rank"]))), told)
+        with suppress(OSError):  # a full disk stops the run by itself, or does not matter
+            write_json(Path(str(self._file).replace("{rank}", str(told["rank"]))), told)

@@ -25,8 +25,10 @@ def locate(run: Run, completed: Completed) -> None:
     where another process is at the same run.
     """
     if RUN in os.environ and (record := read_json(run.directory / RESULT)).get("id"):
-        _rejoin(run, record, completed)
-    elif run.cfg.resume_from_checkpoint:
+        _rejoin(run, record, completed)  # a job that was started again
+        if run.checkpoint or run.finished or not run.cfg.resume_from_checkpoint:
+            return
+    if run.cfg.resume_from_checkpoint:
         path = Path(run.cfg.resume_from_checkpoint).expanduser().absolute()
         content = read_checkpoint(path)
         refuse_contradictions(run, content, path, completed)
@@ -51,7 +53,9 @@ def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None) -> N
 def _own_folder(path: Path, content: dict[str, Any]) -> Path | None:
     """The folder of the run that wrote this checkpoint, if going on from it loses nothing there."""
     mine = (content.get(META) or {}).get("id")
-    if mine is None:
+    if RUN in os.environ:
+        log.info("going on from '%s' in this job's own folder", path)
+    elif mine is None:
         log.info("'%s' is of an older version or of other code: going on in a new folder", path)
     elif read_json(path.parent / RESULT).get("id") != mine:
         log.info("'%s' does not lie in its run's folder: going on in a new one", path)

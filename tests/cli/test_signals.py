@@ -88,7 +88,7 @@ def test_a_signal_to_the_process_or_its_group_saves(
     assert saved["global_step"] == stopped["steps"]
     done = command("pretrain", *args)
     assert done.returncode == 0, done.stderr
-    assert f"auto_resume: going on with {stopped['folder'] / LAST}" in done.stderr
+    assert f"going on with {stopped['folder'] / LAST}" in done.stderr
     assert result(tmp_path)["status"] == "completed"
     assert result(tmp_path)["steps"] == 60
 

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mixmask_solo.cli import jobs as shown
+from mixmask_solo.cli import submit
 from mixmask_solo.cli.job_plan import plan, tasks
 from mixmask_solo.config import ConfigError
 from mixmask_solo.jobs import batch
 from mixmask_solo.jobs.options import SlurmOptions, read_options
 from mixmask_solo.jobs.records import Planned, Submission, find
-from mixmask_solo.jobs.standing import standings
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "slurm"
@@ -182,6 +187,25 @@ def test_without_slurm_nothing_is_left(tmp_path: Path, command: Any) -> None:
     assert not list((tmp_path / "jobs").iterdir())
 
 
+def test_an_array_of_84_jobs_is_one_call(tmp_path: Path, command: Any) -> None:
+    for name in ("sbatch", "srun"):
+        fake = tmp_path / name
+        fake.write_text(f"#!/bin/sh\necho call >> {tmp_path}/calls\necho Submitted batch job 77\n")
+        fake.chmod(0o755)
+    done = command(
+        *("submit", "--", "mixmask-pretrain", *DIGITS, "seed=range(84)"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "calls").read_text() == "call\n"
+    [folder] = (tmp_path / "jobs").iterdir()
+    jobs = json.loads((folder / "submission.json").read_text())["jobs"]
+    assert [job["id"] for job in jobs] == [f"77_{i}" for i in range(84)]
+    assert len(list(folder.glob("77_*_submitted.pkl"))) == 84
+    assert done.stdout.splitlines()[0] == f"submitted 84 jobs as 77; logs and states in {folder}"
+
+
 def test_a_dry_run_checks_every_job_and_submits_none(tmp_path: Path, command: Any) -> None:
     done = command(
         *(
@@ -197,7 +221,7 @@ def test_a_dry_run_checks_every_job_and_submits_none(tmp_path: Path, command: An
     )
     assert done.returncode == 2
     assert "#SBATCH --gpus-per-node=8" in done.stdout
-    assert "#SBATCH --dependency=afterok:JOB" in done.stdout
+    assert "#SBATCH --dependency=aftercorr:JOB" in done.stdout
     assert done.stdout.splitlines()[-1] == "4 jobs, 1 of wrong configuration"
     assert done.stderr.splitlines() == [
         "mixmask-submit: job 1: optimizer.lr is -1.0: give a number above 0.0"
@@ -216,9 +240,55 @@ def test_numbers_are_found_by_part_and_whole(tmp_path: Path) -> None:
     assert len(find(tmp_path, "one")[1]) == len(find(tmp_path, str(folder))[1]) == 3
 
 
-def test_standing_of_a_job_that_left_no_word(tmp_path: Path) -> None:
-    job = Planned("0", [], id="12")
-    submission = Submission(tmp_path, "one", [job], created=0.0)
-    assert standings(submission, [job])[0].state == "lost"
-    (tmp_path / "12_0_log.out").write_text("first\nslurmstepd: error: out of memory\n\n")
-    assert standings(submission, [job])[0].what == "slurmstepd: error: out of memory"
+def docs_commands() -> list[list[str]]:
+    """What docs/clusters.md and README tell to type."""
+    found = []
+    for file in ("docs/clusters.md", "README.md"):
+        for block in re.findall(r"```bash\n(.*?)```", (ROOT / file).read_text(), re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            wanted = [line for line in lines if line.startswith("mixmask-submit ")]
+            found += [shlex.split(line, comments=True)[1:] for line in wanted]
+    return [words for words in found if "--" in words and "..." not in words]
+
+
+@pytest.mark.parametrize("words", docs_commands(), ids=lambda words: " ".join(words)[:60])
+def test_commands_of_the_docs_are_understood(words: list[str], monkeypatch: Any) -> None:
+    monkeypatch.chdir(ROOT)
+    words = ["scripts/slurm/gpu.yaml" if word == "site.yaml" else word for word in words]
+    own, given = submit._split(words)
+    args = submit._parser().parse_intermixed_args(own)
+    options = read_options(args.slurm, args.keys)
+    work = plan(options, given, args.then, args.name)
+    assert sum(len(part.jobs) for part in work) >= 1
+    assert not [line for part in work for job in part.jobs if (line := shown._mistake(job))]
+
+
+def test_the_docs_have_commands() -> None:
+    assert len(docs_commands()) >= 5
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        ("mixmask-knn it's", "is no command line: No closing quotation"),
+        ("mixmask-linear --config-path scripts", "give --config-path FOLDER and --config-name"),
+    ],
+)
+def test_a_wrong_command_behind_is_one_line(then: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan(CPU, ["mixmask-pretrain", *DIGITS], [then], None)
+
+
+def test_a_probe_behind_a_run_takes_its_checkpoint() -> None:
+    probe = f"--config-path {ROOT}/scripts/linear/cifar --config-name sgd"
+    given = f"mixmask-linear {probe} pretrained_feature_extractor={{checkpoint}}"
+    work = plan(CPU, ["mixmask-pretrain", *DIGITS], [given], None)
+    [task] = tasks(Path("/jobs/x"), work[1])
+    assert any(word.startswith("pretrained_feature_extractor=/run-of") for word in task.command)
+
+
+def test_scripts_without_hydra_are_left_as_they_are() -> None:
+    [work] = plan(CPU, ["mixmask-solo", "main_knn.py", "--dataset", "cifar10"], [], None)
+    assert work.jobs[0].command[2:] == ["main_knn.py", "--dataset", "cifar10"]
+    with pytest.raises(ConfigError, match="no viable alternative"):
+        plan(CPU, ["mixmask-solo", "main_pretrain.py", "a=["], [], None)

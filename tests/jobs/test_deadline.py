@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 
 import pytest
 
@@ -18,8 +17,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1_800_000_000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr(time, "monotonic", lambda: now[0] - 1_000_000.0)
-    end = datetime.fromtimestamp(now[0] + 1000).isoformat(timespec="seconds")  # as squeue has it
-    monkeypatch.setenv(DEADLINE, end)
+    monkeypatch.setenv(DEADLINE, f"{now[0] + 1000:.0f}")
     return now
 
 

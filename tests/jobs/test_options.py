@@ -29,7 +29,7 @@ def test_arguments_come_on_top_of_a_file(tmp_path: Path) -> None:
     ("text", "time"),
     [
         ("24:00:00", "24:00:00"),  # a number in base 60 to YAML 1.1
-        ("1:30", "1:30"),
+        ("10:30", "10:30"),
         ("90", "90"),
         ("2-12", "2-12"),
         ("2-12:00:00", "2-12:00:00"),
@@ -71,7 +71,9 @@ def test_there_are_examples() -> None:
         (["mem_gb=0"], "mem_gb is 0"),
         (["cpus_per_task=1.5"], "cpus_per_task is 1.5: give a whole number, at least 1"),
         (["gpu_request=gpu"], "gpu_request is 'gpu': choose gpus-per-node or gres"),
-        (["gpus_per_node=0", "gpu_type=a100"], "gpu_type is 'a100', but gpus_per_node is 0"),
+        (["time=2"], "time is '2', but signal_lead is 120 seconds: a run would be told to stop"),
+        (["time=0:30", "signal_lead=30"], "time is '0:30', but signal_lead is 30 seconds"),
+        (["directives={1: 2}"], "directives has the key 1: give names of sbatch's options"),
         (["gpus_per_node=4", "tasks_per_node=2"], "tasks_per_node is 2, but gpus_per_node is 4"),
         (["setup=module load"], "setup is 'module load': give a list, each item text"),
         (["directives=exclusive"], "directives is 'exclusive': give a block of keys"),
@@ -99,6 +101,9 @@ def test_wrong_files_are_one_line(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
     file.write_text("- partition\n")
     with pytest.raises(ConfigError, match="is no block of keys"):
+        read_options(file, [])
+    file.write_bytes(b"partition: \xff\n")
+    with pytest.raises(ConfigError, match=r"site.yaml is no UTF-8 text"):
         read_options(file, [])
     file.write_text("partition: [\n")
     with pytest.raises(ConfigError, match=r"site.yaml is no YAML"):

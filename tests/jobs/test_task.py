@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mixmask_solo.jobs.records import beat_file, state_file
-from mixmask_solo.jobs.task import Task
+from mixmask_solo.jobs.task import Task, as_path
 
 ROOT = Path(__file__).parents[2]
 REPORT = "import json, os; open(os.environ['MIXMASK_SOLO_REPORT'], 'w').write(json.dumps({}))\n"
@@ -128,6 +128,48 @@ def test_what_the_command_gets_before_the_time_limit(foreign: bool, tmp_path: Pa
     assert state["status"] == ("requeued" if foreign else "interrupted")
 
 
+def test_a_script_that_would_begin_anew_is_not_started_again(tmp_path: Path) -> None:
+    script = WAIT.format(folder=str(tmp_path))
+    process = start(tmp_path, script, max_requeues=1, foreign=True, resumes=False)
+    _, state, again = signalled(process, tmp_path, signal.SIGUSR1)
+    assert not again
+    assert (
+        "not started again: it would begin anew; give it auto_resume.enabled=true"
+        in (state["outcome"])
+    )
+
+
+def test_a_job_that_makes_no_step_is_not_started_for_ever(tmp_path: Path) -> None:
+    state_file(tmp_path, "0").write_text('{"status": "requeued", "step": 7}')
+    beat = f"open({str(tmp_path)!r} + '/beat-0-0.json', 'w').write(json.dumps({{'step': 7}}))\n"
+    again = {"SLURM_RESTART_COUNT": "1"}
+    script = SAVED + beat + "exit(138)"
+    process = start(tmp_path, script, max_requeues=9, environment=again)
+    _, state, started = ended(process, tmp_path)
+    assert not started
+    assert state["outcome"].endswith("it made no step since it last was; give it more time")
+
+
+def test_what_an_earlier_attempt_left_does_not_start_it_again(tmp_path: Path) -> None:
+    (tmp_path / "requeue-12").touch()
+    _, state, again = ended(start(tmp_path, "exit(2)", max_requeues=3), tmp_path)
+    assert (state["status"], again) == ("refused", False)
+
+
+def test_a_process_other_than_the_first_that_refuses_is_told(tmp_path: Path) -> None:
+    script = REPORT.format(["data.stage_to: the disk is too small", ""]) + "exit(2)"
+    ended(start(tmp_path, script, rank=1, ranks=2), tmp_path)
+    process = start(tmp_path, WAIT.format(folder=str(tmp_path)), ranks=2)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.02)
+    # the state of rank 1 came while rank 0 ran, which srun then ended
+    ended(start(tmp_path, script, rank=1, ranks=2), tmp_path)
+    process.send_signal(signal.SIGTERM)
+    _, state, _ = ended(process, tmp_path)
+    assert (state["status"], state["rank"]) == ("refused", 1)
+    assert state["outcome"] == "data.stage_to: the disk is too small"
+
+
 def test_what_is_cancelled_stays_so(tmp_path: Path) -> None:
     process = start(tmp_path, WAIT.format(folder=str(tmp_path)), max_requeues=1)
     _, state, again = signalled(process, tmp_path, signal.SIGTERM)
@@ -179,8 +221,14 @@ for rank, late, progress in ((0, 0.0, 81), (1, {late}, {progress})):
 def test_the_run_before_takes_the_place_of_its_names(tmp_path: Path) -> None:
     state_file(tmp_path, "9").write_text('{"directory": "/runs/one"}')
     script = "import sys; print(sys.argv)"
-    task = Task(["-c", script, "{checkpoint}", "a={run}"], str(tmp_path), "9.1", "run", after="9")
-    assert task._command()[2:] == ["/runs/one/last.ckpt", "a=/runs/one"]
+    words = ["--at", "{checkpoint}", "a={run}", "b=1"]
+    task = Task(["-c", script, *words], str(tmp_path), "9.1", "run", after="9")
+    assert task._command()[2:] == ["--at", "/runs/one/last.ckpt", "a=/runs/one", "b=1"]
+    # the value of an override may have to be quoted
+    state_file(tmp_path, "9").write_text(json.dumps({"directory": '/my "runs"/one'}))
+    training = ["-m", "mixmask_solo.cli.linear", as_path("a={checkpoint}"), "b=1"]
+    task = Task(training, str(tmp_path), "9.1", "run", after="9")
+    assert task._command()[2:] == ['a="/my \\"runs\\"/one/last.ckpt"', "b=1"]
 
 
 def test_threads_and_address_are_those_of_the_job(tmp_path: Path) -> None:

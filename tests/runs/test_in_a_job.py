@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mixmask_solo.runs import run as runs
 from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.trainer import build_trainer, patience
-from support.runs import result
+from support.runs import result, snapshot
 from support.tiny import config, interrupted, weights
 
 
@@ -55,6 +55,30 @@ def test_another_job_of_the_same_configuration_is_another_run(
     assert first["id"] != second["id"]
 
 
+def test_a_job_goes_on_from_a_checkpoint_in_its_own_folder(
+    job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once more, where it was started again before and after it had saved anything."""
+    monkeypatch.delenv(RUN)
+    given = interrupted(monkeypatch, config(tmp_path))
+    before = snapshot(given.parent)
+    monkeypatch.setenv(RUN, "20260101-000000-abcdef-3")
+    resumed = config(tmp_path, resume_from_checkpoint=str(given))
+    own = given.parents[1] / job
+    own.mkdir()
+    first = result(given.parent) | {"id": "of-this-job", "epochs": 0}
+    (own / "result.json").write_text(json.dumps(first))
+    saved = interrupted(monkeypatch, resumed, 1)
+    assert saved.parent == own
+    done = pretrain(resumed)
+    assert Path(done["directory"]) == own
+    assert snapshot(given.parent) == before
+    monkeypatch.delenv(RUN)
+    whole = Path(pretrain(config(tmp_path / "whole"))["directory"])
+    one, other = weights(own / LAST), weights(whole / LAST)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_finished_job_has_nothing_left_to_do(job: str, tmp_path: Path) -> None:
     first = pretrain(config(tmp_path))
     assert pretrain(config(tmp_path)) == {**first, "already": True}
@@ -86,8 +110,7 @@ def test_an_attempt_that_still_runs_is_waited_for(
 def test_a_job_about_to_end_is_left_in_time(
     job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    soon = datetime.now() + timedelta(seconds=5)
-    monkeypatch.setenv(DEADLINE, soon.isoformat(timespec="seconds"))
+    monkeypatch.setenv(DEADLINE, f"{time.time() + 5:.0f}")
     with pytest.raises(Interrupted) as stop:
         pretrain(config(tmp_path))
     assert stop.value.saved

@@ -13,7 +13,9 @@
 #SBATCH --signal=USR1@120
 
 # setup
-export MIXMASK_SOLO_DEADLINE="$(squeue -h -j "$SLURM_JOB_ID" -o %e)"
+job="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+end="$(SLURM_TIME_FORMAT=standard squeue -h -j "$job" -o %e)"
+export MIXMASK_SOLO_DEADLINE="$(date -d "$end" +%s 2> /dev/null)"
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -22,9 +24,8 @@ srun --unbuffered --output /shared/jobs/one/%A_%a_%t_log.out --kill-on-bad-exit=
 
 # teardown
 status=$?
-job="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
-preempted=$(scontrol show job "$SLURM_JOB_ID" | grep -c 'PreemptTime=[0-9]')
-if [ "$status" -ne 0 ] && [ "$preempted" -ne 0 ]; then
+preempted=$(scontrol show job "$job" | grep -c 'PreemptTime=[0-9]')
+if [ "$status" -ne 0 ] && [ "$status" -ne 2 ] && [ "$preempted" -ne 0 ]; then
     [ "${SLURM_RESTART_COUNT:-0}" -lt 20 ] && touch /shared/jobs/one/"requeue-$job"
 fi
 if [ -e /shared/jobs/one/"requeue-$job" ]; then
