@@ -26,7 +26,11 @@ from support.heads import head_of
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 # Those of ADIOS, which are no method's plus a block, are in test_adios_recipes.py.
-FILES = sorted(file for file in SCRIPTS.rglob("*.yaml") if "_adios" not in file.stem)
+FILES = sorted(
+    file
+    for file in SCRIPTS.rglob("*.yaml")
+    if "_adios" not in file.stem and "slurm" not in file.parts  # keys of clusters: tests/jobs
+)
 PRETRAIN = [file for file in FILES if "pretrain" in file.parts]
 LINEAR = [file for file in FILES if "linear" in file.parts]
 VARIED = [file for file in PRETRAIN if "_" in file.stem]
