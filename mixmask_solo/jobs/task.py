@@ -57,7 +57,8 @@ class Task:
         if status == "requeued" and (reason := self._against(began, step)):
             status = "failed" if code < 0 else "interrupted"
             why += f"; not started again: {reason}"
-        if status == "requeued":
+        lost = not stopped and code != 128 + signal.SIGUSR1
+        if status == "requeued" and (rank == 0 or lost):  # else rank zero decides for all
             Path(self.folder, f"requeue-{place.job_id}").touch()
         end = {"status": status, "code": code, "outcome": why, "step": step}
         self._tell_end(rank, began, end, told, stopped)
