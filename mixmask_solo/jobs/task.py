@@ -71,7 +71,8 @@ class Task:
             return "it would begin anew; give it auto_resume.enabled=true"
         if _restarts() >= self.max_requeues:
             return f"max_requeues is {self.max_requeues}"
-        if _restarts() and began and began.get("step") == step:
+        known = began and not self.foreign  # others do not tell of their steps
+        if _restarts() and known and began.get("step") == step:
             return "it made no step since it last was; give it more time"
         return ""
 

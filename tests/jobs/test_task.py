@@ -119,7 +119,9 @@ def signalled(process: Any, folder: Path, number: int) -> tuple[int, dict[str, A
 def test_what_the_command_gets_before_the_time_limit(foreign: bool, tmp_path: Path) -> None:
     """Ours its own signal, others one that they all know, and start again."""
     script = WAIT.format(folder=str(tmp_path))
-    process = start(tmp_path, script, max_requeues=1, foreign=foreign)
+    # for the second time: others tell of no steps
+    once = {"SLURM_RESTART_COUNT": "1"} if foreign else {}
+    process = start(tmp_path, script, max_requeues=2, foreign=foreign, environment=once)
     code, state, again = signalled(process, tmp_path, signal.SIGUSR1)
     got = signal.SIGTERM if foreign else signal.SIGUSR1
     assert (tmp_path / "got").read_text() == str(int(got))
