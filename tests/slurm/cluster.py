@@ -7,13 +7,15 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-NODES = ("n1", "n2")
+NODES = ("n1", "n2", "n3", "n4")
+GPUS = 4  # a node, of which there is no more than the count
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 
 CONFIG = """
@@ -47,9 +49,11 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
+GresTypes=gpu
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=60 State=UP PriorityTier=1 GraceTime=5
-PartitionName=urgent Nodes=ALL MaxTime=60 State=UP PriorityTier=9
+PartitionName=main Nodes=n[1-2] Default=YES MaxTime=60 State=UP PriorityTier=1 GraceTime=5
+PartitionName=urgent Nodes=n[1-2] MaxTime=60 State=UP PriorityTier=9
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1
 """
 
 
@@ -77,7 +81,7 @@ class Cluster:
             self._start("slurmctld", "-D")
             for node in NODES:
                 self.start_node(node)
-            self.until(lambda: self.call("sinfo", "-h", "-o", "%A").startswith("0/2"), 60)
+            self.until(self.idle, 60)
         except BaseException:
             self.stop()
             raise
@@ -96,6 +100,11 @@ class Cluster:
             if time.monotonic() > end:
                 raise TimeoutError(f"{self.call('squeue')}\n{self.call('sinfo')}\n{self.logs()}")
             time.sleep(0.2)
+
+    def idle(self) -> bool:
+        """Whether every node waits for work."""
+        states = self.call("sinfo", "-N", "-h", "-p", "gpu", "-o", "%T").split()
+        return states == ["idle"] * len(NODES)
 
     def start_node(self, node: str) -> None:
         self._start("slurmd", "-D", "-N", node, name=node)
@@ -136,11 +145,17 @@ class Cluster:
         cpus = 8  # more than there may be: what waits for a core makes no test
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} "
-            f"CPUs={cpus} RealMemory=4000 State=UNKNOWN"
+            f"CPUs={cpus} RealMemory=4000 Gres=gpu:a100:{GPUS} State=UNKNOWN"
             for node in NODES
         )
         text = CONFIG.format(folder=self.folder, host=host, controller=_free_port(), nodes=nodes)
         (self.folder / "slurm.conf").write_text(text)
+        devices = [self.folder / f"gpu{number}" for number in range(GPUS)]
+        for device in devices:
+            os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))  # as /dev/null
+        files = f"{self.folder}/gpu[0-{GPUS - 1}]"
+        text = "".join(f"NodeName={n} Name=gpu Type=a100 File={files}\n" for n in NODES)
+        (self.folder / "gres.conf").write_text(text)
 
     def _munge(self) -> None:
         key = self.folder / "munge.key"
