@@ -17,6 +17,7 @@ _REASONS = {
     "PartitionTimeLimit": "for ever: time is above the partition's limit",
     "PartitionNodeLimit": "for ever: nodes or cpus are more than the partition gives",
     "ReqNodeNotAvail": "for a node that is down, drained or reserved",
+    "PartitionConfig": "for ever: it asks for what the partition does not have",
     "PartitionDown": "for the partition, which is down",
     "PartitionInactive": "for the partition, which is inactive",
     "JobHeldUser": "held by you: scontrol release",

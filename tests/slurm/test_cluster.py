@@ -241,7 +241,9 @@ def test_fifty_jobs_are_fifty_runs(user: User) -> None:
     ("keys", "message"),
     [
         (["partition=nowhere"], "invalid partition specified: nowhere"),
-        (["gpus_per_node=5"], "Slurm refuses the job: "),
+        (["gpu_type=h100", "gpus_per_node=1"], "Requested node configuration is not available"),
+        (["mem_gb=900"], "Memory specification can not be satisfied"),
+        (["constraint=none"], "Invalid feature specification"),
         (["directives.no-such-option=1"], "unrecognized option '--no-such-option=1'"),
         (["nodelist=n9"], "Slurm refuses the job: "),
     ],
