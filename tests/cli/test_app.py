@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mixmask_solo.cli.app import _with_absolute_folders, told_metrics
+from mixmask_solo.cli.app import told_metrics, with_absolute_folders
 from mixmask_solo.config import ConfigError
 
 
@@ -17,9 +17,9 @@ def test_folders_are_those_of_where_the_user_stands(tmp_path: Path, monkeypatch)
     given = ["--config-path", "files", "-cd=files", "--config-name", "files", "-cp", "pkg://x"]
     here = str(tmp_path / "files")
     expected = ["--config-path", here, f"-cd={here}", "--config-name", "files", "-cp", "pkg://x"]
-    assert list(_with_absolute_folders(given)) == expected
+    assert list(with_absolute_folders(given)) == expected
     with pytest.raises(ConfigError, match=r"--config-path lost: no such folder \(looked for /"):
-        list(_with_absolute_folders(["-cp", "lost"]))
+        list(with_absolute_folders(["-cp", "lost"]))
 
 
 def test_a_metric_of_an_earlier_epoch_says_so() -> None:
