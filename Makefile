@@ -65,7 +65,7 @@ test-solo:
 		$(SOLO_PYTHON) -W ignore tests/plugin/run_solo_tests.py '$(abspath $(SOLO))' -q \
 		tests/methods tests/utils --ignore tests/utils/test_auto_umap.py
 
-# A controller and two node daemons on loopback, in a temporary folder; minutes of Slurm's clocks.
+# A controller and four node daemons on loopback, in a temporary folder; minutes of Slurm's clocks.
 test-slurm: setup
 	MIXMASK_SLURM=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slurm -v -rs $(TESTS)
 

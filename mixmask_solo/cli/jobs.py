@@ -137,13 +137,13 @@ def wait(submission: Submission) -> int:
             over = all(state in ENDED for state in counts)
             quiet = quiet + _POLL if over and counts["lost"] else 0.0
             if over and (not counts["lost"] or quiet > _PATIENCE):
-                return exit_status(submission)
+                return exit_status(found)
         time.sleep(_POLL)
 
 
-def exit_status(submission: Submission) -> int:
+def exit_status(found: Sequence[Standing]) -> int:
     """0 where all are completed, 2 where each was refused, else 1."""
-    states = {row.state for row in standings(submission, submission.jobs)}
+    states = {row.state for row in found}
     return 0 if states == {"completed"} else 2 if states == {"refused"} else 1
 
 

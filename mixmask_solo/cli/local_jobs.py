@@ -10,6 +10,7 @@ from mixmask_solo.cli.job_plan import Work, tasks
 from mixmask_solo.cli.jobs import exit_status, table
 from mixmask_solo.config.files import write_json
 from mixmask_solo.jobs.records import Submission, state_file
+from mixmask_solo.jobs.standing import standings
 
 
 def run_locally(command: str, submission: Submission, work: Sequence[Work]) -> int:
@@ -41,8 +42,9 @@ def run_locally(command: str, submission: Submission, work: Sequence[Work]) -> i
             )
         if stop.received:
             break
-    print(table(submission, submission.jobs))
-    return 128 + stop.received if stop.received else exit_status(submission)
+    found = standings(submission, submission.jobs)
+    print(table(submission, submission.jobs, found))
+    return 128 + stop.received if stop.received else exit_status(found)
 
 
 class _Stoppable:

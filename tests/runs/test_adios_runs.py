@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from mixmask_solo.methods.own_steps import OwnOptimizer
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.readback import NonFiniteLoss
+from support.processes import run_two
 from support.tiny import config, interrupted
 
 _SLOTS = "strategies.adios.occluder.slots.weight"
@@ -101,20 +100,7 @@ def worker(rank: int, port: int, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_share_one_occluder(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__]
-    started = [
-        subprocess.Popen([*command, str(rank), str(port), str(tmp_path)], env=environ)
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(timeout=240) for process in started] == [0, 0]
-    finally:
-        for process in started:
-            process.kill()
+    run_two(__file__, tmp_path)
     zero, one = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert len(zero["before"]) == 3
     for step in range(3):

@@ -3,8 +3,6 @@
 
 import json
 import os
-import socket
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch.distributed as dist
 from mixmask_solo.runs import ranks
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.readback import NonFiniteLoss, Readback
+from support.processes import run_two
 from support.tiny import config
 
 STEPS = 50
@@ -76,20 +75,7 @@ def _counting(name: str, calls: Counter[str]) -> Any:
 
 def together(folder: Path, how: str, method: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """What either process saw, and its last state."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = [str(port), str(folder), how, method]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen([sys.executable, __file__, str(rank), *arguments], env=environ)
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(timeout=240) for process in started] == [0, 0]
-    finally:
-        for process in started:
-            process.kill()
+    run_two(__file__, folder, how, method)
     return [
         (
             json.loads((folder / f"{how}-{rank}.json").read_text()),

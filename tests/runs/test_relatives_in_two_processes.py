@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.strategies import mscn, saliency
+from support.processes import run_two
 from support.tiny import config, weights
 
 BLOCKS: dict[str, dict[str, Any]] = {
@@ -58,20 +57,7 @@ def worker(rank: int, port: int, folder: Path, name: str) -> None:
 def test_two_processes_train_one_network(name: str, tmp_path: Path) -> None:
     if name == "saliency":
         run(tmp_path, "erase", {"grid_size": 2}).rename(tmp_path / "earlier")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__]
-    started = [
-        subprocess.Popen([*command, str(rank), str(port), str(tmp_path), name], env=environ)
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(timeout=240) for process in started] == [0, 0]
-    finally:
-        for process in started:
-            process.kill()
+    run_two(__file__, tmp_path, name)
     [checkpoint] = tmp_path.glob(f"runs/mocov2plus/*/{LAST}")
     assert all(value.isfinite().all() for value in weights(checkpoint).values())
     zero, one = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
