@@ -44,7 +44,7 @@ from mixmask_solo.config.rules import check_mocov2, require_two_views
 from mixmask_solo.config.schema import METHOD_KWARGS, MOMENTUM
 from mixmask_solo.methods.moco_passes import MoCoStep, Permutations, encode_shuffled
 from mixmask_solo.networks import KeyQueue, PassStatistics, split_batch_norm
-from mixmask_solo.objectives import gather_keys, info_nce_from_lse, queue_lse, upcast
+from mixmask_solo.objectives import gather_keys, info_nce_from_lse, shared_queue_lse, upcast
 from mixmask_solo.strategies import Step, blocks
 
 if TYPE_CHECKING:  # stands for either host's
@@ -126,7 +126,7 @@ class MoCoV2(KeyQueue, _Host):
         queries, keys, t = out["z"], out["momentum_z"], self.temperature
         lse = out.get("queue_lse")
         if lse is None:
-            lse = queue_lse(torch.cat(queries), self.queue, t).split(len(queries[0]))
+            lse = shared_queue_lse(self.queue, queries, t)
         # A query of view 1 seeks the key of view 2, and the other way round.
         pairs = zip(queries, reversed(keys), lse, strict=True)
         loss = torch.stack([info_nce_from_lse(q, k, rows, t).mean() for q, k, rows in pairs]).sum()

@@ -7,6 +7,7 @@ from mixmask_solo.objectives.info_nce import (
     info_nce,
     info_nce_from_lse,
     queue_lse,
+    shared_queue_lse,
     with_hard_negative,
 )
 from mixmask_solo.objectives.non_contrastive import byol, simsiam
@@ -23,6 +24,7 @@ __all__ = [
     "info_nce",
     "info_nce_from_lse",
     "queue_lse",
+    "shared_queue_lse",
     "simclr",
     "simsiam",
     "slot_entropy",

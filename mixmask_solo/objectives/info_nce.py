@@ -7,6 +7,7 @@ Q_{:j}\rangle / T)` the cross entropy over the K + 1 logits is :math:`\log(e^{s_
 be scored against the keys of all its sources for the price of one product.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mixmask_solo.objectives.weigh import full_precision
+from mixmask_solo.objectives.weigh import full_precision, upcast
 
 # Keys taken at once. On the CPU a chunk of 256-d keys has to survive in the second-level cache
 # between the two products that read it; on a GPU few large products win, up to 256 MiB of logits.
@@ -60,41 +61,56 @@ def with_hard_negative(
     return torch.logaddexp(lse, alpha * (query * negative.detach()).sum(1) / temperature)
 
 
-@full_precision
 def queue_lse(query: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """Log-sum-exp of each query's logits over the queue.
 
-    The queue is read in chunks, once: the gradient by the query is accumulated on the way, so the
-    backward pass needs neither the queue nor the ``(N, K)`` logits.
-
     Args:
-        query: ``(N, D)``; several batches may be stacked to share the pass over the queue.
+        query: ``(N, D)``.
         queue: ``(D, K)``, one key a column.
         temperature: T, divides all similarities.
 
     Returns:
         ``(N,)`` in float32, or float64 for float64 input.
     """
-    want_grad = torch.is_grad_enabled() and query.requires_grad
-    lse: Tensor = _QueueLSE.apply(query, queue.to(query.dtype), temperature, want_grad)
+    [lse] = shared_queue_lse(queue, [query], temperature)
     return lse
+
+
+@full_precision
+def shared_queue_lse(
+    queue: Tensor, queries: Sequence[Tensor], temperature: float
+) -> Sequence[Tensor]:
+    """:func:`queue_lse` of several batches ``(N, D)``, which share one pass over the queue.
+
+    The queue is read in chunks, once: the gradient by the queries is accumulated on the way, so
+    the backward pass needs neither the queue nor the ``(N, K)`` logits. A batch whose result
+    enters no loss gets no gradient, not zeros that would go back through its whole network.
+    """
+    queries = [upcast(q) for q in queries]
+    want_grad = torch.is_grad_enabled() and any(q.requires_grad for q in queries)
+    queue = queue.to(queries[0].dtype)
+    lses: Sequence[Tensor] = _QueueLSE.apply(queue, temperature, want_grad, *queries)
+    return lses
 
 
 class _QueueLSE(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, queue: Tensor, temperature: float, want_grad: bool
-    ) -> Tensor:
-        lse, slope = _stream(query, queue, temperature, want_grad)
+        ctx: Any, queue: Tensor, temperature: float, want_grad: bool, *queries: Tensor
+    ) -> tuple[Tensor, ...]:
+        sizes = [len(q) for q in queries]
+        lse, slope = _stream(torch.cat(queries), queue, temperature, want_grad)
         if slope is not None:
-            ctx.save_for_backward(slope)
-        return lse
+            ctx.save_for_backward(*slope.split(sizes))
+        ctx.set_materialize_grads(False)
+        return lse.split(sizes)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        (slope,) = ctx.saved_tensors
-        return grad.unsqueeze(1) * slope, None, None, None
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        slopes = zip(grads, ctx.saved_tensors, strict=True)
+        found = [None if g is None else g.unsqueeze(1) * slope for g, slope in slopes]
+        return None, None, None, *found
 
 
 def _stream(

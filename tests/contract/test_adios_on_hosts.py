@@ -115,6 +115,20 @@ def test_three_batches_of_two_optimisers(case: str, schedule: str, make: Make) -
         torch.testing.assert_close(model.queue, loop.queue)
 
 
+@pytest.mark.parametrize("schedule", ["alternating", "simultaneous"])
+def test_an_un_masked_query_that_no_loss_looks_at_goes_back_through_no_network(
+    schedule: str, make: Make
+) -> None:
+    model = make("mocov2plus", schedule=schedule)
+    backwards: list[bool] = []
+    model.backbone.register_full_backward_hook(
+        lambda _, __, grads: backwards.append(grads[0] is not None)
+    )
+    train(model, batches(1))
+    own = _BLOCK["slots"] if schedule == "alternating" else 0
+    assert sum(backwards) == _BLOCK["slots"] + own
+
+
 def test_accumulated_batches_make_one_step_of_either_optimiser(make: Make) -> None:
     model = make("simclr", accumulate=2)
     loop = Loop(model, lr=0.2, total=2, times=2)

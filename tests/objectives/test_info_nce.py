@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mixmask_solo.objectives import Share, info_nce, info_nce_from_lse, queue_lse, weigh
+from mixmask_solo.objectives import (
+    Share,
+    info_nce,
+    info_nce_from_lse,
+    queue_lse,
+    shared_queue_lse,
+    weigh,
+)
 
 
 def unit(*shape: int, seed: int = 0, dim: int = 1) -> Tensor:
@@ -144,9 +151,18 @@ def test_key_gets_no_gradient():
 
 def test_stacked_queries_share_one_pass():
     a, b, queue = unit(4, 6), unit(3, 6, seed=1), unit(6, 10, seed=2, dim=0)
-    both = queue_lse(torch.cat([a, b]), queue, 0.2)
-    torch.testing.assert_close(both[:4], queue_lse(a, queue, 0.2))
-    torch.testing.assert_close(both[4:], queue_lse(b, queue, 0.2))
+    both = shared_queue_lse(queue, [a, b], 0.2)
+    torch.testing.assert_close(both[0], queue_lse(a, queue, 0.2))
+    torch.testing.assert_close(both[1], queue_lse(b, queue, 0.2))
+
+
+def test_a_batch_that_enters_no_loss_gets_no_gradient():
+    a, b = unit(4, 6).requires_grad_(), unit(3, 6, seed=1).requires_grad_()
+    queue = unit(6, 10, seed=2, dim=0)
+    shared_queue_lse(queue, [a, b], 0.2)[1].sum().backward()
+    (expected,) = torch.autograd.grad(queue_lse(b, queue, 0.2).sum(), b)
+    assert a.grad is None
+    torch.testing.assert_close(b.grad, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

@@ -34,7 +34,7 @@ from torch import Tensor
 from mixmask_solo.methods.families.base import Family, Forwarded, NeighbourFamily, Out
 from mixmask_solo.objectives import (
     info_nce_from_lse,
-    queue_lse,
+    shared_queue_lse,
     soft_in_batch_nce,
     soft_nt_xent,
     weigh,
@@ -85,9 +85,8 @@ class MoCoFamily(_Queued):
         clean = []
         for query, v in zip(reversed(self.out["z"]), (0, 1), strict=True):
             users = [b for b in self.forwarded if v in self.views(b)]
-            rows = torch.cat([query, *(b.out["z"] for b in users)])
-            lse = queue_lse(rows, self.method.queue[v], self.method.temperature)
-            own, *others = lse.split(len(query))
+            rows = [query, *(b.out["z"] for b in users)]
+            own, *others = shared_queue_lse(self.method.queue[v], rows, self.method.temperature)
             clean.append(own)
             for b, part in zip(users, others, strict=True):
                 self.lse[b][v] = part
@@ -114,8 +113,8 @@ class MoCoV2Family(_Queued):
 
     def read_queue(self) -> Sequence[Tensor]:
         queries = self.out["z"]
-        rows = torch.cat([*queries, *(b.out["z"] for b in self.forwarded)])
-        lse = queue_lse(rows, self.method.queue, self.method.temperature).split(len(queries[0]))
+        rows = [*queries, *(b.out["z"] for b in self.forwarded)]
+        lse = shared_queue_lse(self.method.queue, rows, self.method.temperature)
         # Nobody's loop forwards a branch of `every` once for each direction.
         once = [b.branch.targets == "every" for b in self.forwarded]
         views = [self.views(b) for b in self.forwarded]
