@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.host import optimization
 from mixmask_solo.objectives.distributed import world_size
 from mixmask_solo.strategies import Branch, Step, Views
@@ -195,9 +196,16 @@ class OwnSteps(_Host):
             checkpoint[_KEY] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes them back when they are next needed."""
+        """Takes them back when they are next needed; ConfigError where one is missing."""
         super().on_load_checkpoint(checkpoint)
-        self._own, self._own_saved, self._batches = None, checkpoint.get(_KEY, {}), []
+        saved = checkpoint.get(_KEY, {})
+        if missing := [s.name for s in self._learning() if s.name not in saved]:
+            raise ConfigError(
+                f"the checkpoint holds no state of the optimiser of {listing(missing, 'and')} "
+                f"({_KEY}): a resumed run would begin it anew; take another checkpoint of the run, "
+                "or train from these weights by init_from"
+            )
+        self._own, self._own_saved, self._batches = None, saved, []
 
 
 class HostLoss(_Host):

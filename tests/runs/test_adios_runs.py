@@ -13,8 +13,9 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.methods.own_steps import OwnOptimizer
-from mixmask_solo.records.checkpoints import LAST, read_checkpoint
+from mixmask_solo.records.checkpoints import LAST, read_checkpoint, seal
 from mixmask_solo.runs.pretrain import pretrain
 from mixmask_solo.runs.readback import NonFiniteLoss
 from support.processes import run_two
@@ -58,6 +59,18 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     own = straight["mixmask_solo_strategies"]["adios"]
     assert any(state["momentum_buffer"].abs().sum() > 0 for state in own["state"].values())
     assert not torch.equal(straight["state_dict"][_SLOTS], begun["state_dict"][_SLOTS])
+
+
+def test_a_checkpoint_without_the_occluders_optimiser_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = interrupted(monkeypatch, adios(tmp_path, "simclr", {}))
+    checkpoint = torch.load(cut, weights_only=False)
+    del checkpoint["mixmask_solo_strategies"]
+    torch.save(checkpoint, cut)
+    seal(cut)
+    with pytest.raises(ConfigError, match=r"no state of the optimiser of adios .*init_from"):
+        pretrain(adios(tmp_path, "simclr", {}, resume_from_checkpoint=str(cut)))
 
 
 def test_a_run_tells_areas_and_mask_loss(tmp_path: Path) -> None:
