@@ -10,13 +10,15 @@ DATA ?=
 PARTS ?=
 TESTS ?=
 
-.PHONY: help setup demo test test-solo test-slurm gpu lint format clean
+.PHONY: help setup demo shell test test-solo test-slurm test-docs gpu lint format clean
 
 help:
 	@echo "make demo   set up .venv, pretrain SimCLR + MixMask on scanned digits, show the result"
 	@echo "make test   set up .venv, lint, type-check, run the tests"
 	@echo "make test-solo SOLO=FOLDER  the same beside a checkout of solo-learn 1.0.6, and its own tests"
 	@echo "make test-slurm  jobs on a Slurm that it starts here (packages slurm-wlm and munge, as root)"
+	@echo "make test-docs   README and docs, followed to the letter (some minutes)"
+	@echo "make shell  a shell in which the commands are found"
 	@echo "make gpu DATA=FOLDER  what only a GPU can tell (docs/gpu.md); PARTS='sync knn' for some of it"
 	@echo "make lint   ruff and mypy alone;  make format  let ruff rewrite"
 
@@ -31,6 +33,9 @@ setup: $(VENV)/.installed
 
 demo: setup
 	$(BIN)/python -m mixmask_solo.cli.demo --out $(DEMO_DIR)
+
+shell: setup
+	@PATH='$(abspath $(BIN))':"$$PATH" $${SHELL:-sh}
 
 lint: setup
 	$(BIN)/ruff check .
@@ -68,6 +73,10 @@ test-solo:
 # A controller and four node daemons on loopback, in a temporary folder; minutes of Slurm's clocks.
 test-slurm: setup
 	MIXMASK_SLURM=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slurm -v -rs $(TESTS)
+
+# Every code block of README and docs that this machine can follow, trainings cut short.
+test-docs: setup
+	MIXMASK_DOCS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/docs -v -rs $(TESTS)
 
 # DATA holds imagenet-sample/ and cifar10/; parts that need images are left out without it.
 gpu: setup

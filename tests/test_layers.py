@@ -33,11 +33,22 @@ MAY_IMPORT = {
     },
     "host": {"objectives", "networks"},
     "methods": {"host", "strategies", "objectives", "networks", "config", "mixtures"},
-    "data": {"config"},
+    "screen": set(),
+    "data": {"config", "screen"},
     "jobs": {"config"},
     "records": {"data", "config"},
     "evaluation": {"host", "methods", "data", "config", "records"},
-    "runs": {"host", "methods", "strategies", "data", "config", "evaluation", "records", "jobs"},
+    "runs": {
+        "host",
+        "methods",
+        "strategies",
+        "data",
+        "config",
+        "evaluation",
+        "records",
+        "jobs",
+        "screen",
+    },
     "bench": {"host", "methods", "strategies", "data", "config", "records", "runs"},
     "report": {
         "bench",
@@ -66,6 +77,9 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
             names.add(node.module)
+            if node.module == "mixmask_solo":
+                inner = [a.name for a in node.names if (ROOT / a.name).is_dir()]
+                names |= {f"mixmask_solo.{name}" for name in inner}
     return names
 
 

@@ -2,7 +2,7 @@
 """What the Hydra commands share: paths as the user means them, sweeps, one line at the end."""
 
 import os
-import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -11,16 +11,13 @@ from itertools import pairwise
 from pkgutil import resolve_name
 from typing import Any
 
-from mixmask_solo.cli.compose import config_folder
-from mixmask_solo.cli.ending import Failure, fail, loading, one_line, quiet, supervise
+from mixmask_solo.cli.compose import config_folder, refuse_empty_blocks
+from mixmask_solo.cli.ending import Failure, fail, loading, one_line, quiet, supervise, tell_version
+from mixmask_solo.config import ConfigError
 from mixmask_solo.jobs.process import Outcome, reporting
+from mixmask_solo.jobs.variables import OVERRIDES
 
 _FOLDERS = ("--config-path", "-cp", "--config-dir", "-cd")
-_HINTS = {
-    "Could not override|not in struct": "the configuration has no such key; check its spelling, or "
-    "add it with a leading +",
-    "Cannot find primary config": "--config-path is taken relative to the current folder",
-}
 _ENDS = """
 Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
 <checkpoint.dir>/{folder}/<name>-<time>. Ctrl-C saves first and says how to resume.
@@ -41,19 +38,23 @@ def run_hydra(
     configuration to a run's result, which ``headline`` tells in a few words.
     """
     arguments = sys.argv[1:]
+    if "--version" in arguments:
+        tell_version()
     if not arguments or arguments[0] in ("-h", "--help"):
         show_usage(usage + _ENDS.format(folder=folder), asked=bool(arguments))
     with reporting() as told, one_line(command), ExitStack() as starting:
         starting.enter_context(loading(command))
-        if not any(a.partition("=")[0] in ("--config-name", "-cn") for a in arguments):
-            fail(command, "give --config-path FOLDER and --config-name FILE (see --help)")
-        sys.argv[1:] = with_absolute_folders(arguments)
+        more = shlex.split(os.environ.get(OVERRIDES, ""))
+        sys.argv[1:] = with_absolute_folders([*arguments, *more])
+        args = _read(command, sys.argv[1:])
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing a stack
 
         import hydra
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
 
+        from mixmask_solo.cli.composing import explain
         from mixmask_solo.cli.plan import expand
         from mixmask_solo.cli.sweep import sweep
 
@@ -63,9 +64,9 @@ def run_hydra(
             if plans is not None:
                 raise SystemExit(sweep(command, plans))
             hydra.main(version_base="1.3", config_path=None, config_name=None)(run)()
-        except (HydraException, OmegaConfBaseException) as error:
-            hints = [f" ({hint})" for sign, hint in _HINTS.items() if re.search(sign, str(error))]
-            fail(command, f"{error}{''.join(hints)}")
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            path = args.config_dir or args.config_path
+            fail(command, explain(error, path, args.config_name, args.overrides))
         except _JobFailed as error:
             fail(command, *error.args)
 
@@ -101,16 +102,34 @@ class _Task:
     def _run(self, cfg: Any) -> None:
         from omegaconf import OmegaConf
 
+        from mixmask_solo.records.provenance import overrides
+
         train = resolve_name(self.task)
+
+        def run() -> Result:
+            refuse_empty_blocks(cfg, overrides())
+            result: Result = train(cfg)
+            return result
+
         if self.starting is not None:
             self.starting.close()
         folder = OmegaConf.select(cfg, "checkpoint.dir", throw_on_resolution_failure=False)
-        result = supervise(self.command, lambda: train(cfg), folder=folder)
+        result = supervise(self.command, run, folder=folder)
         if "status" in result:  # not so in a process that does not write the result
             text = self.headline(result)
             done = "nothing is left to do; " if result.get("already") else ""
             print(f"{done}{result['status']}: {text} -> {result['directory']}", flush=True)
             self.told.append(Outcome(text, result["directory"]))
+
+
+def _read(command: str, arguments: Sequence[str]) -> Any:
+    """What Hydra reads out of the arguments, checked."""
+    from mixmask_solo.cli.composing import read_arguments
+
+    try:
+        return read_arguments(arguments)
+    except ConfigError as error:
+        fail(command, str(error))
 
 
 def show_usage(usage: str, *, asked: bool) -> None:

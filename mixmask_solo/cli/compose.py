@@ -46,13 +46,34 @@ def compose(path: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    from mixmask_solo.cli.composing import explain
 
     folder = config_folder(path)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra_compose(name, overrides=list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+            cfg = hydra_compose(name, overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(explain(error, str(folder), name, overrides)) from error
+    refuse_empty_blocks(cfg, overrides)
+    return cfg
+
+
+def refuse_empty_blocks(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Raises ConfigError for a strategy's block without a value that a file, not the user here, has
+    left so: it would be the method alone without a word."""
+    from mixmask_solo.strategies import blocks
+
+    kwargs = cfg.get("method_kwargs") or {}
+    for name in blocks():
+        key = f"method_kwargs.{name}"
+        said = any(o.lstrip("+").startswith(f"{key}=") for o in overrides)
+        if name in kwargs and kwargs[name] is None and not said:
+            raise ConfigError(
+                f"{key} is empty: write '{name}: {{}}' for its defaults, or remove the line; as an "
+                f"argument, {key}=null switches the block off"
+            )
 
 
 def hydra_value(text: str) -> str:

@@ -130,14 +130,15 @@ def _bench(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, in a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
+    """Takes how many more are done."""
+    from mixmask_solo import screen
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count: progress.advance(task, count)
+    with screen.task(what, total) as shown:
+
+        def advance(count: int) -> None:
+            shown.done += count
+
+        yield advance
 
 
 def _write(place: Path, content: Any) -> None:

@@ -34,7 +34,7 @@ def main() -> None:
         print("k-NN on the scans nobody trained on (cosine, k=20, T=0.07) ...", file=sys.stderr)
         knn = evaluate_knn(directory / "last.ckpt", baselines=True)
         picture(cfg, out / "mixed.png")
-        curves(directory / METRICS, out / "curves.png")
+        curves({directory.name: directory / METRICS}, out / "curves.png")
         write_json(out / "demo.json", {"knn": knn, **result})
     print(
         f"k-NN accuracy: trained {knn['trained']:.2f} %, untrained {knn['untrained']:.2f} %, "

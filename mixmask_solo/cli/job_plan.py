@@ -118,19 +118,21 @@ def _of_ours(arguments: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     """Each job's arguments, and those of them that differ; Hydra composes what is common."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     from mixmask_solo.cli.app import with_absolute_folders
+    from mixmask_solo.cli.composing import explain, read_arguments
     from mixmask_solo.cli.plan import expand
 
     given = list(with_absolute_folders([as_path(word) for word in arguments]))
-    if not any(a.partition("=")[0] in ("--config-name", "-cn") for a in given):
-        raise ConfigError("give --config-path FOLDER and --config-name FILE (see --help)")
+    args = read_arguments(given)
     if not {"-m", "--multirun"} & set(given):
         given.append("-m")
     try:
         found = expand(given)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        path = args.config_dir or args.config_path
+        raise ConfigError(explain(error, path, args.config_name, args.overrides)) from error
     if found is None:
         raise ConfigError(
             "hydra/sweeper or hydra/launcher is chosen: with mixmask-submit lists of values make "

@@ -3,14 +3,13 @@
 
 import argparse
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from mixmask_solo.cli.ending import Parser, at_least, fail, loading, one_line
-from mixmask_solo.config import ConfigError, did_you_mean
+from mixmask_solo.config import ConfigError
 from mixmask_solo.report import columns
 
 COMMAND = "mixmask-knn"
@@ -28,11 +27,12 @@ _HEAD = ("network", "features", "distance", "k", "T", "top-1 %", "top-5 %")
 
 
 def main() -> None:
-    args = _parse(sys.argv[1:])
+    args = _parser().parse_args()
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
             from mixmask_solo.config.files import write_json
             from mixmask_solo.evaluation.run_knn import evaluate_knn
+            from mixmask_solo.screen import track
         given = vars(args).items()
         try:
             result = evaluate_knn(
@@ -46,7 +46,7 @@ def main() -> None:
                 device=args.device,
                 bank_dtype=args.bank_dtype,
                 bank_device=args.bank_device,
-                watch=_watch,
+                watch=partial(track, label="features"),
             )
         except ConfigError as error:
             fail(COMMAND, _as_options(str(error)))
@@ -55,15 +55,6 @@ def main() -> None:
         write_json(out, result)
     print(columns([_HEAD, *map(_cells, result["rows"])], right=(3, 4, 5, 6)))
     print(_summary(result, out))
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _parser()
-    args, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        options = [o for a in parser._actions for o in a.option_strings]
-        parser.error(f"unknown argument {unknown[0]}{did_you_mean(unknown[0], options)}")
-    return args
 
 
 def _parser() -> Parser:
@@ -127,16 +118,6 @@ def _protocols(args: argparse.Namespace) -> list[Any] | None:
     features = chosen.pop("features", [SOLO_LEARN.features])
     distances = chosen.pop("distance", [SOLO_LEARN.distance])
     return [Protocol(*pair, **chosen) for pair in product(features, distances)]
-
-
-def _watch(loader: Iterable[Any]) -> Iterable[Any]:
-    """A bar on stderr while features are taken, in a terminal only."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    return track(loader, "features", console=console, transient=True, disable=hidden)
 
 
 def _as_options(message: str) -> str:

@@ -24,7 +24,7 @@ method_kwargs.mixmask. Works like solo-learn's main_pretrain.py and reads the sa
                          other whatever becomes of each, then a table of them all
 """
 METRICS = [
-    ("val_knn_acc1", "k-NN", "{:.4g}%"),
+    ("val_knn_acc1", "online k-NN", "{:.4g}%"),
     ("val_acc1", "online linear", "{:.4g}%"),
     ("train_embedding_std", "embedding std", "{:.4g}"),
 ]
@@ -33,7 +33,8 @@ METRICS = [
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
     rate = f"{result['images_per_second']:,.0f} images/s, {result['wall_seconds']:.0f} s"
-    return ", ".join([*told_metrics(result, METRICS), rate])
+    knn = [f"k-NN {result['knn']['acc1']:.4g}%"] if "knn" in result else []
+    return ", ".join([*knn, *told_metrics(result, METRICS), rate])
 
 
 def main() -> None:

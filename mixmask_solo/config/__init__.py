@@ -3,6 +3,7 @@
 
 from mixmask_solo.config.check import check, to_values, with_defaults
 from mixmask_solo.config.errors import ConfigError, did_you_mean, listing, require_known
+from mixmask_solo.config.minimal import minimal
 from mixmask_solo.config.option import option
 from mixmask_solo.config.resolve import resolve_linear, resolve_pretrain
 
@@ -11,6 +12,7 @@ __all__ = [
     "check",
     "did_you_mean",
     "listing",
+    "minimal",
     "option",
     "require_known",
     "resolve_linear",

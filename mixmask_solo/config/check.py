@@ -18,6 +18,7 @@ from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
 from mixmask_solo.config.option import convert, describe, members
 
 T = TypeVar("T")
+_FEW = 12  # further keys that are listed with a node's own
 
 
 def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = ()) -> T:
@@ -49,7 +50,7 @@ def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = (
         if key not in own and key not in extra:
             raise ConfigError(
                 f"unknown key {_full_key(prefix, key)}{did_you_mean(str(key), {*own, *extra})}: "
-                f"{prefix or 'the configuration'} takes {listing(own, 'and')}"
+                f"{prefix or 'the configuration'} takes {_listed(own, extra)}"
             )
     given, hints = {}, get_type_hints(schema)
     for name, f in own.items():
@@ -63,6 +64,12 @@ def check(node: Any, schema: type[T], prefix: str, *, extra: Collection[str] = (
     if hasattr(instance, "validate"):
         instance.validate(prefix)
     return instance
+
+
+def _listed(own: Collection[str], extra: Collection[str]) -> str:
+    """Keys of a node, and where they are few the others that it may have."""
+    more = f"; blocks are {listing(extra, 'and')}" if 0 < len(extra) <= _FEW else ""
+    return f"{listing(own, 'and')}{more}"
 
 
 def with_defaults(values: Mapping[str, Any] | None, block: Any) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Rules between keys: what solo-learn asserts without a word, or not at all, said ahead."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mixmask_solo.config.errors import ConfigError
 
+log = logging.getLogger(__name__)
 MOMENTUM_METHODS = ("byol", "dino", "mocov2", "mocov2plus", "mocov3", "nnbyol", "ressl")
 """With an EMA copy of the network; only these read ``momentum``."""
 # whose loss is written for exactly two large crops
@@ -78,12 +80,16 @@ def require_two_views(method: str, large: int, small: int) -> None:
 
 
 def check_schedule(scheduler: Any, max_epochs: int) -> None:
-    """Raises ConfigError for a schedule that a run of ``max_epochs`` cannot go through."""
+    """Cuts a warm-up that is longer than the run's ``max_epochs``, in place, and says so.
+
+    Raises ConfigError for a schedule that such a run cannot go through.
+    """
     if scheduler.name.startswith("warmup") and scheduler.warmup_epochs > max_epochs:
-        raise ConfigError(
-            f"scheduler.warmup_epochs is {scheduler.warmup_epochs:g}: longer than training "
-            f"(max_epochs is {max_epochs}); lower it, 0 for no warm-up"
+        log.warning(
+            "scheduler.warmup_epochs is %g, longer than training: taking %d, all of max_epochs",
+            *(scheduler.warmup_epochs, max_epochs),
         )
+        scheduler.warmup_epochs = type(scheduler.warmup_epochs)(max_epochs)
     one_epoch = max_epochs == 1 and scheduler.interval == "epoch"
     if scheduler.name == "cosine_from_one" and one_epoch:
         raise ConfigError(

@@ -7,7 +7,8 @@ chooses it.
 """
 
 from mixmask_solo.data.decoders import build_classification, build_pretrain
-from mixmask_solo.data.module import ImageData, identity
+from mixmask_solo.data.identity import identity
+from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.sources import ImageError, source
 from mixmask_solo.data.tolerance import Tolerance
 

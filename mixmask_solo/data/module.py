@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Images for a Lightning trainer: a task and a decoder, put together."""
 
-import hashlib
 from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import BatchSampler
@@ -26,6 +24,8 @@ from mixmask_solo.data.tolerance import Reader, Tolerance
 
 class Decoder(Protocol):
     """Makes batches of encoded images; what each is made into, ``data.task`` says."""
+
+    title: str  # who decodes, in words
 
     def training(self, data: "ImageData", batches: EpochBatches) -> Any:
         """A loader of these batches of ``data.opened``, which has them as ``batches``."""
@@ -142,14 +142,22 @@ class ImageData(LightningDataModule):
         Raises:
             ConfigError: where the images are too few for one batch.
         """
-        images, (rank, world) = len(self.opened), self.place
+        rank, world = self.place
+        trainer = self.trainer
+        return self._batches(rank, world, None if trainer is None else lambda: position(trainer))
+
+    def steps(self, world: int) -> int:
+        """Batches of an epoch in each of ``world`` processes; raises what :meth:`batches` does."""
+        return len(self._batches(0, world, None))
+
+    def _batches(self, rank: int, world: int, position: Any) -> EpochBatches:
+        images = len(self.opened)
         if images < self.batch_size * world:
             where = f" in each of {world} processes" if world > 1 else ""
             raise ConfigError(
                 f"optimizer.batch_size is {self.batch_size}{where}, but there are only "
                 f"{images} training images: give at most {images // world}"
             )
-        trainer = self.trainer
         return EpochBatches(
             self.opened,
             self.batch_size,
@@ -157,7 +165,7 @@ class ImageData(LightningDataModule):
             rank=rank,
             world=world,
             last=self.block.get("last_batch") or "drop",
-            position=None if trainer is None else lambda: position(trainer),
+            position=position,
         )
 
     def train_dataloader(self) -> Any:
@@ -208,39 +216,3 @@ class ImageData(LightningDataModule):
         if count := self.worker_count:
             source.warm()
         return count
-
-
-def identity(data: ImageData) -> dict[str, Any]:
-    """Number of images and classes, digests of labels and names, of each split that there is.
-
-    A resumed run compares them: the paths may have moved, the images must not have changed.
-
-    Raises:
-        ConfigError: where the images cannot be found.
-    """
-    splits = {"train": data.opened, "val": data.val_source}
-    return {
-        name: {
-            "images": len(source),
-            "classes": len(source.classes),
-            "labels": digest(source),
-            "names": _names(source),
-        }
-        for name, source in splits.items()
-        if source is not None
-    }
-
-
-def digest(source: Source) -> str:
-    """Of the class names and of every image's label in order."""
-    classes = "\0".join(source.classes).encode("utf-8", "surrogateescape")
-    return _hex(classes, np.ascontiguousarray(source.labels).tobytes())
-
-
-def _names(source: Source) -> str:
-    names = (source.name(index).rsplit("/", 2)[-2:] for index in range(len(source)))  # folders move
-    return _hex(*(f"{'/'.join(name)}\0".encode("utf-8", "surrogateescape") for name in names))
-
-
-def _hex(*parts: bytes) -> str:
-    return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()

@@ -7,7 +7,7 @@ from typing import Any
 
 from mixmask_solo.host import Host
 
-_HINT = "pip install 'mixmask_solo[solo]', or choose host: builtin"
+_HINT = "docs/solo-learn.md says how to install it; or choose host: builtin"
 _PARTS = ("BaseMethod", "LinearModel", "METHODS", "base")
 _METHODS = ("byol", "mocov2plus", "simclr", "simsiam")
 

@@ -32,7 +32,7 @@ def get_method(name: str, host: str = "auto") -> type[Any]:
     """
     if name in get_methods("builtin"):
         return get_methods(host)[name]
-    needs = f"method {name} needs solo-learn: pip install 'mixmask_solo[solo]'"
+    needs = f"method {name} needs solo-learn: docs/solo-learn.md says how to install it"
     if host == "builtin":
         raise ValueError(f"{needs} and set host to solo (it is builtin)")
     try:

@@ -82,13 +82,13 @@ def mixmask(x: Tensor, mask: Tensor, partner: Tensor) -> Mixture:
     return Mixture(torch.where(own, x, x[partner]), lam, partner)
 
 
-def mixup(x: Tensor, lam: Tensor, partner: Tensor) -> Mixture:
+def mixup(x: Tensor, lam: Tensor | float, partner: Tensor) -> Mixture:
     """Blends whole images: ``lam * x + (1 - lam) * x[partner]``.
 
     Args:
         x: ``(N, C, H, W)`` floating point.
-        lam: own share within [0, 1], ``()`` or ``(1,)`` for the whole batch (as published) or
-            ``(N,)``.
+        lam: own share within [0, 1]: a number, ``()`` or ``(1,)`` for the whole batch (as
+            published), or ``(N,)``.
         partner: ``(N,)`` int64.
 
     Returns:
@@ -98,7 +98,7 @@ def mixup(x: Tensor, lam: Tensor, partner: Tensor) -> Mixture:
         ValueError: for wrong shapes, integer images or shares outside [0, 1].
     """
     _check_batch(x, partner)
-    _check_lam(lam, len(x))
+    lam = _share(lam, len(x), x)
     if not x.is_floating_point():
         raise ValueError(f"x is {x.dtype}: Mixup blends values, convert the images to float first")
     weight = lam.to(x.dtype)
@@ -141,7 +141,7 @@ def cutmix_box(lam: Tensor, size: tuple[int, int], center: tuple[Tensor, Tensor]
 
 
 def cutmix(
-    x: Tensor, lam: Tensor, partner: Tensor, *, generator: torch.Generator | None = None
+    x: Tensor, lam: Tensor | float, partner: Tensor, *, generator: torch.Generator | None = None
 ) -> Mixture:
     """Replaces a box by the partner's pixels, the centre uniform over the pixels.
 
@@ -158,7 +158,7 @@ def cutmix(
         ValueError: for wrong shapes or shares outside [0, 1].
     """
     _check_batch(x, partner)
-    _check_lam(lam, len(x))
+    lam = _share(lam, len(x), x)
     height, width = x.shape[2:]
     lam = lam.to(x.device).view(-1)
     row, column = (
@@ -192,8 +192,12 @@ def _check_batch(x: Tensor, partner: Tensor) -> None:
         raise ValueError(f"partner has indices outside 0 .. {len(x) - 1}")
 
 
-def _check_lam(lam: Tensor, n: int) -> None:
-    """Raises ValueError unless lam is ``()``, ``(1,)`` or ``(N,)`` floating point within [0, 1]."""
+def _share(lam: Tensor | float, n: int, x: Tensor) -> Tensor:
+    """``()``, ``(1,)`` or ``(N,)`` floating point within [0, 1]; raises ValueError otherwise."""
+    if not isinstance(lam, Tensor):
+        if not 0 <= lam <= 1:
+            raise ValueError(f"lam is {lam}: give a share within [0, 1]")
+        return torch.full((), lam, dtype=_lam_dtype(x), device=x.device)
     if lam.shape not in {(), (1,), (n,)} or not lam.is_floating_point():
         raise ValueError(
             f"lam is {lam.dtype} of shape {tuple(lam.shape)}: "
@@ -201,6 +205,7 @@ def _check_lam(lam: Tensor, n: int) -> None:
         )
     if lam.device.type == "cpu" and not bool(((lam >= 0) & (lam <= 1)).all()):
         raise ValueError("lam has values outside [0, 1]")
+    return lam
 
 
 def _lam_dtype(x: Tensor) -> torch.dtype:

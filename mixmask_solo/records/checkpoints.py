@@ -78,7 +78,9 @@ def stored_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any
     """The configuration a checkpoint was made with: its own copy, or ``args.json`` beside it."""
     if META in checkpoint:
         return dict(json.loads(checkpoint[META]["config"]))
-    return read_json(Path(path).parent / "args.json") or None
+    written = read_json(Path(path).parent / "args.json")
+    written.pop("provenance", None)  # no part of the configuration
+    return written or None
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

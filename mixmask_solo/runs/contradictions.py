@@ -69,6 +69,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
     return sorted((d for d in found if not _under(d.key, _FREE)), key=place)
 
 
+def has_effect(key: str) -> bool:
+    """Whether what is trained depends on it, not only where it lies and how it is watched."""
+    return not _under(key, (*_FREE, "name"))
+
+
 def _under(name: str, keys: tuple[str, ...]) -> bool:
     return any(name == key or name.startswith(f"{key}.") for key in keys)
 

@@ -71,7 +71,7 @@ class EpochState(Callback):
             trainer.fit_loop.epoch_loop.restarting = False
         knn: Any = getattr(pl_module, "knn", None)
         kind, bank = self._loaded.get("knn"), self._loaded.get("bank")
-        searches = bool(getattr(pl_module, _SWITCH, False)) and _validates(trainer)
+        searches = bool(getattr(pl_module, _SWITCH, False)) and validates(trainer)
         other = kind is not None and kind != _kind(pl_module)
         self._incomplete = searches and (bool(self._loaded.get("incomplete")) or other)
         if self._incomplete:
@@ -92,7 +92,7 @@ class EpochState(Callback):
             return
         if not self._restored:
             knn.reset()
-        setattr(pl_module, _SWITCH, _validates(trainer) and not self._incomplete)
+        setattr(pl_module, _SWITCH, validates(trainer) and not self._incomplete)
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Mends what Lightning does: where a run goes on it counts a step too many, and it logs a
@@ -126,7 +126,7 @@ class EpochState(Callback):
             self._incomplete = False
 
 
-def _validates(trainer: Trainer) -> bool:
+def validates(trainer: Trainer) -> bool:
     """Whether the current epoch is validated, at its end or on the way."""
     data: Any = getattr(trainer, "datamodule", None)
     if not trainer.enable_validation or getattr(data, "val_source", True) is None:

@@ -3,16 +3,19 @@
 
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mixmask_solo.jobs.deadline import Deadline
+from mixmask_solo.runs.epoch_state import validates
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_WORTH_SAVING = 60.0  # seconds of training since the last checkpoint
 
 
 @dataclass(eq=False)
@@ -30,6 +33,8 @@ class InterruptSaver(Callback):
 
     The end of the job that it is in, where one is told, counts as SIGUSR1.
 
+    A validation may take long: after a minute without a checkpoint the state is saved ahead of it.
+
     The state is saved at the *start* of the next optimiser step: only then have the optimiser, the
     EMA update and the loop's counters of the last one all been carried through. Of several ranks
     one may be told alone (the scheduler signals the first process of a job), or alone have a loss
@@ -41,6 +46,7 @@ class InterruptSaver(Callback):
         self.readback = readback
         self.requested = 0  # the signal's number
         self._deadline = Deadline()
+        self._saved = 0.0  # when
         self._previous: dict[signal.Signals, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -64,17 +70,37 @@ class InterruptSaver(Callback):
     ) -> None:
         """Stops between two optimiser steps; gradients in mid-accumulation cannot be saved."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            self._stop_if_requested(trainer)
+            self._look(trainer, save=self._worth_saving(trainer, batch_idx))
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
-        self._stop_if_requested(trainer)
+        self._look(trainer)
 
-    def _stop_if_requested(self, trainer: Trainer) -> None:
+    def on_train_start(self, *_: Any) -> None:
+        self._saved = time.perf_counter()
+
+    def on_save_checkpoint(self, *_: Any) -> None:
+        """Whoever saves."""
+        self._saved = time.perf_counter()
+
+    def _worth_saving(self, trainer: Trainer, batch_idx: int) -> bool:
+        """Before the last step of an epoch that is validated: what is killed in its validation
+        goes on with that step. Not where that would only repeat seconds."""
+        last = (int(trainer.num_training_batches) - 1) // trainer.accumulate_grad_batches
+        is_last = batch_idx == last * trainer.accumulate_grad_batches
+        late = time.perf_counter() - self._saved > _WORTH_SAVING
+        return self.run.saves and is_last and late and validates(trainer)
+
+    def _look(self, trainer: Trainer, *, save: bool = False) -> None:
         if self._deadline.due() and not self.requested:
             self.requested = signal.SIGUSR1
-        number, lost = self.readback.ranks.highest(self.requested, self.readback.lost)
+        if save:
+            self.readback.settle()  # what is kept is not of a loss that nobody has looked at
+        asked = (self.requested, self.readback.lost, int(save))
+        number, lost, save_now = self.readback.ranks.highest(*asked)
         if lost:
             raise self.readback.failure(lost)
+        if save_now and not number:
+            trainer.save_checkpoint(self.run.last, weights_only=False)
         progress: Any = trainer.fit_loop.epoch_progress.current
         if not number or progress.processed >= int(self.run.cfg.max_epochs):  # it has only to end
             return

@@ -2,6 +2,7 @@
 """A linear probe, or fine-tuning, from configuration to ``result.json``."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer, see
 from omegaconf import DictConfig
 from torch import nn
 
+from mixmask_solo import screen
 from mixmask_solo.config import ConfigError, check, resolve_linear, to_values
 from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.evaluation.features import CachedFeatures, extract
@@ -46,12 +48,19 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
         images,
         Path(cfg.checkpoint.dir) / "linear",
         build,
+        subject=_subject(cfg),
         host="builtin",
         completed=_completed,
         extra={"weights": {"checksum": checksum(pretrained.path)}},
         callbacks=[best],
         more=lambda: {**best.best, "input_filters": pretrained.filters},
     )
+
+
+def _subject(cfg: DictConfig) -> str:
+    kind = "fine-tuning of" if cfg.finetune else f"a probe on {cfg.probe.features} features of"
+    momentum = "the momentum network of " if cfg.evaluate == "momentum" else ""
+    return f"{kind} {momentum}{cfg[_KEY]} ({cfg.backbone.name})"
 
 
 def _completed(stored: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +124,11 @@ def _inputs(
             "process; set devices=1"
         )
     device = images.network_device = trainer.strategy.root_device
-    sets = [extract(backbone, loader, device) for loader in images.features_dataloaders()]
+    loaders = zip(("training", "validation"), images.features_dataloaders(), strict=True)
+    sets = [
+        extract(backbone, x, device, watch=partial(screen.track, label=f"features, {split}"))
+        for split, x in loaders
+    ]
     train, val = ((features["backbone"], labels) for features, labels in sets)
     data = CachedFeatures(train, val, int(cfg.optimizer.batch_size), int(cfg.seed))
     return data, Identity(train[0].shape[1])

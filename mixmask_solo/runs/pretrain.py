@@ -2,6 +2,7 @@
 """A pretraining run from configuration to ``result.json``."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,17 @@ from mixmask_solo.data import ImageData, build_pretrain
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
+from mixmask_solo.runs.embedding import EmbeddingStd
+from mixmask_solo.runs.final_knn import final_knn
+from mixmask_solo.runs.gauges import StepGauges
 from mixmask_solo.runs.init_from import beginning, initialise
-from mixmask_solo.runs.progress import EmbeddingStd
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 from mixmask_solo.strategies import blocks, extra_crops, fill_blocks
 
 log = logging.getLogger(__name__)
+_HOSTS = {"builtin": "built-in", "solo": "solo-learn's"}
 _BANK_BOUND = 2 << 30  # bytes of features a process up to which `knn_eval.enabled: auto` means true
 _DERIVED = (
     "num_large_crops",
@@ -60,7 +64,8 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
         NonFiniteLoss: naming step, terms and the last good checkpoint.
     """
     cfg = resolve(cfg)
-    images = build_pretrain(cfg)
+    _question_name(cfg)
+    images, host = build_pretrain(cfg), load(cfg.host).name
 
     def build(run: Run, trainer: Trainer) -> tuple[LightningModule, ImageData]:
         seed_everything(int(cfg.seed), workers=True)
@@ -71,16 +76,18 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
             initialise(model, cfg.init_from)
         return model, images
 
-    return train(
+    result = train(
         cfg,
         images,
         Path(cfg.checkpoint.dir) / str(cfg.method),
         build,
-        host=load(cfg.host).name,
+        subject=f"{cfg.method}, {cfg.backbone.name}, {_HOSTS[host]} host",
+        host=host,
         completed=completed,
         extra=beginning(cfg.get("init_from")),
-        callbacks=[EmbeddingStd()],
+        callbacks=[EmbeddingStd(), StepGauges()],
     )
+    return {**result, **final_knn(cfg, result, images.network_device.type)}
 
 
 def completed(stored: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +101,15 @@ def completed(stored: dict[str, Any]) -> dict[str, Any]:
     # resolving scales the learning rates, which in a stored configuration are scaled already
     optimizer = {**again["optimizer"], **stored["optimizer"]}
     return {**again, "optimizer": optimizer, "data": {**again["data"], **stored["data"]}}
+
+
+def _question_name(cfg: DictConfig) -> None:
+    """A run that is called after a strategy it has not would be taken for one that has it."""
+    words = set(re.split(r"[^a-z0-9]+", str(cfg.name).lower()))
+    for block in blocks():
+        if block in words and cfg.method_kwargs.get(block) is None:
+            told = "name is %r, but there is no block method_kwargs.%s: this is %s without it"
+            log.warning(told, cfg.name, block, cfg.method)
 
 
 def _from_host(make: Callable[..., Any], *args: Any) -> Any:

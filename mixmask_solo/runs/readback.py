@@ -2,6 +2,7 @@
 """Brings a step's metrics to the host without waiting for the device, and guards the loss."""
 
 import math
+import re
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from mixmask_solo.runs.ranks import Ranks
 from mixmask_solo.runs.run import Run
+
+_ACCURACY = re.compile(r"val_(\w+_)?acc\d")
 
 
 class NonFiniteLoss(Exception):
@@ -46,6 +49,7 @@ class Readback(Callback):
         self.epoch: dict[str, float] = {}
         self.epoch_number: int | None = None
         self.earlier: dict[str, dict[str, Any]] = {}
+        self.best: dict[str, dict[str, Any]] = {}  # accuracies on validation images
         self._seen: dict[str, Any] = {}
         self._pending: deque[_Pending] = deque()
         self._judged = ["loss"]
@@ -93,19 +97,34 @@ class Readback(Callback):
         self.epoch, self.epoch_number = _epoch_metrics(fresh), trainer.current_epoch
         earlier = {**self.earlier, **before}
         self.earlier = {name: told for name, told in earlier.items() if name not in self.epoch}
+        for name, value in self.epoch.items():
+            best = self.best.get(name, {}).get("value", -1.0)
+            if _ACCURACY.fullmatch(name) and not value <= best:
+                self.best[name] = {"value": value, "epoch": self.epoch_number}
 
     def told(self) -> dict[str, Any]:
         """Entries of ``result.json``."""
         earlier = {"earlier_metrics": self.earlier} if self.earlier else {}
-        return {"metrics": self.epoch, "metrics_epoch": self.epoch_number, **earlier}
+        best = {"best_metrics": self.best} if self.best else {}
+        return {"metrics": self.epoch, "metrics_epoch": self.epoch_number, **earlier, **best}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "number": self.epoch_number, "earlier": self.earlier}
+        return {
+            "epoch": self.epoch,
+            "number": self.epoch_number,
+            "earlier": self.earlier,
+            "best": self.best,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epoch = dict(state_dict["epoch"])
         self.epoch_number = state_dict["number"]
         self.earlier = dict(state_dict["earlier"])
+        self.best = dict(state_dict.get("best", {}))
+
+    def settle(self) -> None:
+        """Looks at every step so far, for which it waits."""
+        self._drain(wait=True)
 
     def _drain(self, *, wait: bool) -> None:
         while self._pending:
@@ -135,7 +154,7 @@ class Readback(Callback):
 
     def _place(self, step: _Pending) -> str:
         terms = ", ".join(f"{k}={v:.4g}" for k, v in self.latest.items() if k.endswith("loss"))
-        return f"at epoch {step.epoch}, batch {step.batch} ({terms})"
+        return f"in epoch {step.epoch + 1}, batch {step.batch + 1} ({terms})"
 
 
 def _epoch_metrics(logged: dict[str, Any]) -> dict[str, float]:

@@ -15,10 +15,11 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from mixmask_solo.config.files import read_json, write_json
 from mixmask_solo.data import Tolerance
+from mixmask_solo.records.provenance import PROVENANCE, provenance
 from mixmask_solo.records.result import RESULT, damage, now, this_process, versions
-from mixmask_solo.runs.progress import Throughput
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
+from mixmask_solo.runs.throughput import Throughput
 
 log = logging.getLogger(__name__)
 _HEARTBEAT = 10.0  # seconds
@@ -42,6 +43,7 @@ class ResultFile(Callback):
     _before: list[dict[str, Any]] = field(default_factory=list)
     _piece: dict[str, Any] = field(default_factory=dict)
     _rates: dict[str, float] = field(default_factory=dict)
+    _origin: dict[str, Any] = field(default_factory=dict)
     _beaten: float = 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -66,12 +68,13 @@ class ResultFile(Callback):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         before = read_json(folder / RESULT).get("pieces") or self.throughput.before
         self._before = _as_killed(before)
+        self._origin = provenance()
         self._piece = {"started": now(), **this_process(), "first_step": trainer.global_step}
         self._rates = {
             group.get("name", str(i)): float(group.get("initial_lr", group["lr"]))
             for i, group in enumerate(trainer.optimizers[0].param_groups)
         }
-        write_json(folder / "args.json", run.config)
+        write_json(folder / "args.json", {**run.config, PROVENANCE: self._origin})
         self._write(trainer, "running", {})
         for logger in trainer.loggers:
             if not isinstance(logger, TensorBoardLogger):
@@ -149,6 +152,7 @@ class ResultFile(Callback):
             **more,
             "pieces": pieces,
             "seed": self.run.cfg.get("seed"),
+            PROVENANCE: self._origin,
             "versions": versions(),
             **{key: told[key] for key in ("processes", "host", "data", "config")},
         }

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.records.result import this_process
 
 _HOLDER = ".holder.json"
+_LONGEST = 100  # characters of a folder's name ahead of seed and date
 _GRACE = 15.0  # seconds until the workers of a killed process notice, which hold its lock
 _PATIENCE = 120.0  # seconds for a job's earlier attempt to end, whose node may be out of reach
 
@@ -95,10 +97,17 @@ class Run:
             self._lock = None
 
 
-def new_directory(root: Path, name: str) -> Path:
-    """A fresh folder's name, plain whatever the run is called; in a job that job's own."""
+def new_directory(root: Path, cfg: DictConfig, told: Sequence[str] = ()) -> Path:
+    """A fresh folder's name, plain whatever the run is called; in a job that job's own.
+
+    It holds ``told``, what tells the run from others of that name, and the seed.
+    """
     unique = os.environ.get(RUN) or f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    return root / f"{plain_name(name)}-{unique}"
+    name = plain_name(str(cfg.name))
+    for part in told:
+        longer = f"{name}-{plain_name(part)}"
+        name = longer if len(longer) <= _LONGEST else name
+    return root / f"{name}-seed-{cfg.get('seed')}-{unique}"
 
 
 def _is_alive(pid: int) -> bool:

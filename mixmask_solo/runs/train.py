@@ -2,6 +2,7 @@
 """What pretraining and probes share: how a run begins, goes on and ends."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,26 @@ from typing import Any
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 
+from mixmask_solo import screen
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json
 from mixmask_solo.data import ImageData, identity
+from mixmask_solo.records.provenance import overrides
 from mixmask_solo.records.result import RESULT
+from mixmask_solo.runs.banner import banner
 from mixmask_solo.runs.beat import Beat
 from mixmask_solo.runs.checkpointer import Checkpointer
-from mixmask_solo.runs.contradictions import Completed
+from mixmask_solo.runs.contradictions import Completed, has_effect
 from mixmask_solo.runs.epoch_state import EpochState
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.performance import apply_performance
-from mixmask_solo.runs.progress import ProgressReport, Throughput
+from mixmask_solo.runs.progress import ProgressReport
 from mixmask_solo.runs.ranks import EpochMeans, LocalBuffers
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.result_file import ResultFile
 from mixmask_solo.runs.resume import locate
 from mixmask_solo.runs.run import Run, new_directory
+from mixmask_solo.runs.throughput import Throughput
 from mixmask_solo.runs.trainer import build_loggers, build_trainer
 
 Build = Callable[[Run, Trainer], tuple[LightningModule, LightningDataModule]]
@@ -42,6 +47,7 @@ def train(
     root: Path,
     build: Build,
     *,
+    subject: str,
     host: str,
     completed: Completed,
     extra: dict[str, Any],
@@ -52,6 +58,7 @@ def train(
 
     Args:
         build: what is trained, and on what; asked where something is left to do.
+        subject: what is trained, in words.
         completed: fills defaults that a stored configuration lacks.
         extra: what else tells the run's input from another's.
         more: asked at the end for further entries of the result.
@@ -59,10 +66,12 @@ def train(
     Returns the content of ``result.json`` plus ``directory``, and ``already: True`` where nothing
     was left to do.
     """
-    images.prepare_data()  # downloads only where data.download says so
-    cfg.data.num_classes = images.num_classes
-    _make_absolute(cfg)
-    run = Run(cfg, identity(images) | extra, host, new_directory(root, str(cfg.name)))
+    with screen.task("opening the images"):
+        images.prepare_data()  # downloads only where data.download says so
+        cfg.data.num_classes = images.num_classes
+        _make_absolute(cfg)
+        told = identity(images)
+    run = Run(cfg, told | extra, host, new_directory(root, cfg, _distinct(overrides())))
     throughput, readback = Throughput(), Readback(run)
     interrupts = InterruptSaver(run, readback)
     result_file = ResultFile(run, throughput, readback, images.tolerance, more)
@@ -70,20 +79,31 @@ def train(
     # counted already; what is logged, read back and judged comes before what is saved.
     measuring = [throughput, result_file, LocalBuffers(), *callbacks, EpochState(), EpochMeans()]
     saving = [Checkpointer(run), interrupts] if run.saves else [interrupts]
-    told = [readback, ProgressReport(readback, throughput), Beat(run)]
-    trainer = build_trainer(cfg, [*measuring, *told, *saving])
+    progress = ProgressReport(readback, throughput)
+    telling = [readback, progress, Beat(run)]
+    trainer = build_trainer(cfg, [*measuring, *telling, *saving])
     run.processes, run.writes = trainer.world_size, trainer.is_global_zero
     try:
         locate(run, completed)
         result_file.loggers = build_loggers(cfg, run.directory, run.steps)
         if run.finished:
             return _earlier_result(run, trainer, result_file)
+        if run.writes:
+            print(banner(run, trainer, images, subject), file=sys.stderr, flush=True)
         model, source = build(run, trainer)
         apply_performance(model, cfg.performance, trainer.strategy.root_device)
         return _fit(run, trainer, result_file, model, source)
     finally:
+        progress.close()
         interrupts.release()
         run.release()
+
+
+def _distinct(overrides: Sequence[str]) -> list[str]:
+    """What an override changes in a run, without the blocks around its key."""
+    last = dict(o.lstrip("+~").partition("=")[::2] for o in overrides)
+    kept = {k: v for k, v in last.items() if v and has_effect(k) and k not in ("seed", *_PATHS)}
+    return [f"{key.rpartition('.')[2]}={value}" for key, value in kept.items()]
 
 
 def _make_absolute(cfg: DictConfig) -> None:

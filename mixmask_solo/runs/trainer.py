@@ -72,6 +72,13 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
             f"accelerator={resolved.get('accelerator')}, devices={resolved.get('devices')}, "
             f"precision={resolved.get('precision')} cannot be used here: {text} ({hint})"
         ) from error
+    cores = len(os.sched_getaffinity(0))
+    if on_cpu and trainer.num_devices > cores:
+        log.warning(
+            "devices is %s: %d processes will share %d cores and the memory, which is slower than "
+            "fewer; Ctrl-C and devices=1 if that is not meant",
+            *(resolved.get("devices"), trainer.num_devices, cores),
+        )
     # Lightning has no argument for it beside the strategy's name.
     strategy: Any = trainer.strategy
     strategy._timeout = patience(cfg, on_cpu=on_cpu)
@@ -103,7 +110,7 @@ def build_loggers(cfg: DictConfig, directory: Path, first_step: int = 0) -> list
         except ModuleNotFoundError as error:
             raise ConfigError(
                 "wandb.enabled is true, but wandb is not installed: "
-                "pip install 'mixmask_solo[wandb]', or set wandb.enabled=false"
+                "pip install '.[wandb]' in the checkout, or set wandb.enabled=false"
             ) from error
     return loggers
 

@@ -41,7 +41,7 @@ def test_a_job_that_diverges_or_is_wrong_stops_no_other(tmp_path: Path, command:
     assert done.returncode == 1
     diverged, wrong, good = rows(done.stdout)
     assert diverged[:3] == ["1", "optimizer.lr=1e+30", "failed"]
-    assert diverged[5].startswith("the loss is not finite at epoch 0, batch ")
+    assert diverged[5].startswith("the loss is not finite in epoch 1, batch ")
     assert wrong[:3] == ["2", "optimizer.lr=-1", "refused"]
     assert wrong[4:] == ["-", "optimizer.lr is -1.0: give a number above 0.0"]
     assert good[:3] == ["3", "optimizer.lr=0.1", "completed"]

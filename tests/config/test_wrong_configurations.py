@@ -94,7 +94,6 @@ WRONG_PRETRAIN: list[Case] = [
     ({"max_epochs": 0}, ["max_epochs is 0", "at least 1"]),
     ({"momentum.base_tau": 1.0}, ["momentum.base_tau is 1.0", "momentum.final_tau (0.999)"]),
     ({"momentum.final_tau": 1.2}, ["momentum.final_tau is 1.2", "from 0.0 to 1.0"]),
-    ({"scheduler.warmup_epochs": 300}, ["scheduler.warmup_epochs is 300", "max_epochs is 200"]),
     ({"scheduler.name": "step"}, ["scheduler.lr_decay_steps is missing", "step"]),
     ({"data.fraction": 1.5}, ["data.fraction is 1.5", "-1 for the whole"]),
     (

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mixmask_solo.data import build_pretrain
-from mixmask_solo.data.module import digest, identity
+from mixmask_solo.data.identity import digest, identity
 from mixmask_solo.data.tools import convert, open_path
 
 Folders = Callable[..., Path]

@@ -18,8 +18,8 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
 from mixmask_solo.methods import get_method
+from mixmask_solo.runs.embedding import EmbeddingStd
 from mixmask_solo.runs.pretrain import resolve
-from mixmask_solo.runs.progress import EmbeddingStd
 from mixmask_solo.runs.readback import Readback
 from support.fake_cuda import Watch, fake_gpu, to_gpu
 from support.methods import HEADS, run_config

@@ -47,9 +47,10 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def test_panels_series_and_values(tmp_path: Path, drawn: list[Figure]) -> None:
-    path = curves(write(tmp_path, "metrics.csv", RUN), tmp_path / "curves.png")
-    assert imread(path).shape[:2] == (800, 1600)
+    path = curves({"a run": write(tmp_path, "metrics.csv", RUN)}, tmp_path / "curves.png")
+    assert imread(path).shape[:2] == (860, 1600)
     [figure] = drawn
+    assert figure.get_suptitle() == "a run"
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
     assert len(panels) == 4
     losses = {
@@ -73,7 +74,7 @@ def test_a_resumed_run_is_one_curve(tmp_path: Path) -> None:
 
 
 def test_missing_columns_leave_panels_out(tmp_path: Path, drawn: list[Figure]) -> None:
-    curves(write(tmp_path, "1.csv", FEW), tmp_path / "curves.png")
+    curves({"a": write(tmp_path, "1.csv", FEW)}, tmp_path / "curves.png")
     [figure] = drawn
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["loss terms", "accuracy in %"]
     [line] = [line for line in figure.axes[0].lines if not line.get_label().startswith("_")]
@@ -84,4 +85,27 @@ def test_missing_columns_leave_panels_out(tmp_path: Path, drawn: list[Figure]) -
 def test_nothing_to_draw_is_said(tmp_path: Path, text: str) -> None:
     file = write(tmp_path, "metrics.csv", text)
     with pytest.raises(ValueError, match=r"nothing to draw in .*metrics\.csv"):
-        curves(file, tmp_path / "curves.png")
+        curves({"a": file}, tmp_path / "curves.png")
+
+
+def test_a_share_that_never_changes_is_a_number(tmp_path: Path, drawn: list[Figure]) -> None:
+    text = RUN.replace(",0.4,", ",0.5,")
+    curves({"a": write(tmp_path, "metrics.csv", text)}, tmp_path / "curves.png")
+    [figure] = drawn
+    assert not [axes for axes in figure.axes if "λ" in axes.get_title(loc="left")]
+    [note] = figure.texts[1:]
+    assert note.get_text() == "λ of mixmask 0.5 · bold: mean over an epoch; faint: single steps"
+
+
+def test_several_runs_lie_over_each_other_and_are_told_apart(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    names = [f"simclr-mixmask-grid_size-{g}-seed-5-20261126-171750-33358c" for g in (2, 4)]
+    files = {name: write(tmp_path, f"{name}.csv", RUN) for name in names}
+    curves(files, tmp_path / "curves.png")
+    [figure] = drawn
+    assert figure.get_suptitle() == "2 runs of simclr-mixmask-grid_size-seed-5"
+    loss = figure.axes[0]
+    assert [line.get_ydata().tolist() for line in loss.lines[1::2]] == [[8.5, 7.5]] * 2
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.texts] == ["grid_size 2", "grid_size 4"]

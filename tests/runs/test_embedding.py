@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixmask_solo.runs.progress import EmbeddingStd
+from mixmask_solo.runs.embedding import EmbeddingStd
 
 
 class Method(nn.Module):

@@ -129,7 +129,7 @@ def test_a_diverging_loss_stops_the_run_and_names_the_last_good_checkpoint(
     with pytest.raises(NonFiniteLoss) as error:
         pretrain(config(tmp_path))
     text = str(error.value)
-    assert "epoch 1, batch 1" in text
+    assert "epoch 2, batch 2" in text
     assert "train_nce_loss=" in text
     last = next((tmp_path / "simclr").glob(f"*/{LAST}"))
     assert str(last) in text

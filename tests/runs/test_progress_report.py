@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run tells about its speed."""
+"""What a run tells about its speed and its metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from mixmask_solo.runs.progress import ProgressReport, Throughput
+from mixmask_solo.runs.progress import ProgressReport, terms
+from mixmask_solo.runs.throughput import Throughput
 
 
 def test_a_run_resumed_within_an_epoch_is_timed_from_its_own_start() -> None:
@@ -21,16 +22,30 @@ def test_a_run_resumed_within_an_epoch_is_timed_from_its_own_start() -> None:
     assert 0 < throughput.seconds < 60
 
 
-def test_a_line_has_the_terms_in_short_and_no_total_twice(capsys: Any) -> None:
-    latest = {"loss": 3.0, "train_loss": 3.0, "train_mixture_loss": 2.0, "train_nce_loss": 1.0}
-    latest |= {"train_mixmask_loss": 2.0, "train_mixmask_lam": 0.5, "train_acc1": 9.0}
-    kept: Any = SimpleNamespace(latest=latest, epoch={"val_knn_acc1": 12.34})
+METRICS = {
+    **{"loss": 3.0, "train_loss": 3.0, "train_mixture_loss": 2.0, "train_nce_loss": 1.0},
+    **{"train_mixmask_loss": 2.0, "train_mixmask_lam": 0.5, "train_acc1": 9.0},
+    **{"train_lr": 0.03, "train_grad_norm": 1.234, "train_neg_cos_sim": -0.5},
+    **{"val_knn_acc1": 12.34, "train_class_loss": 2.0},
+}
+
+
+def test_terms_are_short_and_in_the_order_of_their_right_to_be_shown() -> None:
+    assert terms(METRICS, 1234.5) == [
+        *("loss 3.000", "online k-NN 12.3%", "λ 0.500", "1,234 img/s"),
+        *("nce 1.000", "mixmask 2.000", "cos -0.500", "classifier 2.000"),
+        *("lr 0.03", "gradient 1.23"),
+    ]
+
+
+def test_a_finished_epoch_leaves_a_line(capsys: Any) -> None:
+    kept: Any = SimpleNamespace(latest={}, epoch={"train_loss": 2.5, "val_knn_acc1": 12.34})
     trainer: Any = SimpleNamespace(
         current_epoch=1, max_epochs=2, num_training_batches=4, is_global_zero=True
     )
     report = ProgressReport(kept, Throughput())
+    report.setup(trainer, None, "fit")  # type: ignore[arg-type]
     report.on_train_start(trainer)
     report.on_train_epoch_end(trainer)
-    told = capsys.readouterr().err
-    shown = "epoch 2/2 4/4 loss 3.000 · nce 1.000 · mixmask 2.000 · λ 0.500 · k-NN 12.3% · 0 img/s"
-    assert told.startswith(shown)
+    report.close()
+    assert capsys.readouterr().err == "epoch 2/2 in 0:00 · loss 2.500 · online k-NN 12.3%\n"

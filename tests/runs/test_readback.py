@@ -27,7 +27,9 @@ def test_an_epoch_tells_its_own_metrics_and_earlier_ones_with_their_epoch() -> N
     kept = readback()
     first = trainer(0, loss_step=9.0, loss_epoch=2.0, val_acc1=50.0)
     kept.on_train_epoch_end(first)
-    assert kept.told() == {"metrics": {"loss": 2.0, "val_acc1": 50.0}, "metrics_epoch": 0}
+    best = {"best_metrics": {"val_acc1": {"value": 50.0, "epoch": 0}}}
+    told = {"metrics": {"loss": 2.0, "val_acc1": 50.0}, "metrics_epoch": 0}
+    assert kept.told() == told | best
     second = trainer(1, loss_epoch=1.0)
     second.callback_metrics["val_acc1"] = first.callback_metrics["val_acc1"]  # not logged again
     kept.on_train_epoch_end(second)
@@ -38,7 +40,11 @@ def test_an_epoch_tells_its_own_metrics_and_earlier_ones_with_their_epoch() -> N
             "metrics": {"loss": 1.0},
             "metrics_epoch": 1,
             "earlier_metrics": {"val_acc1": {"value": 50.0, "epoch": 0}},
+            **best,
         }
+    for epoch, found in ((2, 40.0), (3, 60.0)):
+        kept.on_train_epoch_end(trainer(epoch, val_acc1=found))
+    assert kept.told()["best_metrics"] == {"val_acc1": {"value": 60.0, "epoch": 3}}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(newest: Path | None, good: str) 
     kept, now = readback(newest), trainer(3, train_nce_loss_step=2.0)
     kept.on_train_batch_end(now, None, torch.tensor(1.5), None, 6)
     assert kept.latest == {"loss": 3.0, "train_nce_loss": 2.0}
-    with pytest.raises(NonFiniteLoss, match=rf"epoch 3, batch 7 \(loss=nan, .*=2\); .*{good}\."):
+    with pytest.raises(NonFiniteLoss, match=rf"epoch 4, batch 8 \(loss=nan, .*=2\); .*{good}\."):
         kept.on_train_batch_end(now, None, {"loss": torch.tensor(float("nan"))}, None, 7)
 
 

@@ -41,4 +41,15 @@ def test_the_newest_checkpoint_is_told_where_there_is_one(tmp_path: Path) -> Non
 
 def test_no_two_runs_are_alike(tmp_path: Path) -> None:
     assert make(tmp_path).id != make(tmp_path).id
-    assert new_directory(tmp_path, "a") != new_directory(tmp_path, "a")
+    cfg = OmegaConf.create({"name": "a b", "seed": 7})
+    one, other = (new_directory(tmp_path, cfg, ["grid_size=4", "lr=0.1"]) for _ in range(2))
+    assert one != other
+    assert one.name.startswith("a-b-grid_size-4-lr-0.1-seed-7-")
+
+
+def test_a_long_list_of_overrides_does_not_make_a_name_that_no_disk_takes(tmp_path: Path) -> None:
+    told = [f"key{i}={'x' * 30}" for i in range(20)]
+    name = new_directory(tmp_path, OmegaConf.create({"name": "a", "seed": 5}), told).name
+    assert len(name) < 140
+    assert name.startswith("a-key0-xxx")
+    assert "-seed-5-" in name

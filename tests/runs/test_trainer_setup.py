@@ -29,7 +29,7 @@ def config(**keys: object) -> DictConfig:
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
 def test_wandb_that_is_not_installed_is_one_line_with_the_remedy(tmp_path: Path) -> None:
     cfg = config(wandb={"enabled": True, "entity": None, "project": "x", "offline": True})
-    with pytest.raises(ConfigError, match=r"wandb\.enabled .* pip install 'mixmask_solo\[wandb\]'"):
+    with pytest.raises(ConfigError, match=r"wandb\.enabled .* pip install '\.\[wandb\]'"):
         build_loggers(cfg, tmp_path)
 
 

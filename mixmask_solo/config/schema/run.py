@@ -44,6 +44,7 @@ class _KNNEval:
     features: Literal["backbone", "projector"] = "backbone"  # ours; the projector's output is z
     bank_dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # ours
     bank_device: Literal["device", "cpu"] = "device"  # ours: with the network, or in host memory
+    final: bool = True  # ours: where it is on, a complete run is measured in evaluation mode
 
 
 @dataclass

@@ -67,6 +67,8 @@ class Plain(Dataset[Any]):
 class Pil:
     """``data.format`` is a storage, see :class:`mixmask_solo.data.module.Decoder`."""
 
+    title = "Pillow"
+
     def training(self, data: ImageData, batches: EpochBatches) -> WorkerLoader:
         dataset = Augmented(data.reader(data.opened), data.task)
         workers, last = data.workers(data.opened), data.channels_last

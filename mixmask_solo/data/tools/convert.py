@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.config.files import read_json, write_json
-from mixmask_solo.data.module import digest
+from mixmask_solo.data.identity import digest
 from mixmask_solo.data.sources import Source
 from mixmask_solo.data.sources.class_folders import CLASSES_FILE
 from mixmask_solo.data.tools.shards import WRITERS, Indexes, Names, cut, stored_bytes, stored_sizes

@@ -34,6 +34,8 @@ class Dali:
             wrong keys of ``dali``, and where DALI is not installed.
     """
 
+    title = "DALI"
+
     def __init__(self, cfg: Any, task: Task) -> None:
         library()
         self.options = check(get(cfg, "dali"), DaliOptions, "dali")

@@ -28,7 +28,7 @@ def library() -> Any:
     except (ImportError, OSError) as error:
         raise ConfigError(
             f"data.format is 'dali', but NVIDIA DALI cannot be imported ({error}): "
-            "pip install 'mixmask_solo[dali]', or choose another data.format"
+            "pip install '.[dali]' in the checkout, or choose another data.format"
         ) from None
 
 

@@ -39,6 +39,8 @@ class Resident:
         ConfigError: for a pipeline for single images only.
     """
 
+    title = "Pillow once, kept in memory"
+
     def __init__(self, task: Task) -> None:
         require_draws(task.pipelines, "data.format=resident", "another data.format")
         self._stacks: dict[int, Stack] = {}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mixmask_solo import screen
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.batched.plan import to_device
 from mixmask_solo.data.decoders.resident.memory import in_words
@@ -23,7 +24,6 @@ from mixmask_solo.data.tolerance import Reader
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 256
-_LINE_EVERY = 10.0  # seconds between lines about the progress
 
 
 class Stack:
@@ -104,16 +104,14 @@ def decode(
 
 
 def _told(chunks: Iterable[Any], count: int, where: str) -> Iterator[Any]:
-    """A line now and then while it takes long, and one at the end."""
-    begun = said = time.monotonic()
-    for number, chunk in enumerate(chunks):
-        yield chunk
-        if (now := time.monotonic()) - said > _LINE_EVERY:
-            said, done = now, min(count, (number + 1) * _AT_ONCE)
-            _log.warning("data.format=resident: %d of %d images decoded", done, count)
+    """A bar, and a line at the end if it took long."""
+    begun = time.monotonic()
+    with screen.task("decoding images", count) as shown:
+        for chunk in chunks:
+            yield chunk
+            shown.done = min(count, shown.done + _AT_ONCE)
     if (seconds := time.monotonic() - begun) > 1.0:
-        text = "data.format=resident: %d images decoded in %.0f s, %s"
-        _log.warning(text, count, seconds, where)
+        _log.info("%s images decoded in %.0f s, %s", f"{count:,}", seconds, where)
 
 
 class _Chunks(Dataset[Any]):

@@ -199,5 +199,5 @@ def test_a_gpu_that_is_not_there(photos, dali_cfg):
 
 def test_without_dali_the_extra_is_named(photos, dali_cfg, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "nvidia.dali.fn", None)
-    with pytest.raises(ConfigError, match=r"pip install 'mixmask_solo\[dali\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[dali\]'"):
         build_pretrain(dali_cfg(photos(4), 2))

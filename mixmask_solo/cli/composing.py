@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""What was wrong with a file or an override that could not be composed, in one line."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from mixmask_solo.config import ConfigError, did_you_mean, listing
+
+_SHOWN = 8
+_DOCS = re.compile(r"\s*See https://hydra\.cc\S* for details")
+
+
+def read_arguments(arguments: Sequence[str]) -> Any:
+    """What Hydra reads: ``config_path``, ``config_dir``, ``config_name``, ``overrides``, flags.
+
+    Raises ConfigError for an option that there is not, and without a file.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    args, unknown = parser.parse_known_args(list(arguments))
+    options = [o for action in parser._actions for o in action.option_strings]
+    for word in unknown:
+        if word.startswith("-"):
+            near = did_you_mean(word.partition("=")[0], options)
+            raise ConfigError(f"unknown option {word}{near} (see --help)")
+    args.overrides += unknown  # argparse takes them in one piece only
+    if not args.config_name:
+        raise ConfigError("give --config-path FOLDER and --config-name FILE (see --help)")
+    return args
+
+
+def explain(
+    error: Exception, path: str | None, name: str | None, overrides: Sequence[str] = ()
+) -> str:
+    """The line for what Hydra, OmegaConf or the YAML reader raised.
+
+    ``path`` and ``name`` are those of ``--config-path`` and ``--config-name``.
+    """
+    text = " ".join(_DOCS.sub("", str(error)).split())
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return _of_yaml(error, mark)
+    if "Cannot find primary config" in text:
+        return _no_file(path, name)
+    if wrong := next((o for o in overrides if not _readable(o)), None):
+        return _unreadable(wrong)
+    if several := re.match(r"Ambiguous value for argument '(.*)' 1\. ", text):
+        key, _, value = several[1].partition("=")
+        return (
+            f"{several[1]}: several values are a sweep, which -m asks for; a list is written "
+            f"'{key}=[{value}]', a text '{key}=\"{value}\"'"
+        )
+    if lost := re.match(r"Could not override '(.*?)'\.", text):
+        return _no_key(lost[1], path, name, overrides)
+    if "An item is already at" in text:
+        key = text.partition("An item is already at ")[2].partition("'.")[0].strip("'")
+        return f"+{key}: the file has this key; leave out the +, or write ++ to have it either way"
+    return text
+
+
+def _of_yaml(error: Any, mark: Any) -> str:
+    tab = r"'\t'" in str(error.problem)
+    remedy = "; YAML is indented by spaces, not by tabs" if tab else ""
+    place = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}"
+    return f"{place}: {error.problem}{remedy}"
+
+
+def _no_file(path: str | None, name: str | None) -> str:
+    if not path:
+        return f"--config-name {name}: give --config-path FOLDER with it, the folder it lies in"
+    folder = Path(path.removeprefix("file://"))
+    stem = str(name).removesuffix(".yaml").removesuffix(".yml")
+    there = sorted(file.stem for file in folder.glob("*.y*ml"))
+    near = did_you_mean(stem, there)
+    if not there:
+        inner = sorted(p.name for p in folder.glob("*/") if any(p.glob("*.yaml")))
+        within = f"; folders in it hold some: {listing(inner, 'and')}" if inner else ""
+        return f"--config-name {name}: there is no YAML file in {folder}{within}"
+    shown = get_close_matches(stem, there, _SHOWN, 0.0)
+    more = f" and {len(there) - len(shown)} more" if len(there) > len(shown) else ""
+    return (
+        f"--config-name {name}: no such file in {folder}{near}; it holds {', '.join(shown)}{more}"
+    )
+
+
+def _readable(override: str) -> bool:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
+def _unreadable(override: str) -> str:
+    if "=" not in override:
+        return f"{override!r} is no override: give key=value"
+    return (
+        f"{override!r} cannot be read: brackets and quotes have to be closed, and a value with "
+        "spaces, commas or = needs quotes of its own, as in 'key=\"a, b\"'"
+    )
+
+
+def _no_key(key: str, path: str | None, name: str | None, overrides: Sequence[str]) -> str:
+    given = next((o for o in overrides if o.partition("=")[0] == key), f"{key}=...")
+    value = given.partition("=")[2]
+    there, known = set(_there(path, name)), set(_known())
+    ending = sorted(k for k in there | known if k.endswith(f".{key}"))
+    if key in known:
+        return f"{key}: the file has no such key yet; add it with a +: +{given}"
+    found = ending[0] if ending else _nearest(key, there) or _nearest(key, known)
+    if found is None:
+        return f"{key}: there is no such key; scripts and docs/configuration.md name them"
+    plus = "" if found in there else "+"
+    return f"{key}: there is no such key (did you mean {plus}{found}={value}?)"
+
+
+def _nearest(key: str, known: set[str]) -> str | None:
+    """The most alike under the same parent, else of all."""
+    parent, _, last = key.rpartition(".")
+    siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == parent}
+    found = get_close_matches(last, siblings, 1, 0.6)
+    if found:
+        return siblings[found[0]]
+    others = get_close_matches(key, known, 1, 0.6)
+    return others[0] if others else None
+
+
+def _there(path: str | None, name: str | None) -> Iterator[str]:
+    """All keys of the file, as it is composed without overrides."""
+    from omegaconf import OmegaConf
+
+    from mixmask_solo.cli.compose import compose
+
+    if path and name:
+        cfg = compose(path.removeprefix("file://"), name)
+        yield from _flat(OmegaConf.to_container(cfg, resolve=False))
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            full = f"{prefix}.{key}" if prefix else str(key)
+            yield full
+            yield from _flat(value, full)
+
+
+def _known() -> Iterator[str]:
+    """All keys that a pretraining may have, strategies' blocks among them."""
+    from mixmask_solo.config.schema import Linear, Pretrain
+    from mixmask_solo.strategies import blocks, kind_of
+
+    yield from _of_schema(Pretrain, "")
+    yield from _of_schema(Linear, "")
+    for name in blocks():
+        yield f"method_kwargs.{name}"
+        with suppress(KeyError):  # permutations has no keys, and what others bring is not loaded
+            yield from _of_schema(kind_of(name).options_type, f"method_kwargs.{name}")
+
+
+def _of_schema(schema: type[Any], prefix: str) -> Iterator[str]:
+    hints = get_type_hints(schema)
+    for field in fields(schema):
+        full = f"{prefix}.{field.name}" if prefix else field.name
+        yield full
+        hint = hints[field.name]
+        if get_origin(hint) is list:  # its entries have no names
+            continue
+        for part in (hint, *get_args(hint)):
+            if isinstance(part, type) and is_dataclass(part):
+                yield from _of_schema(part, full)

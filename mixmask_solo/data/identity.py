@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""What tells the images of a run from others."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from mixmask_solo.data.module import ImageData
+from mixmask_solo.data.sources import Source
+
+
+def identity(data: ImageData) -> dict[str, Any]:
+    """Number of images and classes, digests of labels and names, of each split that there is.
+
+    A resumed run compares them: the paths may have moved, the images must not have changed.
+
+    Raises:
+        ConfigError: where the images cannot be found.
+    """
+    splits = {"train": data.opened, "val": data.val_source}
+    return {
+        name: {
+            "images": len(source),
+            "classes": len(source.classes),
+            "labels": digest(source),
+            "names": _names(source),
+        }
+        for name, source in splits.items()
+        if source is not None
+    }
+
+
+def digest(source: Source) -> str:
+    """Of the class names and of every image's label in order."""
+    classes = "\0".join(source.classes).encode("utf-8", "surrogateescape")
+    return _hex(classes, np.ascontiguousarray(source.labels).tobytes())
+
+
+def _names(source: Source) -> str:
+    names = (source.name(index).rsplit("/", 2)[-2:] for index in range(len(source)))  # folders move
+    return _hex(*(f"{'/'.join(name)}\0".encode("utf-8", "surrogateescape") for name in names))
+
+
+def _hex(*parts: bytes) -> str:
+    return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""How fast a run is."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Throughput(Callback):
+    """Images per second of training, validation and checkpoints left out.
+
+    A checkpoint holds what was counted up to it, for a run that goes on from it elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self.before: list[dict[str, Any]] = []
+        self.images = 0
+        self.seconds = 0.0
+        self._start = 0.0
+        self._born = time.perf_counter()
+
+    @property
+    def images_per_second(self) -> float:
+        """Of this process; 0 before its first batch."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def piece(self) -> dict[str, Any]:
+        """What this process has done of the run so far."""
+        return {
+            "images": self.images,
+            "train_seconds": round(self.seconds, 3),
+            "wall_seconds": round(time.perf_counter() - self._born, 3),
+        }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock; what lies between epochs is no training, nor is validation."""
+        self._start = time.perf_counter()
+
+    on_train_epoch_start = on_train_start  # not called for an epoch that a run resumes within
+    on_validation_end = on_train_start
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Counts this batch on all ranks; loading time is part of it."""
+        now = time.perf_counter()
+        self.images += len(batch[0]) * trainer.world_size
+        self.seconds += now - self._start
+        self._start = now
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pieces": [*self.before, {"status": "saved", **self.piece()}]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before = list(state_dict["pieces"])

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: MIT
+"""What a command shows while it works: bars on a terminal, a line now and then elsewhere."""
+
+from mixmask_solo.screen.board import Task, say, task, track
+from mixmask_solo.screen.line import duration, fit, line
+
+__all__ = ["Task", "duration", "fit", "line", "say", "task", "track"]
