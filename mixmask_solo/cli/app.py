@@ -47,6 +47,9 @@ def run_hydra(
         more = shlex.split(os.environ.get(OVERRIDES, ""))
         sys.argv[1:] = with_absolute_folders([*arguments, *more])
         args = _read(command, sys.argv[1:])
+        # Hydra takes overrides in one piece only.
+        options = [word for word in sys.argv[1:] if word not in args.overrides]
+        sys.argv[1:] = [*options, *args.overrides]
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing a stack
 
         import hydra

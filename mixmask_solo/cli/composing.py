@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from mixmask_solo.config import ConfigError, did_you_mean, listing
 
@@ -22,7 +22,11 @@ def read_arguments(arguments: Sequence[str]) -> Any:
     """
     from hydra._internal.utils import get_args_parser
 
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see --help)")
+
     parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
     args, unknown = parser.parse_known_args(list(arguments))
     options = [o for action in parser._actions for o in action.option_strings]
     for word in unknown:
@@ -113,25 +117,30 @@ def _no_key(key: str, path: str | None, name: str | None, overrides: Sequence[st
     given = next((o for o in overrides if o.partition("=")[0] == key), f"{key}=...")
     value = given.partition("=")[2]
     there, known = set(_there(path, name)), set(_known())
-    ending = sorted(k for k in there | known if k.endswith(f".{key}"))
     if key in known:
         return f"{key}: the file has no such key yet; add it with a +: +{given}"
-    found = ending[0] if ending else _nearest(key, there) or _nearest(key, known)
+    found = _meant(key, there, known)
     if found is None:
         return f"{key}: there is no such key; scripts and docs/configuration.md name them"
     plus = "" if found in there else "+"
     return f"{key}: there is no such key (did you mean {plus}{found}={value}?)"
 
 
-def _nearest(key: str, known: set[str]) -> str | None:
-    """The most alike under the same parent, else of all."""
+def _meant(key: str, there: set[str], known: set[str]) -> str | None:
+    """The key that was most likely meant: one without what is above it, a sibling by its last
+    part, else any; of each kind rather one of the file, and a short one."""
     parent, _, last = key.rpartition(".")
-    siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == parent}
-    found = get_close_matches(last, siblings, 1, 0.6)
-    if found:
-        return siblings[found[0]]
-    others = get_close_matches(key, known, 1, 0.6)
-    return others[0] if others else None
+    for keys in (there, known):
+        if ending := sorted((k for k in keys if k.endswith(f".{key}")), key=lambda k: (len(k), k)):
+            return ending[0]
+    for keys in (there, known):
+        siblings = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == parent}
+        if near := get_close_matches(last, siblings, 1, 0.6):
+            return siblings[near[0]]
+    for keys in (there, known):
+        if near := get_close_matches(key, keys, 1, 0.6):
+            return near[0]
+    return None
 
 
 def _there(path: str | None, name: str | None) -> Iterator[str]:

@@ -87,6 +87,13 @@ class ResultFile(Callback):
 
     on_validation_batch_end = on_train_batch_end  # type: ignore[assignment]
 
+    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        """TensorBoard's table of hyper-parameters has a row once there is what it compares."""
+        measured = {k: v for k, v in self.readback.epoch.items() if k in self.readback.best}
+        for logger in trainer.loggers if self._piece else ():
+            if isinstance(logger, TensorBoardLogger) and measured:
+                logger.log_hyperparams(self.run.config, {f"hp/{k}": v for k, v in measured.items()})
+
     def finish(self, trainer: Trainer, status: str, error: str = "") -> dict[str, Any]:
         """Writes how the run ended: ``completed``, ``interrupted``, or ``failed`` with an error.
 

@@ -37,8 +37,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a command; what still runs of it is killed in the end."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(name: str, *arguments: str, **more: Any) -> subprocess.Popen[str]:
-        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    def begin(name: str, *arguments: str, columns: int = 200, **more: Any) -> subprocess.Popen[str]:
+        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": str(columns)}
         defaults = {"cwd": ROOT, "env": {**os.environ, **environment}}
         process = subprocess.Popen(
             [sys.executable, "-m", f"mixmask_solo.cli.{name}", *arguments],

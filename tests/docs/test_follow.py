@@ -43,6 +43,7 @@ LEFT_OUT = {
 SHORT = "max_epochs=1 ++limit_train_batches=2 ++limit_val_batches=2"
 SHORT += " ++data.num_workers=0 ++accelerator=cpu"
 DIGITS = " data.dataset=digits data.format=image_folder optimizer.batch_size=32"
+SIMCLR = "--config-path scripts/pretrain/digits --config-name simclr"
 FAKE_SBATCH = """#!/bin/sh
 echo "Submitted batch job 4711"
 """
@@ -101,7 +102,7 @@ def test_a_block_of_commands(block: Block, place: Path) -> None:
     text, more = block.text, ""
     if "scripts/pretrain/cifar" in text and "mixmask-submit" not in text:
         more = DIGITS + " data.train_path=null data.val_path=null data.download=false"
-        more += " method_kwargs.queue_size=64"
+        more += " method_kwargs.queue_size=64 max_epochs=2"
     if "mixmask-submit" in text:
         shutil.copy(place / "scripts/slurm/cpu.yaml", place / "site.yaml")
         text = text.replace("cp scripts/slurm/gpu.yaml site.yaml", "")
@@ -112,8 +113,8 @@ def test_a_block_of_commands(block: Block, place: Path) -> None:
         (place / "moco.yaml").write_text(yaml)
         more = " optimizer.batch_size=128 ~limit_train_batches"
     if "from_run=RUN" in text:
-        made = sorted((place / "trained_models/simclr").glob("*/"), key=lambda p: p.stat().st_mtime)
-        text = text.replace("from_run=RUN", f"from_run={made[-1]}")
+        made = run(place, f"mixmask-pretrain {SIMCLR}")
+        text = text.replace("from_run=RUN", f"from_run={made.stdout.split()[-1]}")
     done = run(place, text, more)
     assert done.returncode == 0, f"{block.place}\n{text}\n{done.stdout}\n{done.stderr}"
 
