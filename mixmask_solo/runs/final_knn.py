@@ -2,6 +2,8 @@
 """The k-NN accuracy of a run that is complete, as ``mixmask-knn`` measures it."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,20 @@ from mixmask_solo.records.result import RESULT
 
 log = logging.getLogger(__name__)
 _LIMITS = ("limit_train_batches", "limit_val_batches")
+
+
+@contextmanager
+def _hushed(*names: str) -> Iterator[None]:
+    """Nothing but errors of these loggers."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def final_knn(cfg: DictConfig, result: dict[str, Any], device: str) -> dict[str, Any]:
@@ -36,7 +52,8 @@ def final_knn(cfg: DictConfig, result: dict[str, Any], device: str) -> dict[str,
         return {}
     watch = partial(screen.track, label="k-NN, features")
     try:
-        found = evaluate_knn(folder / LAST, device=device, watch=watch)
+        with _hushed("mixmask_solo.data", "mixmask_solo.records"):  # the run has told it already
+            found = evaluate_knn(folder / LAST, device=device, watch=watch)
     except (ConfigError, ValueError) as error:  # the run itself is complete
         log.warning("k-NN of %s: %s", folder / LAST, error)
         return {}

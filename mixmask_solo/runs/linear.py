@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A linear probe, or fine-tuning, from configuration to ``result.json``."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,10 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
     cfg.backbone.stem = actual_stem(backbone)  # `auto` would mean this run's data set from here on
     images, best = build_classification(cfg), BestEpoch()
 
-    def build(run: Run, trainer: Trainer) -> tuple[LightningModule, LightningDataModule]:
+    def build(
+        run: Run, trainer: Trainer, announce: Callable[[], None]
+    ) -> tuple[LightningModule, LightningDataModule]:
+        announce()
         data, features = _inputs(cfg, trainer, backbone, images)
         seed_everything(int(cfg.seed), workers=True)
         return build_probe(features, cfg), data

@@ -67,13 +67,16 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
     _question_name(cfg)
     images, host = build_pretrain(cfg), load(cfg.host).name
 
-    def build(run: Run, trainer: Trainer) -> tuple[LightningModule, ImageData]:
+    def build(
+        run: Run, trainer: Trainer, announce: Callable[[], None]
+    ) -> tuple[LightningModule, ImageData]:
         seed_everything(int(cfg.seed), workers=True)
         method = _from_host(get_method, cfg.method, cfg.host)
         model = _from_host(method, cfg)
         _judge_bank(model, cfg, images, run.processes)
         if cfg.get("init_from") and run.checkpoint is None:
             initialise(model, cfg.init_from)
+        announce()
         return model, images
 
     result = train(

@@ -32,7 +32,7 @@ from mixmask_solo.runs.run import Run, new_directory
 from mixmask_solo.runs.throughput import Throughput
 from mixmask_solo.runs.trainer import build_loggers, build_trainer
 
-Build = Callable[[Run, Trainer], tuple[LightningModule, LightningDataModule]]
+Build = Callable[[Run, Trainer, Callable[[], None]], tuple[LightningModule, LightningDataModule]]
 
 _PATHS = (
     *("data.train_path", "data.val_path", "data.root"),
@@ -57,7 +57,8 @@ def train(
     """One run from its resolved configuration ``cfg`` to its result, in a folder under ``root``.
 
     Args:
-        build: what is trained, and on what; asked where something is left to do.
+        build: what is trained, and on what; asked where something is left to do. It calls what it
+            is given once nothing in the configuration can be wrong any more: a banner is printed.
         subject: what is trained, in words.
         completed: fills defaults that a stored configuration lacks.
         extra: what else tells the run's input from another's.
@@ -88,9 +89,12 @@ def train(
         result_file.loggers = build_loggers(cfg, run.directory, run.steps)
         if run.finished:
             return _earlier_result(run, trainer, result_file)
-        if run.writes:
-            print(banner(run, trainer, images, subject), file=sys.stderr, flush=True)
-        model, source = build(run, trainer)
+
+        def announce() -> None:
+            if run.writes:
+                print(banner(run, trainer, images, subject), file=sys.stderr, flush=True)
+
+        model, source = build(run, trainer, announce)
         apply_performance(model, cfg.performance, trainer.strategy.root_device)
         return _fit(run, trainer, result_file, model, source)
     finally:
