@@ -20,7 +20,8 @@ from mixmask_solo.jobs.variables import OVERRIDES
 _FOLDERS = ("--config-path", "-cp", "--config-dir", "-cd")
 _ENDS = """
 Every run writes last.ckpt, args.json, result.json, CSV and TensorBoard logs into
-<checkpoint.dir>/{folder}/<name>-<time>. Ctrl-C saves first and says how to resume.
+<checkpoint.dir>/{folder}/<name>-<overrides>-<seed>-<time>. Ctrl-C saves first and says how to
+resume.
 Exit status: 0 done, 1 failed, 2 wrong configuration, 128 + signal interrupted (Ctrl-C: 130). Of a
 sweep: 0 all done, 2 all of wrong configuration, 128 + signal interrupted, else 1.
 """
@@ -44,12 +45,11 @@ def run_hydra(
         show_usage(usage + _ENDS.format(folder=folder), asked=bool(arguments))
     with reporting() as told, one_line(command), ExitStack() as starting:
         starting.enter_context(loading(command))
-        more = shlex.split(os.environ.get(OVERRIDES, ""))
+        # Once: processes that this one starts get them with its arguments.
+        more = shlex.split(os.environ.pop(OVERRIDES, ""))
         sys.argv[1:] = with_absolute_folders([*arguments, *more])
         args = _read(command, sys.argv[1:])
-        # Hydra takes overrides in one piece only.
-        options = [word for word in sys.argv[1:] if word not in args.overrides]
-        sys.argv[1:] = [*options, *args.overrides]
+        sys.argv[1:] = args.ordered
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing a stack
 
         import hydra

@@ -16,7 +16,8 @@ _DOCS = re.compile(r"\s*See https://hydra\.cc\S* for details")
 
 
 def read_arguments(arguments: Sequence[str]) -> Any:
-    """What Hydra reads: ``config_path``, ``config_dir``, ``config_name``, ``overrides``, flags.
+    """What Hydra reads: ``config_path``, ``config_dir``, ``config_name``, ``overrides``, flags;
+    and in ``ordered`` all words, overrides last: it takes those in one piece only.
 
     Raises ConfigError for an option that there is not, and without a file.
     """
@@ -33,7 +34,9 @@ def read_arguments(arguments: Sequence[str]) -> Any:
         if word.startswith("-"):
             near = did_you_mean(word.partition("=")[0], options)
             raise ConfigError(f"unknown option {word}{near} (see --help)")
-    args.overrides += unknown  # argparse takes them in one piece only
+    args.overrides += unknown
+    options_alone = [word for word in arguments if word not in args.overrides]
+    args.ordered = [*options_alone, *args.overrides]
     if not args.config_name:
         raise ConfigError("give --config-path FOLDER and --config-name FILE (see --help)")
     return args
@@ -61,7 +64,8 @@ def explain(
             f"'{key}=[{value}]', a text '{key}=\"{value}\"'"
         )
     if lost := re.match(r"Could not override '(.*?)'\.", text):
-        return _no_key(lost[1], path, name, overrides)
+        group = "To append to your default list" in text
+        return _no_key(lost[1], path, name, overrides, group=group)
     if "An item is already at" in text:
         key = text.partition("An item is already at ")[2].partition("'.")[0].strip("'")
         return f"+{key}: the file has this key; leave out the +, or write ++ to have it either way"
@@ -113,9 +117,13 @@ def _unreadable(override: str) -> str:
     )
 
 
-def _no_key(key: str, path: str | None, name: str | None, overrides: Sequence[str]) -> str:
+def _no_key(
+    key: str, path: str | None, name: str | None, overrides: Sequence[str], *, group: bool
+) -> str:
     given = next((o for o in overrides if o.partition("=")[0] == key), f"{key}=...")
     value = given.partition("=")[2]
+    if group:
+        return f"{key}: a group of files that is not in the list of defaults; add it: +{given}"
     there, known = set(_there(path, name)), set(_known())
     if key in known:
         return f"{key}: the file has no such key yet; add it with a +: +{given}"

@@ -26,7 +26,7 @@ def main() -> None:
             from mixmask_solo.runs.metrics_csv import METRICS
             from mixmask_solo.runs.pretrain import pretrain
         folder = f"checkpoint.dir={hydra_value(str(out))}"
-        overrides = [folder, "auto_resume.enabled=true", *args.overrides]
+        overrides = [folder, "auto_resume.enabled=true", "++knn_eval.final=false", *args.overrides]
         cfg = compose(args.config_path, args.config_name, overrides)
         again = "run the same command again"
         result = supervise(COMMAND, lambda: pretrain(cfg), again=again, folder=out)
@@ -35,7 +35,7 @@ def main() -> None:
         knn = evaluate_knn(directory / "last.ckpt", baselines=True)
         picture(cfg, out / "mixed.png")
         curves({directory.name: directory / METRICS}, out / "curves.png")
-        write_json(out / "demo.json", {"knn": knn, **result})
+        write_json(out / "demo.json", {**result, "knn": knn})
     print(
         f"k-NN accuracy: trained {knn['trained']:.2f} %, untrained {knn['untrained']:.2f} %, "
         f"raw pixels {knn['pixels']:.2f} % ({result['wall_seconds']:.0f} s of training, "

@@ -126,6 +126,7 @@ def _of_ours(arguments: Sequence[str]) -> list[tuple[list[str], list[str]]]:
 
     given = list(with_absolute_folders([as_path(word) for word in arguments]))
     args = read_arguments(given)
+    given = list(args.ordered)
     if not {"-m", "--multirun"} & set(given):
         given.append("-m")
     try:

@@ -4,23 +4,18 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from mixmask_solo.screen import rank
+
 _POLL = 0.5  # seconds
 _GRACE = 30.0  # for this process to notice by itself, save what it can and say what happened
 _children: list[subprocess.Popen[Any]] = []
 _parent = os.getppid()
-
-
-def rank() -> int:
-    """This process' place among those that train together; 0 before Lightning is there."""
-    module = sys.modules.get("lightning.fabric.utilities.rank_zero")
-    return getattr(getattr(module, "rank_zero_only", None), "rank", 0)
 
 
 def orphaned() -> bool:

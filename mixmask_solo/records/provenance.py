@@ -21,14 +21,20 @@ def provenance() -> dict[str, Any]:
     package is imported from and ``dirty`` whether a file under version control differs from it;
     both are null where it was installed from elsewhere.
     """
-    argv = [Path(sys.argv[0]).name, *sys.argv[1:]]
     return {
         "date": now(),
-        "command": shlex.join(argv),
+        "command": shlex.join([_name(), *sys.argv[1:]]),
         "overrides": overrides(),
         "machine": this_process()["host"],
         **_code(),
     }
+
+
+def _name() -> str:
+    """The command's; a job starts it as a module."""
+    program = Path(sys.argv[0])
+    ours = program.parent.name == "cli" and program.suffix == ".py"
+    return f"mixmask-{program.stem}" if ours else program.name
 
 
 def overrides() -> list[str]:
@@ -44,12 +50,13 @@ def _code() -> dict[str, Any]:
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return {"commit": None, "dirty": None}  # no checkout, or that of another project around it
     changed = _git(package, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": _git(package, "rev-parse", "HEAD"), "dirty": bool(changed)}
+    dirty = None if changed is None else bool(changed)
+    return {"commit": _git(package, "rev-parse", "HEAD"), "dirty": dirty}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git says; None where it is not there, or fails."""
-    command = ["git", "-C", str(folder), *arguments]
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

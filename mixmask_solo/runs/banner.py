@@ -38,7 +38,9 @@ def banner(run: Run, trainer: Trainer, images: ImageData, subject: str) -> str:
 
 def _training(run: Run, images: ImageData) -> str:
     cfg, batch = run.cfg, images.batch_size
-    steps, limit = images.steps(run.processes), cfg.get("limit_train_batches")
+    cached = (cfg.get("probe") or {}).get("features") == "cached"  # whose last batch is kept
+    steps = -(-len(images.opened) // batch) if cached else images.steps(run.processes)
+    limit = cfg.get("limit_train_batches")
     if isinstance(limit, int):
         steps = min(steps, limit)
     elif limit is not None:
@@ -51,7 +53,8 @@ def _training(run: Run, images: ImageData) -> str:
     if times > 1:
         size += f", {times} batches a step"
     optimizer = cfg.optimizer
-    rate = f"{optimizer.name}, learning rate {float(optimizer.lr) * times:.4g}"
+    factor = times if "method" in cfg else 1  # not so in a probe
+    rate = f"{optimizer.name}, learning rate {float(optimizer.lr) * factor:.4g}"
     return f"{how}, {size}; {rate}, {cfg.scheduler.name}; seed {cfg.get('seed')}"
 
 

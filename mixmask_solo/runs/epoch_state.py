@@ -10,9 +10,10 @@ from typing import Any
 
 import lightning
 import torch
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
+
+from mixmask_solo.runs.ranks import Ranks
 
 log = logging.getLogger(__name__)
 _LIMIT = 1 << 28  # bytes of k-NN features that a checkpoint takes from a process
@@ -29,7 +30,8 @@ class EpochState(Callback):
     Every rank gets its own back, so that the sums are made in the same order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
         self._sums: dict[str, dict[str, Any]] = {}
         self._loaded: dict[str, Any] | None = None  # this rank's entry, until the run goes on
         self._incomplete = False
@@ -45,11 +47,7 @@ class EpochState(Callback):
         mine = {"sums": {**self._sums, **_sums(trainer)}, **_features(pl_module)}
         if self._incomplete:
             mine["incomplete"] = True
-        states: list[Any] = [mine]
-        if trainer.world_size > 1:
-            states = [None] * trainer.world_size
-            dist.all_gather_object(states, mine)
-        checkpoint[_KEY] = states
+        checkpoint[_KEY] = self._ranks.collected(mine)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -2,9 +2,8 @@
 """The k-NN accuracy of a run that is complete, as ``mixmask-knn`` measures it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 from mixmask_solo import screen
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json, write_json
-from mixmask_solo.evaluation.run_knn import evaluate_knn
+from mixmask_solo.evaluation.run_knn import SOLO_LEARN, evaluate_knn
 from mixmask_solo.records.checkpoints import LAST
 from mixmask_solo.records.result import RESULT
 
@@ -35,27 +34,58 @@ def _hushed(*names: str) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def final_knn(cfg: DictConfig, result: dict[str, Any], device: str) -> dict[str, Any]:
+class _Stopped(Exception):
+    """There is no time for it."""
+
+
+def final_knn(
+    cfg: DictConfig, result: dict[str, Any], device: str, asked: Callable[[], bool]
+) -> dict[str, Any]:
     """Measures ``last.ckpt`` in evaluation mode on images that are not augmented.
 
     The online k-NN compares features of augmented views that the network gave while it changed.
     Nothing is measured where that one is off, with ``knn_eval.final: false``, without a checkpoint,
-    and of trials on a part of the images (``limit_train_batches``, ``limit_val_batches``).
+    of trials on a part of the images (``limit_train_batches``, ``limit_val_batches``), and twice.
+    The run is complete: what goes wrong here is told, and nothing else becomes of it.
+
+    Args:
+        device: that of the network, where the bank lies unless ``knn_eval.bank_device`` is
+            ``cpu``, or several processes shared the online one.
+        asked: whether the process is to end; looked at with every batch.
 
     Returns ``{"knn": {...}}``, which ``result.json`` then holds too, else nothing; ``knn.json`` has
     all of it.
     """
-    folder = Path(result.get("directory", ""))
+    folder, block = Path(result.get("directory", "")), cfg.knn_eval
     tried = any(cfg.get(key) not in (None, 1.0) for key in _LIMITS)
-    wanted = cfg.knn_eval.enabled and cfg.knn_eval.final and cfg.checkpoint.enabled and not tried
-    if not wanted or result.get("status") != "completed" or result.get("already"):
+    wanted = block.enabled and block.final and cfg.checkpoint.enabled and not tried
+    there = result.get("status") == "completed" and (folder / LAST).is_file()
+    if not wanted or not there or "knn" in result:
         return {}
-    watch = partial(screen.track, label="k-NN, features")
+
+    def watch(loader: Iterable[Any]) -> Iterator[Any]:
+        for batch in screen.track(loader, "k-NN, features"):
+            if asked():
+                raise _Stopped
+            yield batch
+
+    shared = int(result.get("processes") or 1) > 1
     try:
         with _hushed("mixmask_solo.data", "mixmask_solo.records"):  # the run has told it already
-            found = evaluate_knn(folder / LAST, device=device, watch=watch)
-    except (ConfigError, ValueError) as error:  # the run itself is complete
-        log.warning("k-NN of %s: %s", folder / LAST, error)
+            found = evaluate_knn(
+                folder / LAST,
+                protocols=[SOLO_LEARN],
+                data={"stage_to": cfg.data.get("stage_to")},
+                device=device,
+                bank_dtype=block.get("bank_dtype") or "float32",
+                bank_device="cpu" if shared else block.get("bank_device") or "device",
+                watch=watch,
+            )
+    except _Stopped:
+        log.info("k-NN in evaluation mode is left out: asked to end; mixmask-knn measures it")
+        return {}
+    except (ConfigError, ValueError, RuntimeError, OSError) as error:
+        log.warning("k-NN of %s: %s; mixmask-knn measures it", folder / LAST, error)
         return {}
     write_json(folder / "knn.json", found)
     keys = ("features", "distance", "k", "temperature", "acc1", "acc5")

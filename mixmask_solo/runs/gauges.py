@@ -41,4 +41,7 @@ class StepGauges(Callback):
             logged["train_grad_norm"] = self._norm
             self._norm = None
         pl_module.log_dict(logged, on_step=True, on_epoch=True)
-        pl_module.log("train_lr", self._rate, on_step=True)
+        if trainer._logger_connector.should_update_logs:
+            # Filled there: a number of Python's would be copied, and the copy waited for.
+            rate = torch.full((), self._rate, device=logged["train_loss"].device)
+            pl_module.log("train_lr", rate, on_step=True, on_epoch=False)

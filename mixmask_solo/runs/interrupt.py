@@ -13,6 +13,7 @@ from mixmask_solo.jobs.deadline import Deadline
 from mixmask_solo.runs.epoch_state import validates
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
+from mixmask_solo.runs.throughput import Throughput
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _WORTH_SAVING = 60.0  # seconds of training since the last checkpoint
@@ -41,9 +42,10 @@ class InterruptSaver(Callback):
     that is not finite, so they agree before each step.
     """
 
-    def __init__(self, run: Run, readback: Readback) -> None:
+    def __init__(self, run: Run, readback: Readback, throughput: Throughput) -> None:
         self.run = run
         self.readback = readback
+        self.throughput = throughput
         self.requested = 0  # the signal's number
         self._deadline = Deadline()
         self._saved = 0.0  # when
@@ -59,6 +61,10 @@ class InterruptSaver(Callback):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
+
+    def asked(self) -> bool:
+        """Whether this process is to end soon, by a signal or with its job."""
+        return bool(self.requested) or self._deadline.due()
 
     def _request(self, number: int, *_: Any) -> None:
         if self.requested and number == signal.SIGINT:
@@ -100,7 +106,9 @@ class InterruptSaver(Callback):
         if lost:
             raise self.readback.failure(lost)
         if save_now and not number:
+            begun = time.perf_counter()
             trainer.save_checkpoint(self.run.last, weights_only=False)
+            self.throughput.leave_out(time.perf_counter() - begun)
         progress: Any = trainer.fit_loop.epoch_progress.current
         if not number or progress.processed >= int(self.run.cfg.max_epochs):  # it has only to end
             return

@@ -79,7 +79,10 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
         announce()
         return model, images
 
-    result = train(
+    def measure(result: dict[str, Any], asked: Callable[[], bool]) -> dict[str, Any]:
+        return final_knn(cfg, result, str(images.device), asked)
+
+    return train(
         cfg,
         images,
         Path(cfg.checkpoint.dir) / str(cfg.method),
@@ -89,8 +92,8 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
         completed=completed,
         extra=beginning(cfg.get("init_from")),
         callbacks=[EmbeddingStd(), StepGauges()],
+        measure=measure,
     )
-    return {**result, **final_knn(cfg, result, images.network_device.type)}
 
 
 def completed(stored: dict[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,8 @@ class ProgressReport(Callback):
         self._shown.label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self._shown.total, self._shown.done = total, batches
         measured = {k: v for k, v in self.readback.epoch.items() if k.startswith("val_")}
-        now = measured | self.readback.latest
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        now = {**measured, **self.readback.latest, "train_lr": float(rate)}
         self._shown.terms = terms(now, self.throughput.images_per_second)
         done = trainer.current_epoch * total + batches
         if done > self._first_batch and trainer.max_epochs:

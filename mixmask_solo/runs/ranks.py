@@ -39,6 +39,14 @@ class Ranks:
         dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self._group)
         return numbers.tolist()
 
+    def collected(self, mine: Any) -> list[Any]:
+        """What each process has, in rank zero, which alone writes; all of them call this."""
+        if self.alone:
+            return [mine]
+        found: list[Any] | None = [None] * dist.get_world_size() if self.rank == 0 else None
+        dist.gather_object(mine, found, dst=0, group=self._group)
+        return found or []
+
 
 class EpochMeans(Callback):
     """Leaves a step's metrics to each process and reduces the epoch's means all at once.

@@ -69,7 +69,13 @@ class ResultFile(Callback):
         before = read_json(folder / RESULT).get("pieces") or self.throughput.before
         self._before = _as_killed(before)
         self._origin = provenance()
-        self._piece = {"started": now(), **this_process(), "first_step": trainer.global_step}
+        code = {key: self._origin[key] for key in ("command", "commit", "dirty")}
+        self._piece = {
+            "started": now(),
+            **code,
+            **this_process(),
+            "first_step": trainer.global_step,
+        }
         self._rates = {
             group.get("name", str(i)): float(group.get("initial_lr", group["lr"]))
             for i, group in enumerate(trainer.optimizers[0].param_groups)

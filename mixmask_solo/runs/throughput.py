@@ -49,6 +49,10 @@ class Throughput(Callback):
         self.seconds += now - self._start
         self._start = now
 
+    def leave_out(self, seconds: float) -> None:
+        """Of the time since the last batch."""
+        self._start += seconds
+
     def state_dict(self) -> dict[str, Any]:
         return {"pieces": [*self.before, {"status": "saved", **self.piece()}]}
 

@@ -32,6 +32,7 @@ from mixmask_solo.runs.run import Run, new_directory
 from mixmask_solo.runs.throughput import Throughput
 from mixmask_solo.runs.trainer import build_loggers, build_trainer
 
+Measure = Callable[[dict[str, Any], Callable[[], bool]], dict[str, Any]]
 Build = Callable[[Run, Trainer, Callable[[], None]], tuple[LightningModule, LightningDataModule]]
 
 _PATHS = (
@@ -53,6 +54,7 @@ def train(
     extra: dict[str, Any],
     callbacks: Sequence[Callback],
     more: Callable[[], dict[str, Any]] = dict,
+    measure: Measure = lambda _, __: {},
 ) -> dict[str, Any]:
     """One run from its resolved configuration ``cfg`` to its result, in a folder under ``root``.
 
@@ -63,6 +65,8 @@ def train(
         completed: fills defaults that a stored configuration lacks.
         extra: what else tells the run's input from another's.
         more: asked at the end for further entries of the result.
+        measure: what a result, which is written, is completed by; told whether the process is
+            asked to end, which it then does soon.
 
     Returns the content of ``result.json`` plus ``directory``, and ``already: True`` where nothing
     was left to do.
@@ -74,11 +78,18 @@ def train(
         told = identity(images)
     run = Run(cfg, told | extra, host, new_directory(root, cfg, _distinct(overrides())))
     throughput, readback = Throughput(), Readback(run)
-    interrupts = InterruptSaver(run, readback)
+    interrupts = InterruptSaver(run, readback, throughput)
     result_file = ResultFile(run, throughput, readback, images.tolerance, more)
     # Order matters: the record begins before anything writes, and tells of images that are
     # counted already; what is logged, read back and judged comes before what is saved.
-    measuring = [throughput, result_file, LocalBuffers(), *callbacks, EpochState(), EpochMeans()]
+    measuring = [
+        throughput,
+        result_file,
+        LocalBuffers(),
+        *callbacks,
+        EpochState(readback.ranks),
+        EpochMeans(),
+    ]
     saving = [Checkpointer(run), interrupts] if run.saves else [interrupts]
     progress = ProgressReport(readback, throughput)
     telling = [readback, progress, Beat(run)]
@@ -88,15 +99,19 @@ def train(
         locate(run, completed)
         result_file.loggers = build_loggers(cfg, run.directory, run.steps)
         if run.finished:
-            return _earlier_result(run, trainer, result_file)
+            result = _earlier_result(run, trainer, result_file)
+            return {**result, **(measure(result, interrupts.asked) if run.writes else {})}
 
         def announce() -> None:
             if run.writes:
                 print(banner(run, trainer, images, subject), file=sys.stderr, flush=True)
 
-        model, source = build(run, trainer, announce)
+        with screen.task("building the network"):
+            model, source = build(run, trainer, announce)
         apply_performance(model, cfg.performance, trainer.strategy.root_device)
-        return _fit(run, trainer, result_file, model, source)
+        result = _fit(run, trainer, result_file, model, source)
+        progress.close()
+        return {**result, **(measure(result, interrupts.asked) if run.writes else {})}
     finally:
         progress.close()
         interrupts.release()

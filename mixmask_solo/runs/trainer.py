@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -72,7 +73,7 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback]) -> Trainer:
             f"accelerator={resolved.get('accelerator')}, devices={resolved.get('devices')}, "
             f"precision={resolved.get('precision')} cannot be used here: {text} ({hint})"
         ) from error
-    cores = len(os.sched_getaffinity(0))
+    cores = joblib.cpu_count()  # knows affinity and a container's quota
     if on_cpu and trainer.num_devices > cores:
         log.warning(
             "devices is %s: %d processes will share %d cores and the memory, which is slower than "

@@ -3,5 +3,6 @@
 
 from mixmask_solo.screen.board import Task, say, task, track
 from mixmask_solo.screen.line import duration, fit, line
+from mixmask_solo.screen.rank import rank
 
-__all__ = ["Task", "duration", "fit", "line", "say", "task", "track"]
+__all__ = ["Task", "duration", "fit", "line", "rank", "say", "task", "track"]

@@ -10,11 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
 from mixmask_solo.screen.line import duration, fit, line
+from mixmask_solo.screen.rank import rank
 
 _EVERY = 10.0  # seconds between lines where no terminal shows bars,
 _LATER_EVERY = 60.0  # once it has shown that it goes on
@@ -40,11 +37,13 @@ class Task:
 
     def text(self, width: int, *, signs: bool) -> str:
         """The task in one line."""
-        passed, left = time.perf_counter() - self.begun, self.left
-        if left is None and self.total and 0 < self.done <= self.total:
-            left = passed * (self.total - self.done) / self.done
-        terms = self.terms if self.total else [*self.terms, duration(passed)]
-        return line(self.label, self.done, self.total, left, terms, width, signs=signs)
+        # Read once: another thread sets them meanwhile.
+        label, total, done, left, begun = self.label, self.total, self.done, self.left, self.begun
+        passed = time.perf_counter() - begun
+        if left is None and total and 0 < done <= total:
+            left = passed * (total - done) / done
+        terms = self.terms if total else [*self.terms, duration(passed)]
+        return line(label, done, total, left, terms, width, signs=signs)
 
 
 class _Board:
@@ -56,7 +55,9 @@ class _Board:
 
     def open(self, new: Task) -> None:
         self.tasks.append(new)
-        if self._display is None:
+        if self._display is None and not rank():  # one of several processes talks for all
+            from rich.console import Console  # not before there is something to show
+
             console = Console(file=sys.stderr, soft_wrap=True)
             bars = console.is_terminal and not console.is_dumb_terminal
             self._display = _Bars(self.tasks, console) if bars else _Lines(self.tasks, sys.stderr)
@@ -81,17 +82,21 @@ class _Board:
 class _Bars:
     """All open tasks under each other; messages appear above them."""
 
-    def __init__(self, tasks: list[Task], console: Console) -> None:
+    def __init__(self, tasks: list[Task], console: Any) -> None:
         self.tasks, self.console = tasks, console
+        from rich.live import Live
+
         self.streams = (sys.stdout, sys.stderr)
         self._live = Live(
             get_renderable=self._draw, console=console, refresh_per_second=4, transient=True
         )
         self._live.start()
 
-    def _draw(self) -> Text:
-        now = time.perf_counter()
-        shown = [t for t in self.tasks if now - t.begun > _SHOWN_AFTER or t is self.tasks[0]]
+    def _draw(self) -> Any:
+        from rich.text import Text
+
+        now, tasks = time.perf_counter(), list(self.tasks)
+        shown = [t for t in tasks if now - t.begun > _SHOWN_AFTER or t is tasks[0]]
         width, signs = self.console.width - 1, _has_signs(self.console.file)
         lines = [("  " * i) + t.text(width - 2 * i, signs=signs) for i, t in enumerate(shown)]
         return Text("\n".join(lines), no_wrap=True, overflow="crop")

@@ -56,6 +56,7 @@ CASES: list[tuple[str, list[str]]] = [
     (f"pretrain {MIXED} +method_kwargs.mixmask.grid_size=4", ["has this key", "leave out the +"]),
     (f"pretrain {MIXED} zzz=1", ["zzz: there is no such key"]),
     (f"pretrain -m {MIXED} zzz.y=1", ["zzz.y: there is no such key"]),
+    (f"pretrain {MIXED} hardware=gpu", ["a group of files", "+hardware=gpu"]),
     (f"linear {PROBE} optimizer.lrr=1", ["did you mean optimizer.lr=1?"]),
     (f"gallery {MIXED} optimizer.bacth_size=3", ["did you mean optimizer.batch_size=3?"]),
     (f"gallery optimizer.bacth_size=3 {MIXED} max_epochs=1", ["optimizer.batch_size=3?"]),

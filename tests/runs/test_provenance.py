@@ -34,6 +34,8 @@ def test_records_hold_the_command_and_are_no_configuration(
     assert origin["machine"] == result(folder)["process"]["host"]
     stored = json.loads((folder / "args.json").read_text())
     assert stored["provenance"] == origin
+    [piece] = result(folder)["pieces"]
+    assert piece["commit"] == origin["commit"]
     bare = folder / "bare.ckpt"
     content = read_checkpoint(folder / LAST)
     assert "provenance" not in (stored_config({}, bare) or {})
@@ -81,7 +83,9 @@ def test_the_final_accuracy_is_that_of_evaluation(tmp_path: Path) -> None:
     assert (done["knn"]["k"], done["knn"]["temperature"]) == (20, 0.07)
     assert done["knn"]["acc1"] != done["metrics"]["val_knn_acc1"]
     assert done["best_metrics"]["val_knn_acc1"]["epoch"] == 0
+    assert json.loads((folder / "knn.json").read_text())["rows"][1:] == []
     resolved = resolve(cfg)
+    fresh = {k: v for k, v in done.items() if k != "knn"}
     for change in (
         {"knn_eval": {"final": False}},
         {"knn_eval": {"enabled": False}},
@@ -90,8 +94,11 @@ def test_the_final_accuracy_is_that_of_evaluation(tmp_path: Path) -> None:
     ):
         off = resolved.copy()
         off.merge_with(change)
-        assert final_knn(off, done, "cpu") == {}
-    assert final_knn(resolved, {**done, "status": "interrupted"}, "cpu") == {}
+        assert final_knn(off, fresh, "cpu", lambda: False) == {}
+    for change in ({"status": "interrupted"}, {"knn": done["knn"]}):
+        assert final_knn(resolved, {**fresh, **change}, "cpu", lambda: False) == {}
+    assert final_knn(resolved, fresh, "cpu", lambda: True) == {}  # asked to end
+    assert final_knn(resolved, fresh, "cpu", lambda: False) == {"knn": done["knn"]}
     logged = rows(folder)
     assert {float(r["train_lr"]) for r in logged if r.get("train_lr")}
     assert {"train_loss_epoch", "train_grad_norm_epoch"} <= logged[0].keys()

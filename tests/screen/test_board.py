@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from lightning.pytorch.utilities import rank_zero_only
 
 from mixmask_solo import screen
 from mixmask_solo.screen import board
@@ -38,6 +39,15 @@ def test_short_work_is_not_mentioned_and_a_line_that_stays_is(capsys: Any) -> No
         screen.say(["epoch 1/2 in 0:01", "loss 1.0", "x" * 200])
     screen.say(["nobody works"])
     assert capsys.readouterr().err == "epoch 1/2 in 0:01 · loss 1.0\n"
+
+
+def test_of_several_processes_one_talks(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    monkeypatch.setattr(board, "_EVERY", 0.0)
+    with screen.task("work", 2):
+        screen.say(["epoch 1/2 in 0:01"])
+        time.sleep(0.7)
+    assert capsys.readouterr().err == ""
 
 
 def test_items_pass_through(capsys: Any) -> None:
