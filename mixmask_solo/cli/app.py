@@ -12,7 +12,8 @@ from pkgutil import resolve_name
 from typing import Any
 
 from mixmask_solo.cli.compose import config_folder, refuse_empty_blocks
-from mixmask_solo.cli.ending import Failure, fail, loading, one_line, quiet, supervise, tell_version
+from mixmask_solo.cli.ending import Failure, fail, loading, one_line, quiet, supervise
+from mixmask_solo.cli.parser import tell_version
 from mixmask_solo.config import ConfigError
 from mixmask_solo.jobs.process import Outcome, reporting
 from mixmask_solo.jobs.variables import OVERRIDES

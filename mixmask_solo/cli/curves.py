@@ -3,7 +3,8 @@
 
 from pathlib import Path
 
-from mixmask_solo.cli.ending import Parser, loading, one_line
+from mixmask_solo.cli.ending import loading, one_line
+from mixmask_solo.cli.parser import Parser
 from mixmask_solo.config import ConfigError
 
 COMMAND = "mixmask-curves"

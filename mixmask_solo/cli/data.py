@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.cli.compose import add_config_arguments, compose
-from mixmask_solo.cli.ending import Parser, at_least, fail, loading, one_line
+from mixmask_solo.cli.ending import fail, loading, one_line
+from mixmask_solo.cli.parser import Parser, at_least
 
 COMMAND = "mixmask-data"
 _LOOK = "read every image, list what is wrong or odd"

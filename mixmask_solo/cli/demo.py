@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from mixmask_solo.cli.compose import add_config_arguments, compose, hydra_value
-from mixmask_solo.cli.ending import Parser, loading, one_line, supervise
+from mixmask_solo.cli.ending import loading, one_line, supervise
+from mixmask_solo.cli.parser import Parser
 
 COMMAND = "mixmask demo"
 EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal interrupted."

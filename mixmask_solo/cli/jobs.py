@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from mixmask_solo.cli.ending import Parser, at_least
 from mixmask_solo.cli.job_plan import Work
+from mixmask_solo.cli.parser import Parser, at_least
 from mixmask_solo.config import ConfigError
 from mixmask_solo.jobs import queue
 from mixmask_solo.jobs.records import Planned, Submission, find, submissions

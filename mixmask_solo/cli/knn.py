@@ -8,7 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mixmask_solo.cli.ending import Parser, at_least, fail, loading, one_line
+from mixmask_solo.cli.ending import fail, loading, one_line
+from mixmask_solo.cli.parser import Parser, at_least
 from mixmask_solo.config import ConfigError
 from mixmask_solo.report import columns
 

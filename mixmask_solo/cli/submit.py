@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mixmask_solo.cli import jobs as told
-from mixmask_solo.cli.ending import Parser, fail, one_line
+from mixmask_solo.cli.ending import fail, one_line
 from mixmask_solo.cli.job_plan import Work, plan, tasks
 from mixmask_solo.cli.local_jobs import run_locally
+from mixmask_solo.cli.parser import Parser
 from mixmask_solo.config import ConfigError
 from mixmask_solo.jobs import batch, queue
 from mixmask_solo.jobs.options import read_options

@@ -103,6 +103,8 @@ def new_directory(root: Path, cfg: DictConfig, told: Sequence[str] = ()) -> Path
     It holds ``told``, what tells the run from others of that name, and the seed.
     """
     unique = os.environ.get(RUN) or f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    if RUN in os.environ and (begun := sorted(root.glob(f"*-{unique}"))):
+        return begun[0]  # of an earlier attempt, whatever its files said by then
     name = plain_name(str(cfg.name))
     for part in told:
         longer = f"{name}-{plain_name(part)}"

@@ -127,7 +127,7 @@ def test_solo_learns_scripts_are_swept_by_their_words() -> None:
         (["python", "x.py"], [], "'python' is none of our commands: give mixmask-pretrain, "),
         (["mixmask-pretrain"], [], "give --config-path FOLDER and --config-name FILE"),
         (["mixmask-pretrain", *DIGITS, "optimizr.lr=1"], [], "optimizr.lr: there is no such key"),
-        (["mixmask-pretrain", *DIGITS, "seed=["], [], "no viable alternative"),
+        (["mixmask-pretrain", *DIGITS, "seed=["], [], "'seed=[' cannot be read"),
         (["mixmask-pretrain", *DIGITS, "devices=2"], [], "devices is given to the command, but"),
         (["mixmask-pretrain", *DIGITS, "++num_nodes=2"], [], "give nodes before the --"),
         (

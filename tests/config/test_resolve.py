@@ -70,6 +70,7 @@ def test_defaults_are_solo_learns() -> None:
             "features": "backbone",
             "bank_dtype": "float32",
             "bank_device": "device",
+            "final": True,
         },
         "performance": {"disable_channel_last": False, "compile": False, "tf32": False},
         "momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False},

@@ -74,8 +74,10 @@ def test_accumulated_batches_change_neither_the_rate_nor_the_loss_that_is_shown(
     assert result["steps"] == 1
     assert result["learning_rates"] == {"classifier": pytest.approx(0.1 * 64 / 256)}
     with (Path(result["directory"]) / "metrics.csv").open(newline="") as file:
-        [last] = [row["train_loss_step"] for row in csv.DictReader(file) if row["train_loss_step"]]
-    assert f"epoch 1/1 3/3 loss {float(last):.3f} " in capsys.readouterr().err
+        [mean] = [
+            row["train_loss_epoch"] for row in csv.DictReader(file) if row["train_loss_epoch"]
+        ]
+    assert f" · loss {float(mean):.3f} " in capsys.readouterr().err
 
 
 def test_the_checkpoint_completes_the_configuration(tmp_path: Path, run_folder: Path) -> None:

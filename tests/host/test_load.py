@@ -57,14 +57,14 @@ def test_auto_passes_over_an_old_solo_learn(monkeypatch, caplog):
 
 def test_asking_for_an_old_solo_learn_says_what_to_do(monkeypatch):
     fake_solo(monkeypatch, Old)
-    with pytest.raises(ImportError, match=r"too old.*mixmask_solo\[solo\]"):
+    with pytest.raises(ImportError, match=r"too old.*docs/solo-learn"):
         load("solo")
 
 
 def test_asking_for_a_missing_solo_learn_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "solo", None)
     monkeypatch.setitem(sys.modules, "solo.methods", None)
-    with pytest.raises(ImportError, match=r"not importable.*mixmask_solo\[solo\]"):
+    with pytest.raises(ImportError, match=r"not importable.*docs/solo-learn"):
         load("solo")
 
 

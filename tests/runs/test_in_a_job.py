@@ -27,7 +27,7 @@ from support.tiny import config, interrupted, weights
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(RUN, "20260101-000000-abcdef-3")
-    return "tiny-20260101-000000-abcdef-3"
+    return "tiny-seed-5-20260101-000000-abcdef-3"
 
 
 def test_a_job_that_starts_again_goes_on_in_its_folder(

@@ -145,7 +145,10 @@ def test_htdts_decays_follow_the_length_of_training(dataset: str, method: str, r
 def test_the_sources_k_nn_is_the_command_that_the_head_names(source: Source) -> None:
     (options,) = re.findall(r"mixmask-knn ((?:--\w+ [\w.]*\w ?)+)", source.differs["knn"])
     (found,) = (
-        knn._protocols(knn._parse(["--pretrained_checkpoint_dir", "RUN", *options.split()])) or []
+        knn._protocols(
+            knn._parser().parse_args(["--pretrained_checkpoint_dir", "RUN", *options.split()])
+        )
+        or []
     )
     features, distance, k, temperature = source.knn or ()
     assert found[:3] == (features, distance, (k,))

@@ -115,7 +115,7 @@ def test_the_training_command_validates_and_its_overrides_land(cell: Cell, recip
 def test_the_measuring_command_fits_the_training(cell: Cell, recipe: Any) -> None:
     folder, name, overrides = _parsed(cell.train)
     if cell.measure[0] == "mixmask-knn":
-        (protocol,) = knn._protocols(knn._parse(cell.measure[1:])) or []
+        (protocol,) = knn._protocols(knn._parser().parse_args(cell.measure[1:])) or []
         assert (protocol.features, protocol.distance) == ("projector", "cosine")
         assert (protocol.k, protocol.temperature) == ((200,), (0.1,))
         return
