@@ -40,9 +40,11 @@ def test_terms_are_short_and_in_the_order_of_their_right_to_be_shown() -> None:
 
 def test_a_finished_epoch_leaves_a_line(capsys: Any) -> None:
     kept: Any = SimpleNamespace(latest={}, epoch={"train_loss": 2.5, "val_knn_acc1": 12.34})
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     trainer: Any = SimpleNamespace(
         current_epoch=1, max_epochs=2, num_training_batches=4, is_global_zero=True
     )
+    trainer.optimizers = [optimizer]
     report = ProgressReport(kept, Throughput())
     report.setup(trainer, None, "fit")  # type: ignore[arg-type]
     report.on_train_start(trainer)
