@@ -48,7 +48,7 @@ def verdict(result: Bench) -> str:
     if chosen is None:
         return f"{result.chosen} cannot run here; the best that can is {best.name}"
     waits = result.waiting(chosen)
-    gives = f"it needs {result.need:,.0f} images/s, {chosen.name} gives {chosen.median:,.0f}"
+    gives = f"{chosen.name} gives {chosen.median:,.0f} images/s"
     if waits <= _ENOUGH:
         return f"the network would not wait: {gives}"
     device = f" dali.device={best.name.split()[1]}" if " " in best.name else ""
