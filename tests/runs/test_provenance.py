@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mixmask_solo.records import provenance as records
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint, stored_config
@@ -99,6 +100,11 @@ def test_the_final_accuracy_is_that_of_evaluation(tmp_path: Path) -> None:
         assert final_knn(resolved, {**fresh, **change}, "cpu", lambda: False) == {}
     assert final_knn(resolved, fresh, "cpu", lambda: True) == {}  # asked to end
     assert final_knn(resolved, fresh, "cpu", lambda: False) == {"knn": done["knn"]}
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    [compared] = events.Scalars("hp/val_knn_acc1")
+    assert compared.value == pytest.approx(done["metrics"]["val_knn_acc1"])
+    hparams = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"method_kwargs/mixmask/grid_size" in hparams
     logged = rows(folder)
     assert {float(r["train_lr"]) for r in logged if r.get("train_lr")}
     assert {"train_loss_epoch", "train_grad_norm_epoch"} <= logged[0].keys()
