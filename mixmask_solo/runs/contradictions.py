@@ -70,8 +70,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
 
 
 def has_effect(key: str) -> bool:
-    """Whether what is trained depends on it, not only where it lies and how it is watched."""
-    return not _under(key, (*_FREE, "name"))
+    """Whether what is trained depends on it, not only where, how fast and how it is watched."""
+    told = ("max_epochs", "precision")  # may change when a run goes on, and tell runs apart
+    return not _under(key, (*_FREE, *(key for key in _APPLIED if key not in told)))
 
 
 def _under(name: str, keys: tuple[str, ...]) -> bool:

@@ -57,7 +57,8 @@ def final_knn(
     all of it.
     """
     folder, block = Path(result.get("directory", "")), cfg.knn_eval
-    tried = any(cfg.get(key) not in (None, 1.0) for key in _LIMITS)
+    limits = [cfg.get(key) for key in _LIMITS]
+    tried = any(isinstance(x, int) or x not in (None, 1.0) for x in limits)  # 1 is one batch
     wanted = block.enabled and block.final and cfg.checkpoint.enabled and not tried
     there = result.get("status") == "completed" and (folder / LAST).is_file()
     if not wanted or not there or "knn" in result:

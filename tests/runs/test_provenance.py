@@ -70,7 +70,8 @@ def test_the_state_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_folder_is_called_by_what_changes_the_training() -> None:
     given = ["method_kwargs.mixmask.grid_size=4", "++optimizer.lr=0.1", "optimizer.lr=0.3"]
     given += ["seed=3", "data.train_path=/a/b", "checkpoint.dir=x", "devices=2", "~momentum"]
-    assert _distinct(given) == ["grid_size=4", "lr=0.3"]
+    given += ["++strategy=ddp", "limit_val_batches=1", "max_epochs=7"]
+    assert _distinct(given) == ["grid_size=4", "lr=0.3", "max_epochs=7"]
 
 
 def test_the_final_accuracy_is_that_of_evaluation(tmp_path: Path) -> None:
@@ -92,6 +93,8 @@ def test_the_final_accuracy_is_that_of_evaluation(tmp_path: Path) -> None:
         {"knn_eval": {"enabled": False}},
         {"checkpoint": {"enabled": False}},
         {"limit_val_batches": 3},
+        {"limit_train_batches": 1},
+        {"limit_train_batches": 0.5},
     ):
         off = resolved.copy()
         off.merge_with(change)
