@@ -95,8 +95,8 @@ class ProgressReport(Callback):
         self._shown.label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self._shown.total, self._shown.done = total, batches
         measured = {k: v for k, v in self.readback.epoch.items() if k.startswith("val_")}
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        now = {**measured, **self.readback.latest, "train_lr": float(rate)}
+        lr = float(trainer.optimizers[0].param_groups[0]["lr"])
+        now = {**measured, **self.readback.latest, "train_lr": lr}
         self._shown.terms = terms(now, self.throughput.images_per_second)
         done = trainer.current_epoch * total + batches
         if done > self._first_batch and trainer.max_epochs:
@@ -114,7 +114,7 @@ _LAST = {
     "train_lr": ("lr", "{:.3g}"),
     "train_grad_norm": ("gradient", "{:.3g}"),
 }
-_TOTALS = ("loss", "train_loss", "train_mixture_loss")
+_HIDDEN = ("loss", "train_loss", "train_mixture_loss", *_LAST)  # totals, and what stands elsewhere
 
 
 def terms(values: Mapping[str, float], images_per_second: float) -> list[str]:
@@ -130,14 +130,10 @@ def terms(values: Mapping[str, float], images_per_second: float) -> list[str]:
     told += [
         f"{_short(k)} {v:.3f}"
         for k, v in values.items()
-        if k.startswith("train_") and k.endswith(("_loss", "neg_cos_sim")) and k not in _hidden()
+        if k.startswith("train_") and k.endswith(("_loss", "neg_cos_sim")) and k not in _HIDDEN
     ]
     told += [f"{n} {form.format(values[k])}" for k, (n, form) in _LAST.items() if k in values]
     return told
-
-
-def _hidden() -> tuple[str, ...]:
-    return (*_TOTALS, *_LAST)
 
 
 def _short(name: str) -> str:
