@@ -18,7 +18,6 @@ from mixmask_solo.data import Tolerance
 log = logging.getLogger(__name__)
 
 LIST = "damaged_images.txt"
-RESULT = "result.json"
 _PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics")
 _SHOWN = 5
 _DID = {"skip": "left out", "blank": "replaced by blank ones"}

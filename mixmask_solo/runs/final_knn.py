@@ -14,7 +14,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json, write_json
 from mixmask_solo.evaluation.run_knn import SOLO_LEARN, evaluate_knn
 from mixmask_solo.records.checkpoints import LAST
-from mixmask_solo.records.result import RESULT
+from mixmask_solo.records.registry.record import RESULT
 
 log = logging.getLogger(__name__)
 _LIMITS = ("limit_train_batches", "limit_val_batches")

@@ -16,7 +16,8 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from mixmask_solo.config.files import read_json, write_json
 from mixmask_solo.data import Tolerance
 from mixmask_solo.records.provenance import PROVENANCE, provenance
-from mixmask_solo.records.result import RESULT, damage, now, this_process, versions
+from mixmask_solo.records.registry.record import RESULT
+from mixmask_solo.records.result import damage, now, this_process, versions
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.throughput import Throughput

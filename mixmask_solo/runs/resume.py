@@ -11,7 +11,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json
 from mixmask_solo.jobs.variables import RUN
 from mixmask_solo.records.checkpoints import LAST, META, read_checkpoint
-from mixmask_solo.records.result import RESULT
+from mixmask_solo.records.registry.record import RESULT
 from mixmask_solo.runs.contradictions import Completed, differences, refuse_contradictions
 from mixmask_solo.runs.run import Run
 

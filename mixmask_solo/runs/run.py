@@ -18,6 +18,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import plain_name, read_json, write_json
 from mixmask_solo.jobs.variables import RUN
 from mixmask_solo.records.checkpoints import LAST
+from mixmask_solo.records.registry.record import process_exists
 from mixmask_solo.records.result import this_process
 
 _HOLDER = ".holder.json"
@@ -79,7 +80,7 @@ class Run:
             return
         lock, holder = FileLock(folder / ".lock"), read_json(folder / _HOLDER)
         here = holder.get("host") == socket.gethostname()
-        patience = _GRACE if here and not _is_alive(int(holder["pid"])) else 0
+        patience = _GRACE if here and not process_exists(int(holder["pid"])) else 0
         try:
             lock.acquire(timeout=_PATIENCE if RUN in os.environ else patience)
         except Timeout:
@@ -110,11 +111,3 @@ def new_directory(root: Path, cfg: DictConfig, told: Sequence[str] = ()) -> Path
         longer = f"{name}-{plain_name(part)}"
         name = longer if len(longer) <= _LONGEST else name
     return root / f"{name}-seed-{cfg.get('seed')}-{unique}"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)  # another user's
-    return True

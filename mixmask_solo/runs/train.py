@@ -15,7 +15,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json
 from mixmask_solo.data import ImageData, identity
 from mixmask_solo.records.provenance import overrides
-from mixmask_solo.records.result import RESULT
+from mixmask_solo.records.registry.record import RESULT
 from mixmask_solo.runs.banner import banner
 from mixmask_solo.runs.beat import Beat
 from mixmask_solo.runs.checkpointer import Checkpointer

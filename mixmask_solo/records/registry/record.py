@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""One run as its ``result.json`` tells it, without loading torch."""
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.config import ConfigError
+
+RESULT = "result.json"
+STALE = 600.0  # seconds without a heartbeat after which a run of another machine counts as dead
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run's folder and what its ``result.json`` holds (docs/results.md)."""
+
+    folder: Path
+    result: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Resolved, as the run used it."""
+        return self.result.get("config") or {}
+
+    @property
+    def kind(self) -> str:
+        """``pretrain`` or ``linear``."""
+        return "pretrain" if "method" in self.config else "linear"
+
+    def state(self, at: datetime | None = None) -> str:
+        """``running``, ``died`` (it says it runs, but is gone), ``completed``, ``interrupted``,
+        ``diverged`` (a loss that is not finite) or ``failed``; ``at`` is the time in its place."""
+        status = str(self.result.get("status"))
+        if status == "running":
+            return "running" if self._is_alive(at or datetime.now(timezone.utc)) else "died"
+        diverged = str(self.result.get("error", "")).startswith("NonFiniteLoss")
+        return "diverged" if status == "failed" and diverged else status
+
+    def _is_alive(self, at: datetime) -> bool:
+        process = self.result.get("process") or {}
+        if process.get("host") == socket.gethostname() and not process_exists(int(process["pid"])):
+            return False
+        try:
+            beaten = datetime.fromisoformat(str(self.result["heartbeat"]))
+        except (KeyError, ValueError):
+            return False
+        return (at - beaten).total_seconds() < STALE
+
+
+def read_run(folder: Path) -> RunRecord:
+    """The run in a folder.
+
+    Raises:
+        ConfigError: where there is no ``result.json``, or a damaged one, naming it.
+    """
+    file = folder / RESULT
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{folder} is no run: it has no {RESULT}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from None
+    if not isinstance(content, dict) or "status" not in content:
+        raise ConfigError(f"{file} is no run's: it does not say a status")
+    return RunRecord(folder, content)
+
+
+def process_exists(pid: int) -> bool:
+    """Of this machine."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)  # another user's
+    return True
