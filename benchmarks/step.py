@@ -3,6 +3,9 @@
 
     python benchmarks/step.py --out benchmarks/results/step-cpu.json
 
+The methods' heads and queue are those of CIFAR's recipes, MoCo v2's the paper's for ImageNet, for
+which ``--backbone resnet50 --size 224`` is the recipe's own network (ImageNet's stem from 64 px).
+
 Floor = online forward (backbone, projector, predictor) of each view, mixed batch and extra view,
 one backward through all of them from constant gradients, and the momentum networks' forward of
 each view, and of each further batch that is a target of the method's loss; with saliency also the
@@ -129,7 +132,7 @@ def build(name: str, strategy: str, args: argparse.Namespace, *, compiled: bool 
             "method_kwargs": {**kwargs, **blocks_of(strategy, args.backbone)},
             "momentum": {"base_tau": 0.99, "final_tau": 1.0},
             "data": {
-                "dataset": "cifar10",
+                "dataset": "cifar10" if args.size < 64 else "imagenet",  # decides the stem
                 "num_classes": 10,
                 "num_large_crops": 2,
                 "num_small_crops": 0,
