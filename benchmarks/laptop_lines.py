@@ -26,7 +26,7 @@ from conditions import conditions, save
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.heads import head_of  # noqa: E402
+from mixmask_solo.tables.head import head_of  # noqa: E402
 
 LIMIT = 600.0  # seconds
 

@@ -49,9 +49,11 @@ MAY_IMPORT = {
         "jobs",
         "screen",
     },
+    "tables": {"methods", "config", "records", "runs"},
     "bench": {"host", "methods", "strategies", "data", "config", "records", "runs"},
     "report": {
         "bench",
+        "tables",
         "masks",
         "fills",
         "host",

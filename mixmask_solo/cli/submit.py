@@ -15,7 +15,7 @@ from mixmask_solo.cli.local_jobs import run_locally
 from mixmask_solo.cli.parser import Parser
 from mixmask_solo.config import ConfigError
 from mixmask_solo.jobs import batch, queue
-from mixmask_solo.jobs.options import read_options
+from mixmask_solo.jobs.options import SlurmOptions, read_options
 from mixmask_solo.jobs.records import Submission
 
 COMMAND = "mixmask-submit"
@@ -83,25 +83,35 @@ def _submit(args: argparse.Namespace, command: Sequence[str]) -> int:
     if args.local and options.nodes > 1:
         fail(COMMAND, f"nodes is {options.nodes}, but --local is this machine alone: leave it out")
     work = plan(options, command, args.then, args.name)
-    name = work[0].name
-    folder = told.new_folder(args.folder, name)
+    folder = told.new_folder(args.folder, work[0].name)
     if args.dry_run:
         return told.dry_run(folder, work)
+    submission = submit_work(folder, options, work, local=args.local)
+    if args.local:
+        return run_locally(COMMAND, submission, work)
+    return told.wait(submission) if args.wait else 0
+
+
+def submit_work(
+    folder: Path, options: SlurmOptions, work: Sequence[Work], *, local: bool = False
+) -> Submission:
+    """Makes the submission's folder and hands all to Slurm, unless it is run ``local``-ly.
+
+    Raises ConfigError where Slurm refuses; no folder is left then.
+    """
     jobs = [job for part in work for job in part.jobs]
-    submission = Submission(folder, name, jobs, asdict(options), local=args.local)
+    submission = Submission(folder, work[0].name, jobs, asdict(options), local=local)
     folder.mkdir(parents=True)
     try:
         submission.save()
-        if not args.local:
+        if not local:
             _hand_over(submission, work)
     except (ConfigError, OSError):
         if not any(job.id for job in jobs):
             shutil.rmtree(folder)
         raise
     told.submitted(COMMAND, submission)
-    if args.local:
-        return run_locally(COMMAND, submission, work)
-    return told.wait(submission) if args.wait else 0
+    return submission
 
 
 def _hand_over(submission: Submission, work: Sequence[Work]) -> None:
@@ -112,7 +122,7 @@ def _hand_over(submission: Submission, work: Sequence[Work]) -> None:
             after = None
             if part.after:
                 number = first[0].partition("_")[0]
-                after = f"{'aftercorr' if len(first) > 1 else 'afterok'}:{number}"
+                after = f"aftercorr:{number}" if len(part.jobs) > 1 else f"afterok:{first[0]}"
             made = tasks(submission.folder, part)
             found = batch.submit(part.options, submission.folder, part.name, made, after)
             for job, number in zip(part.jobs, found, strict=True):

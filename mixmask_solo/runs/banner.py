@@ -31,6 +31,8 @@ def banner(run: Run, trainer: Trainer, images: ImageData, subject: str) -> str:
     classes = f"{images.num_classes} classes" if images.train_labels != "none" else "no labels"
     rows.append(("data", f"{source}: {counts}, {classes}; decoded by {images.decoder.title}"))
     rows.append(("training", _training(run, images)))
+    if cfg.get("scale"):
+        rows.append(("scale", f"{cfg.scale:g}: a rehearsal, no run of the recipe"))
     rows.append(("device", _device(trainer, str(cfg.precision))))
     rows.append(("folder", _folder(run)))
     return "\n".join(line for row in rows for line in _wrapped(*row))

@@ -81,17 +81,11 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     latter; raises ConfigError naming the key, its value, what is allowed.
     """
     values: dict[str, Any] = dict(to_values(cfg) or {})
-    probe = check(values.pop("probe", None), ProbeOptions, "probe")
     given = values.get("backbone")
-    values["backbone"] = given or {"name": "resnet18"}  # the checkpoint's replaces it below
     path = values.get(_KEY)
     if isinstance(path, str) and Path(path).expanduser().is_dir():
         values[_KEY] = str(find_checkpoint(path))
-    resolved = resolve_linear(
-        values, trainer_keys=trainer_keys(), visible=torch.cuda.device_count()
-    )
-    resolved.probe = asdict(probe)
-    _check_probe(resolved)
+    resolved = resolve_unread(values, visible=torch.cuda.device_count())
     try:
         pretrained = read_pretrained(resolved[_KEY], resolved.evaluate)
     except ConfigError as error:
@@ -101,6 +95,20 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
         view = (values.get("data") or {}).get("augmentations") or {}
         resolved.data.augmentations = {**pretrained.view, **view}
     return resolved, pretrained
+
+
+def resolve_unread(cfg: Any, visible: int | None = None) -> DictConfig:
+    """The same without a look at the checkpoint, whose ``backbone`` block and view are missing.
+
+    ``visible``: devices of the machine that it is for; None where nobody knows.
+    """
+    values: dict[str, Any] = dict(to_values(cfg) or {})
+    probe = check(values.pop("probe", None), ProbeOptions, "probe")
+    values["backbone"] = values.get("backbone") or {"name": "resnet18"}  # the checkpoint's follows
+    resolved = resolve_linear(values, trainer_keys=trainer_keys(), visible=visible)
+    resolved.probe = asdict(probe)
+    _check_probe(resolved)
+    return resolved
 
 
 def _check_probe(cfg: DictConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mixmask_solo.strategies import build_strategies
-from support.heads import head_of
+from mixmask_solo.tables.head import head_of
 from support.published import Run, rates_of, warm_cosine
 from support.recipes import built, drawn, views
 

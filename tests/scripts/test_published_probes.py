@@ -16,7 +16,7 @@ from mixmask_solo.data import build_classification
 from mixmask_solo.data.tasks import probe_options, resizing
 from mixmask_solo.evaluation.probe import Identity, build_probe
 from mixmask_solo.records.pretrained import Pretrained
-from support.heads import head_of
+from mixmask_solo.tables.head import head_of
 from support.parts import C100_HT, C100_SL, TINY
 from support.published import IMAGES, Run, half_cosine, rates_of
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from mixmask_solo.cli import knn
 from mixmask_solo.host.builtin.online_knn import _TEMPERATURE
 from mixmask_solo.strategies import build_strategies
-from support.heads import head_of
+from mixmask_solo.tables.head import head_of
 from support.published import IMAGES, Run, Source, rates_of
 from support.recipes import built, drawn, views
 from support.sources import SOURCES

@@ -22,14 +22,15 @@ from mixmask_solo.strategies.localizer import LocalizerOptions, map_size
 from mixmask_solo.strategies.mixmask import MixMaskOptions
 from mixmask_solo.strategies.saliency import SaliencyOptions
 from mixmask_solo.strategies.unmix import UnMixOptions
-from support.heads import head_of
+from mixmask_solo.tables.head import head_of
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 # Those of ADIOS, which are no method's plus a block, are in test_adios_recipes.py.
 FILES = sorted(
     file
     for file in SCRIPTS.rglob("*.yaml")
-    if "_adios" not in file.stem and "slurm" not in file.parts  # keys of clusters: tests/jobs
+    if "_adios" not in file.stem
+    and not {"slurm", "tables"} & {*file.parts}  # tests/jobs, test_tables.py
 )
 PRETRAIN = [file for file in FILES if "pretrain" in file.parts]
 LINEAR = [file for file in FILES if "linear" in file.parts]

@@ -117,6 +117,8 @@ class _Run:
     limit_train_batches: int | float | None = option(None, low=0, absent=True)
     limit_val_batches: int | float | None = option(None, low=0, absent=True)
     dali: DaliOptions | None = option(None, absent=True)
+    # ours: share of a table's epochs and images that this run is a rehearsal with; a label
+    scale: float | None = option(None, above=0, high=1, absent=True)
     # solo-learn's, tolerated while switched off
     auto_umap: dict[str, Any] | None = option(None, absent=True)
     debug_augmentations: bool = False

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The head of a recipe, by its labels."""
-
-from __future__ import annotations
+"""The head of a recipe, by its labels: command, cost, outcome, choices."""
 
 from pathlib import Path
 
-__all__ = ["head_of"]
-
 
 def head_of(file: Path) -> dict[str, str]:
-    """The sections of a file's head by label."""
+    """The sections of a recipe's head by label; ``""`` is what it says first."""
     sections: dict[str, str] = {"": ""}
     label = ""
     for line in file.read_text().splitlines():

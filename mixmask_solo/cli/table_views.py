@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""What ``mixmask-tables`` runs and shows."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from mixmask_solo.cli.table_asked import COMMAND, left_out, planned, runs_of
+from mixmask_solo.cli.table_jobs import submit_missing
+from mixmask_solo.cli.table_run import LocalRuns
+from mixmask_solo.config import ConfigError
+from mixmask_solo.config.files import replacing
+from mixmask_solo.jobs.options import read_options
+from mixmask_solo.report import columns
+from mixmask_solo.report.table_formats import FORMATS
+from mixmask_solo.tables.compare import lines
+from mixmask_solo.tables.missing import missing
+from mixmask_solo.tables.work import Training
+
+
+def run(asked: Any) -> int:
+    """Does what is missing."""
+    args = asked.args
+    if args.slurm is None:
+        if args.dry_run or args.wait:
+            raise ConfigError("--dry-run and --wait are for --slurm FILE; `plan` shows the runs")
+        chosen = planned(asked)
+        _tell_left_out(asked)
+        args.runs.mkdir(parents=True, exist_ok=True)
+        local = LocalRuns(COMMAND, args.runs, lambda: runs_of(asked))
+        code = local.run(chosen)
+        print(_counted(asked, chosen, local.started))
+        return code
+    options = read_options(args.slurm, [])
+    processes = options.nodes * options.processes
+    chosen = planned(asked, processes=processes)
+    _tell_left_out(asked)
+    left = missing(chosen, runs_of(asked))
+    if not left:
+        print(_counted(asked, chosen, 0))
+        return 0
+    return submit_missing(
+        asked.sheet.name,
+        left,
+        options,
+        runs=args.runs.absolute(),
+        root=args.folder,
+        dry_run=args.dry_run,
+        wait=args.wait,
+    )
+
+
+def _tell_left_out(asked: Any) -> None:
+    for line in left_out(asked, {}):
+        print(f"{COMMAND}: {line}", file=sys.stderr)
+
+
+def _counted(asked: Any, chosen: Sequence[Training], started: int) -> str:
+    left = missing(chosen, runs_of(asked))
+    done = len(chosen) - len(left)
+    return f"{asked.sheet.name}: {done} of {len(chosen)} runs done and measured; {started} started"
+
+
+def status(asked: Any) -> int:
+    """Prints where each run stands."""
+    wrong: dict[str, str] = {}
+    chosen, runs = planned(asked, wrong=wrong), runs_of(asked)
+    rows = [("run", "state", "epoch", "measured", "folder")]
+    for training in chosen:
+        found = next(iter(runs.of(training, seed=training.seed)), None)
+        if found is None:
+            rows.append((training.label, "not begun", "-", "-", "-"))
+            continue
+        result = found.record.result
+        epoch = f"{result.get('epochs', 0)}/{training.identity['max_epochs']}"
+        measured = f"{len(found.values)}/{len(training.evaluations)}"
+        where = str(found.record.folder)
+        rows.append((training.label, found.record.state(), epoch, measured, where))
+    print(columns(rows, right=(2, 3)))
+    for line in left_out(asked, wrong):
+        print(line)
+    return 0
+
+
+def show(asked: Any) -> int:
+    """Prints or writes paper and ours."""
+    args = asked.args
+    wrong: dict[str, str] = {}
+    chosen = planned(asked, seeds=[0], wrong=wrong)
+    found = lines(asked.cells, chosen, runs_of(asked), wrong)
+    text = FORMATS[args.format](asked.sheet, found, args.scale)
+    if args.out is None:
+        print(text)
+    else:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(args.out) as temporary:
+            temporary.write_text(text + "\n", "utf-8")
+        print(f"wrote {args.out}")
+    return 0

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""``mixmask-tables``: the papers' tables from a plan to our numbers beside theirs."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.cli.ending import loading, one_line
+from mixmask_solo.cli.parser import Parser
+from mixmask_solo.config import ConfigError, require_known
+from mixmask_solo.report import columns
+from mixmask_solo.tables.find import choose, find_table, names
+from mixmask_solo.tables.schema import Sheet
+
+COMMAND = "mixmask-tables"
+EPILOG = """
+A TABLE is a name that `list` shows, or a file of your own by the same schema (docs/tables.md).
+Words with a = are overrides of every training and probe, as accelerator=cpu devices=1; --site FILE
+has them by data set: `all: [...]`, `cifar100: [data.root=...]`. The recipe's global batch is kept
+on whatever devices. Exit status: 0 done, 1 a run failed, 2 wrong input, 128 + signal.
+"""
+_SHOW = ("text", "markdown", "latex", "csv", "json")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog=COMMAND,
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("list", help="the tables there are")
+    for name, help_ in (
+        ("plan", "runs, GPU hours and disk of a table, nothing is started"),
+        ("run", "do what is missing, here or with --slurm on a cluster"),
+        ("status", "how far the runs of a table are"),
+        ("show", "paper and ours"),
+    ):
+        part = commands.add_parser(name, help=help_, description=help_)
+        _add_common(part)
+        if name == "plan":
+            part.add_argument("--commands", action="store_true", help="print them, for a shell")
+            part.add_argument("--json", action="store_true")
+        elif name == "run":
+            _add_run(part)
+        elif name == "show":
+            part.add_argument("--format", choices=_SHOW, default="text")
+            part.add_argument("--out", type=Path, help="file to write (default: the terminal)")
+    return parser
+
+
+def _add_common(part: argparse.ArgumentParser) -> None:
+    add = part.add_argument
+    add("table", metavar="TABLE")
+    add("overrides", nargs="*", metavar="key=value", help="of every run")
+    add("--datasets", type=_words, default=[], metavar="A,B", help="only these columns")
+    add("--rows", action="append", default=[], metavar="ROW", help="only this row; repeatable")
+    add("--columns", action="append", default=[], metavar="COLUMN", help="likewise")
+    add("--seeds", type=_seeds, default=[0], metavar="0,1,2", help="one run each (default: 0)")
+    add("--scale", type=_share, default=1.0, metavar="S", help="rehearse with a share (0 to 1)")
+    help_ = "where runs are and go (default: trained_models)"
+    add("--runs", type=Path, default=Path("trained_models"), metavar="FOLDER", help=help_)
+    add("--site", type=Path, metavar="FILE", help="YAML file of overrides by data set")
+
+
+def _add_run(part: argparse.ArgumentParser) -> None:
+    add = part.add_argument
+    add("--slurm", type=Path, metavar="FILE", help="YAML file of the cluster's keys")
+    add("--folder", type=Path, default=Path("jobs"), help="where jobs are kept (default: jobs)")
+    add("--dry-run", action="store_true", help="with --slurm: print, submit nothing")
+    add("--wait", action="store_true", help="with --slurm: stay until all have ended")
+
+
+def main() -> None:
+    args = _parser().parse_args()
+    with one_line(COMMAND):
+        if args.command == "list":
+            print(_listed())
+            return
+        sheet = find_table(args.table)
+        with loading(COMMAND):
+            from mixmask_solo.cli.table_plan import plan
+            from mixmask_solo.cli.table_views import run, show, status
+        commands = {"plan": plan, "run": run, "show": show, "status": status}
+        raise SystemExit(commands[args.command](Asked(sheet, args)))
+
+
+class Asked:
+    """A table, and what is asked of it."""
+
+    def __init__(self, sheet: Sheet, args: Any) -> None:
+        self.sheet, self.args = sheet, args
+        self.cells = choose(sheet, args.datasets, args.rows, args.columns)
+        self.site = _read_site(args.site, args.overrides, sheet)
+
+
+def _listed() -> str:
+    rows = [("table", "title", "cells", "datasets")]
+    for name in names():
+        sheet = find_table(name)
+        datasets = ",".join(dict.fromkeys(column.dataset for column in sheet.columns))
+        rows.append((name, sheet.table.title, str(len(sheet.cells)), datasets))
+    if len(rows) == 1:
+        find_table("")  # says that there are none
+    return columns(rows, right=(2,))
+
+
+def _read_site(file: Path | None, overrides: Sequence[str], sheet: Sheet) -> dict[str, list[str]]:
+    """Overrides by data set, those of the command line last."""
+    import yaml
+
+    for word in overrides:
+        if "=" not in word:
+            raise ConfigError(f"'{word}' is no override: give key=value")
+    given: Any = {}
+    if file is not None:
+        try:
+            given = yaml.safe_load(file.read_text("utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"--site {file} cannot be read: {error}") from None
+    lists = isinstance(given, dict) and all(isinstance(v, list) for v in given.values())
+    if not lists:
+        raise ConfigError(f"--site {file}: give lists of overrides by data set, or under `all`")
+    known = {"all", *(column.dataset for column in sheet.columns)}
+    for name in given:
+        if name not in known and name not in _datasets():
+            require_known(f"a key of --site {file}", name, sorted(known))
+    site = {name: [str(word) for word in words] for name, words in given.items()}
+    site["all"] = [*site.get("all", []), *overrides]
+    return site
+
+
+def _datasets() -> set[str]:
+    """Of all tables: one file of a site serves them all."""
+    return {column.dataset for name in names() for column in find_table(name).columns}
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _seeds(text: str) -> list[int]:
+    words = _words(text)
+    if not words or not all(word.isdigit() for word in words) or len(set(words)) < len(words):
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole numbers, each once, as 0,1,2")
+    return [int(word) for word in words]
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0, at most 1")
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""What a run is, whatever it is called and wherever it ran: its resolved configuration."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mixmask_solo.config.rules import count_devices, read_devices
+from mixmask_solo.runs.contradictions import Difference, differences, has_effect
+
+# How fast, in what numbers and by which decoder: the same experiment, told in a footnote.
+ALIKE = (
+    *("precision", "performance", "benchmark", "deterministic", "strategy", "host"),
+    *("data.format", "dali", "data.resident_on", "data.on_error"),
+)
+_OWN = ("seed", "name", "scale", "processes")  # of one run
+_FOLLOWS = ("backbone", "data.augmentations", "pretrain_method")  # from a probe's checkpoint
+
+
+def identity(config: Mapping[str, Any], processes: int | None = None) -> dict[str, Any]:
+    """A resolved configuration whose ``optimizer.batch_size`` is the global one.
+
+    ``processes``: by default what ``devices`` and ``num_nodes`` say.
+    """
+    if processes is None:
+        processes = processes_of(config)
+    optimizer = dict(config["optimizer"])
+    optimizer["batch_size"] = int(optimizer["batch_size"]) * processes
+    return {**config, "optimizer": optimizer, "processes": 1}
+
+
+def processes_of(config: Mapping[str, Any]) -> int:
+    devices = read_devices(config.get("devices") or 1, "gpu", None)
+    return count_devices(devices, None) * int(config.get("num_nodes") or 1)
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+    """Keys that make two identities different experiments; empty where they are the same.
+
+    Of two probes, what follows from the pretrained network is left out.
+    """
+    pretrains = "method" in one
+    free = (*_OWN, *ALIKE, *(() if pretrains else _FOLLOWS))
+    return [d for d in differences(one, other) if has_effect(d.key) and not _under(d.key, free)]
+
+
+def footnote(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+    """Keys in which runs of the same cell may differ, and do."""
+    found = differences(one, other)
+    return [d for d in found if _under(d.key, ALIKE) and not d.key.startswith("strategy")]
+
+
+def fingerprint(one: Mapping[str, Any]) -> str:
+    """Equal for identities that `unlike` calls the same, as far as spelling goes."""
+    blank: dict[str, Any] = {}
+    kept = {d.key: d.new for d in unlike(blank, one)}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _under(name: str, keys: tuple[str, ...]) -> bool:
+    return any(name == key or name.startswith(f"{key}.") for key in keys)

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""From cells to runs: what has to be trained and measured, each once."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mixmask_solo.config import ConfigError, to_values
+from mixmask_solo.tables.identity import fingerprint, identity, processes_of
+from mixmask_solo.tables.scale import scaled
+from mixmask_solo.tables.schema import Cell, Protocol
+
+Composer = Callable[[str, str, Sequence[str]], Any]  # folder, name, overrides
+Resolver = Callable[[Any], Any]
+Site = Mapping[str, Sequence[str]]  # data set, or `all`, to overrides
+_RESUMING = ("auto_resume.enabled=true", "++auto_resume.max_hours=100000")
+_LATER = {"mixmask-finetune": "fine-tuning", "mixmask-detect": "detection"}
+
+
+@dataclass
+class Evaluation:
+    """One measurement of a training, which may fill several cells."""
+
+    protocol: Protocol
+    recipe: Path | None
+    overrides: list[str]  # of a probe, scale and site included
+    identity: dict[str, Any] | None  # of a probe
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def file(self) -> str:
+        """Where a k-NN is written in the run's folder."""
+        p = self.protocol
+        return f"knn-{p.features}-k{p.k}-T{p.temperature:g}.json"
+
+    def command(self, folder: Path, checkpoint: str, run: str) -> list[str]:
+        """``checkpoint`` and ``run`` of the training; probes go to ``folder``."""
+        p = self.protocol
+        if p.command == "mixmask-knn":
+            return [
+                *(p.command, "--pretrained_checkpoint", checkpoint, "--feature_type", p.features),
+                *("--k", str(p.k), "--temperature", f"{p.temperature:g}"),
+                *("--out", f"{run}/{self.file}"),
+            ]
+        assert self.recipe is not None
+        words = [p.command, "--config-path", str(self.recipe.parent)]
+        words += ["--config-name", self.recipe.name, *self.overrides]
+        words += [f"checkpoint.dir={folder}", *_RESUMING]
+        return [*words, f"pretrained_feature_extractor={checkpoint}"]
+
+
+@dataclass
+class Training:
+    """One pretraining run, which may serve several cells."""
+
+    recipe: Path
+    overrides: list[str]  # of the cell
+    smaller: list[str]  # of the scale
+    local: list[str]  # of the machine: devices, paths, and the batch that follows
+    identity: dict[str, Any]
+    seed: int
+    scale: float
+    evaluations: list[Evaluation] = field(default_factory=list)
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for evaluation in self.evaluations for cell in evaluation.cells]
+
+    @property
+    def label(self) -> str:
+        """Recipe, overrides, scale and seed."""
+        where = f"{self.recipe.parent.name}/{self.recipe.name}"
+        scale = [] if self.scale == 1 else [f"scale={self.scale:g}"]
+        return " ".join([where, *self.overrides, *scale, f"seed={self.seed}"])
+
+    def command(self, folder: Path) -> list[str]:
+        """The line that trains it below ``folder``."""
+        words = ["mixmask-pretrain", "--config-path", str(self.recipe.parent)]
+        words += ["--config-name", self.recipe.name, *self.overrides]
+        words += [*self.smaller, *self.local]
+        words += [f"seed={self.seed}", f"checkpoint.dir={folder}", *_RESUMING]
+        if self.scale != 1:
+            words.append(f"++scale={self.scale:g}")
+        return words
+
+
+def why_not(protocol: Protocol) -> str:
+    """Why a protocol cannot be run; empty where it can."""
+    later = _LATER.get(protocol.command)
+    return f"there is no {later} in this version" if later else ""
+
+
+def trainings(
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    *,
+    compose: Composer,
+    resolve: Resolver,
+    resolve_probe: Resolver,
+    scale: float = 1,
+    site: Site | None = None,
+    processes: int | None = None,
+    wrong: dict[str, str] | None = None,
+) -> list[Training]:
+    """The runs that fill the cells, in the order of the table, seed by seed.
+
+    The global batch is the recipe's on whatever number of ``processes`` (default: what recipe and
+    ``site`` say), so that rates and results are the cell's. Cells whose protocol is not there are
+    left out. What is wrong with a cell's configuration on this machine is put into ``wrong`` by the
+    cell's id, where that is given.
+
+    Raises:
+        ConfigError: naming the cell whose configuration is wrong.
+    """
+    found: dict[str, list[Training]] = {}
+    for cell in cells:
+        if why_not(cell.protocol):
+            continue
+        try:
+            own = _of_cell(cell, compose, resolve, scale, site or {}, processes)
+            probe = _evaluation(cell, compose, resolve_probe, scale, site or {})
+        except ConfigError as error:
+            if wrong is None:
+                raise ConfigError(f"cell {cell.id}: {error}") from None
+            wrong[cell.id] = str(error)
+            continue
+        smaller, local, same = own
+        name = fingerprint(same)
+        if name not in found:
+            found[name] = [
+                Training(cell.recipe, [*cell.overrides], smaller, local, same, seed, scale)
+                for seed in seeds
+            ]
+        for training in found[name]:
+            _add(training, probe, cell)
+    return [training for group in found.values() for training in group]
+
+
+def _of_cell(
+    cell: Cell,
+    compose: Composer,
+    resolve: Resolver,
+    scale: float,
+    site: Site,
+    processes: int | None,
+) -> tuple[list[str], list[str], dict[str, Any]]:
+    def composed(*more: str) -> Any:
+        return compose(str(cell.recipe.parent), cell.recipe.name, [*cell.overrides, *more])
+
+    full = to_values(resolve(composed()))
+    smaller = scaled(full, scale, processes_of(full))
+    if smaller:  # a rehearsal's one process has the whole, small batch
+        smaller += ["++devices=1", "++num_nodes=1"]
+    same = identity(to_values(resolve(composed(*smaller))) if smaller else full)
+    local = _local(site, cell.dataset)
+    there = to_values(composed(*smaller, *local))
+    count = processes or processes_of(there)
+    batch = int(same["optimizer"]["batch_size"])
+    if batch % count:
+        raise ConfigError(
+            f"its global batch of {batch} is not to be divided among {count} processes: choose "
+            "another number of devices"
+        )
+    if int(there["optimizer"]["batch_size"]) != batch // count:
+        local = [*local, f"++optimizer.batch_size={batch // count}"]
+    if local:
+        resolve(composed(*smaller, *local))  # what is wrong with it is told before anything begins
+    return smaller, local, same
+
+
+def _evaluation(
+    cell: Cell, compose: Composer, resolve: Resolver, scale: float, site: Site
+) -> Evaluation:
+    protocol, probe = cell.protocol, cell.probe
+    if probe is None:
+        return Evaluation(protocol, None, [], None)
+
+    def resolved(*more: str) -> dict[str, Any]:
+        given = [*protocol.overrides, *more, "pretrained_feature_extractor=none.ckpt"]
+        return dict(to_values(resolve(compose(str(probe.parent), probe.name, given))))
+
+    smaller = scaled(resolved(), scale)
+    own = [*protocol.overrides, *smaller]
+    same = identity(resolved(*smaller))
+    return Evaluation(protocol, probe, [*own, *_local(site, cell.dataset)], same)
+
+
+def _local(site: Site, dataset: str) -> list[str]:
+    return [*site.get("all", ()), *site.get(dataset, ())]
+
+
+def _add(training: Training, evaluation: Evaluation, cell: Cell) -> None:
+    """To an evaluation that is the same, or as a new one."""
+    for known in training.evaluations:
+        same = known.protocol == evaluation.protocol and known.recipe == evaluation.recipe
+        if same:
+            known.cells.append(cell)
+            return
+    own = Evaluation(**{**vars(evaluation), "cells": [cell]})
+    training.evaluations.append(own)
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """A command line for a shell, paths below the current folder relative to it."""
+    here = f"{Path.cwd()}/"
+    return shlex.join([word.removeprefix(here) for word in words])

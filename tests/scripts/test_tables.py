@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""scripts/tables: every cell composes, and its configuration is what the paper's cell says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from mixmask_solo.cli.compose import compose
+from mixmask_solo.runs.linear import resolve_unread
+from mixmask_solo.tables.find import find_table, names
+from mixmask_solo.tables.head import head_of
+from mixmask_solo.tables.schema import Cell
+from mixmask_solo.tables.sections import with_sections
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SHEETS = {name: find_table(name) for name in names()}
+CELLS = [cell for sheet in SHEETS.values() for cell in sheet.cells]
+PAPER = [cell for cell in CELLS if cell.table.startswith("table")]
+ADIOS = 6  # slots
+
+
+def _id(cell: Cell) -> str:
+    return cell.id
+
+
+def test_no_cell_of_the_papers_is_missing() -> None:
+    counts = {name: len(sheet.cells) for name, sheet in SHEETS.items()}
+    # Table 1: 11 rows on CIFAR-100, 12 on Tiny-ImageNet, 14 on ImageNet; detection: 9 columns
+    paper = {"table1": 37, "table2": 12, "table3": 3, "table4": 6, "table5": 28}
+    others = {"figure5": 15, "detection": 27, "saliency": 12, "mscn": 2}
+    assert counts == {**paper, **others}
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=_id)
+def test_the_recipe_validates_and_the_overrides_land(cell: Cell, recipe: Any) -> None:
+    cfg = recipe(cell.recipe.parent.name, cell.recipe.name, *cell.overrides)
+    for override in cell.overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        assert OmegaConf.select(cfg, key) == yaml.safe_load(value)
+    assert cfg.data.dataset == cell.dataset
+    mask = cfg.method_kwargs.get("mixmask")
+    ours = mask is not None and mask.mask_type == "block" and mask.grid_size < 4
+    assert ("†" in cell.figure.mark) is ours
+
+
+@pytest.mark.parametrize("cell", PAPER, ids=_id)
+def test_a_column_is_the_framework_it_is_called_after(cell: Cell, recipe: Any) -> None:
+    cfg = recipe(cell.recipe.parent.name, cell.recipe.name, *cell.overrides)
+    word = cell.column.split()[-1] if " " in cell.column else "MoCo"
+    framework = "MoCo" if word == "epochs" else word
+    assert cfg.method == {"MoCo": "mocov2"}.get(framework, framework.lower())
+    blocks = {"mixmask", "unmix", "mscn"} & cfg.method_kwargs.keys()
+    rows = {"nothing": set(), "MoCo v2": set(), "Un-Mix": {"unmix"}, "MSCN": {"mscn"}}
+    rows |= {"MixMask": {"mixmask"}, "MixMask*": {"mixmask", "unmix"}}
+    if cell.row in rows:
+        assert blocks == rows[cell.row]
+    else:
+        assert "mixmask" in blocks
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=_id)
+def test_the_measurement_fits_the_training(cell: Cell, recipe: Any) -> None:
+    p = cell.protocol
+    if p.command == "mixmask-knn":
+        assert (p.features, p.k, p.temperature) == ("projector", 200, 0.1)
+    elif p.command == "mixmask-linear":
+        probe = _probe(cell)
+        cfg = recipe(cell.recipe.parent.name, cell.recipe.name, *cell.overrides)
+        assert probe.data.dataset == cfg.data.dataset
+        assert probe.backbone.name == cfg.backbone.name
+    else:
+        assert p.command == "mixmask-detect"
+        assert cell.table == "detection"
+
+
+def _probe(cell: Cell) -> DictConfig:
+    assert cell.probe is not None
+    given = [*cell.protocol.overrides, "pretrained_feature_extractor=x.ckpt"]
+    return resolve_unread(compose(str(cell.probe.parent), cell.probe.name, given), visible=8)
+
+
+@pytest.mark.parametrize("cell", SHEETS["table5"].cells, ids=_id)
+def test_the_files_head_names_table_5s_figure(cell: Cell) -> None:
+    metric = cell.protocol.metric.removesuffix(" top-1")
+    outcome = " ".join(
+        head_of(cell.recipe.with_name(f"{cell.recipe.name}.yaml"))["Outcome"].split()
+    )
+    assert f"paper: {cell.figure.value:.1f} % {metric} top-1 (Table 5" in outcome
+
+
+def test_table_5_and_4_have_the_papers_figures() -> None:
+    five = [[c.figure.value for c in SHEETS["table5"].cells if c.row == r.name]
+            for r in SHEETS["table5"].rows]  # fmt: skip
+    assert five == [
+        [65.7, 66.7, 66.8, 67.1, 42.8, 51.4, 67.5],
+        [68.6, 70.0, 70.0, 69.8, 45.3, 52.9, 68.5],
+        [68.4, 69.8, 71.9, 69.2, 47.4, 50.8, 69.2],
+        [70.0, 70.6, 72.1, 70.0, 47.9, 53.7, 69.5],
+    ]
+    four = [(c.row, c.column, c.figure.value) for c in SHEETS["table4"].cells]
+    assert four == [
+        *(("MoCo v2", "200 epochs", 67.5), ("MoCo v2", "800 epochs", 71.1)),
+        *(("MSCN", "200 epochs", 68.2), ("MSCN", "800 epochs", 71.5)),
+        *(("MixMask", "200 epochs", 69.2), ("MixMask", "800 epochs", 71.7)),
+    ]
+
+
+def test_what_could_not_be_read_says_so() -> None:
+    statuses = {c.row: c.figure.status for c in SHEETS["table3"].cells}
+    unread = "unreadable header"
+    assert statuses == {"0": unread, "0.5": "likely", "1": unread}
+    assert {c.figure.status for c in SHEETS["figure5"].cells} == {"none"}
+    assert {c.figure.status for c in SHEETS["table5"].cells} == {"published"}
+
+
+@pytest.mark.parametrize("cell", SHEETS["saliency"].cells, ids=_id)
+def test_the_saliency_papers_rows(cell: Cell, recipe: Any) -> None:
+    cfg = recipe("imagenet-100", cell.recipe.name, *cell.overrides)
+    name = {"MoCo v2": "mocov2", "SimCLR": "simclr"}[cell.column]
+    assert (cfg.method, cfg.backbone.name, cfg.max_epochs) == (name, "resnet50", 200)
+    adios = cell.row.startswith("ADIOS")  # its rows are the vanilla recipes with a block
+    assert cfg.method_kwargs.get("adios", {}).get("slots") == (ADIOS if adios else None)
+    fills = {"high-pass": "high_pass", "strong blur": "blur", "mean": "mean"}
+    assert (cfg.method_kwargs.get("saliency") or {}).get("fill") == fills.get(cell.row)
+    batch = cfg.optimizer.batch_size * len(cfg.devices)
+    rates = {"mocov2": (128, 0.015, "sgd"), "simclr": (256, 0.3, "lars")}
+    assert (batch, pytest.approx(cfg.optimizer.lr), cfg.optimizer.name) == rates[name]
+    head = head_of(cell.recipe.with_name(f"{cell.recipe.name}.yaml"))["Outcome"]
+    other = cell.row in ("strong blur", "mean")  # the head tells the file's own filling
+    assert adios or other or f"{cell.figure.value:.1f} %" in " ".join(head.split())
+    probe = _probe(cell)
+    settings = (probe.optimizer.lr, probe.scheduler.name, probe.max_epochs)
+    wanted = {"mocov2": (30.0, "step", 100), "simclr": (1.0, "cosine", 100)}
+    assert settings == wanted[name]
+
+
+def test_the_readme_has_the_tables_as_they_are() -> None:
+    text = (SCRIPTS / "README.md").read_text("utf-8")
+    assert with_sections(text) == text, "make tables"
