@@ -10,7 +10,7 @@ DATA ?=
 PARTS ?=
 TESTS ?=
 
-.PHONY: help setup demo shell test test-solo test-slurm test-docs gpu lint format clean
+.PHONY: help setup demo shell test test-solo test-slurm test-docs tables gpu lint format clean
 
 help:
 	@echo "make demo   set up .venv, pretrain SimCLR + MixMask on scanned digits, show the result"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-docs   README and docs, followed to the letter (some minutes)"
 	@echo "make shell  a shell in which the commands are found"
 	@echo "make gpu DATA=FOLDER  what only a GPU can tell (docs/gpu.md); PARTS='sync knn' for some of it"
+	@echo "make tables  write scripts/tables into scripts/README.md"
 	@echo "make lint   ruff and mypy alone;  make format  let ruff rewrite"
 
 # One stamp an install: setup.cfg or pyproject.toml newer than it means install again.
@@ -77,6 +78,10 @@ test-slurm: setup
 # Every code block of README and docs that this machine can follow, trainings cut short.
 test-docs: setup
 	MIXMASK_DOCS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/docs -v -rs $(TESTS)
+
+# The tables of scripts/README.md, from scripts/tables.
+tables: setup
+	$(BIN)/python -m mixmask_solo.tables.sections
 
 # DATA holds imagenet-sample/ and cifar10/; parts that need images are left out without it.
 gpu: setup

@@ -2,24 +2,65 @@
 """The trainings that a command line of ``mixmask-tables`` means, and the runs there are."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mixmask_solo.cli.compose import compose
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.records.registry.record import RunRecord, read_run
 from mixmask_solo.runs.linear import resolve_unread
 from mixmask_solo.runs.pretrain import resolve
+from mixmask_solo.tables.find import choose, find_table, names
 from mixmask_solo.tables.match import Runs
+from mixmask_solo.tables.schema import Sheet
 from mixmask_solo.tables.work import Training, trainings, why_not
 
 COMMAND = "mixmask-tables"
 
 
+class Asked:
+    """A table, and what is asked of it."""
+
+    def __init__(self, sheet: Sheet, args: Any) -> None:
+        self.sheet, self.args = sheet, args
+        self.cells = choose(sheet, args.datasets, args.rows, args.columns)
+        self.site = _read_site(args.site, args.overrides, sheet)
+
+
+def _read_site(file: Path | None, overrides: Sequence[str], sheet: Sheet) -> dict[str, list[str]]:
+    """Overrides by data set, those of the command line last."""
+    for word in overrides:
+        if "=" not in word:
+            raise ConfigError(f"'{word}' is no override: give key=value")
+    given: Any = {}
+    if file is not None:
+        try:
+            given = yaml.safe_load(file.read_text("utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"--site {file} cannot be read: {error}") from None
+    lists = isinstance(given, dict) and all(isinstance(v, list) for v in given.values())
+    if not lists:
+        raise ConfigError(f"--site {file}: give lists of overrides by data set, or under `all`")
+    known = {"all", *(column.dataset for column in sheet.columns)}
+    for name in given:
+        if name not in known and name not in _datasets():
+            require_known(f"a key of --site {file}", name, sorted(known))
+    site = {name: [str(word) for word in words] for name, words in given.items()}
+    site["all"] = [*site.get("all", []), *overrides]
+    return site
+
+
+def _datasets() -> set[str]:
+    """Of all tables: one file of a site serves them all."""
+    return {column.dataset for name in names() for column in find_table(name).columns}
+
+
 def planned(
-    asked: Any,
+    asked: Asked,
     *,
     processes: int | None = None,
     seeds: Any = None,
@@ -42,7 +83,7 @@ def planned(
     )
 
 
-def left_out(asked: Any, wrong: Mapping[str, str]) -> list[str]:
+def left_out(asked: Asked, wrong: Mapping[str, str]) -> list[str]:
     """Cells that cannot be run here, those of one reason together."""
     told: dict[str, list[str]] = {}
     for cell in asked.cells:
@@ -59,6 +100,6 @@ def _scan(root: Path) -> Iterator[RunRecord]:
             print(f"{COMMAND}: {error}; passed over", file=sys.stderr)
 
 
-def runs_of(asked: Any) -> Runs:
+def runs_of(asked: Asked) -> Runs:
     folder: Path = asked.args.runs
     return Runs(_scan(folder) if folder.is_dir() else ())

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""``mixmask-tables plan``: runs, GPU hours and disk of a table before it is run."""
+"""``mixmask-tables plan``: runs, hours and disk of a table before it is run."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,60 +11,79 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mixmask_solo.cli.compose import compose
-from mixmask_solo.cli.table_asked import left_out, planned, runs_of
+from mixmask_solo.cli.table_asked import Asked, left_out, planned, runs_of
 from mixmask_solo.report import columns
-from mixmask_solo.tables import cost
-from mixmask_solo.tables.missing import missing
+from mixmask_solo.tables.cost import Cost, checkpoint_bytes, cost
+from mixmask_solo.tables.missing import Missing, missing
 from mixmask_solo.tables.scale import RULES
 from mixmask_solo.tables.work import Training, as_typed
 
 _LEGEND = (
-    "GPU h: ~ an estimate from the recipe's head, without ~ measured; training alone, and without "
-    "what overrides add"
+    "hours of a GPU: ~ an estimate from the recipe's head, without ~ measured; training alone, and "
+    "without what overrides add"
 )
 
 
-def plan(asked: Any) -> int:
-    """Prints runs, cost and disk."""
+@dataclass(frozen=True)
+class _Row:
+    """A run of the plan."""
+
+    training: Training
+    state: str  # train, measure, done
+    cost: Cost
+    bytes: int
+
+
+def plan(asked: Asked) -> int:
+    """Prints runs, cost and disk; with ``--commands`` what is missing, for a shell."""
     wrong: dict[str, str] = {}
     chosen, runs = planned(asked, wrong=wrong), runs_of(asked)
     left = missing(chosen, runs)
     if asked.args.commands:
-        for m in left:
-            if not m.trained:
-                print(as_typed(m.training.command(asked.args.runs)))
-            paths = m.paths if m.run is not None else ("RUN/last.ckpt", "RUN")
-            for evaluation in m.evaluations:
-                print(as_typed(evaluation.command(asked.args.runs, *paths)))
+        _print_commands(left, asked.args.runs)
         return 0
-    open_ = {id(entry.training): entry for entry in left}
-    rows, total, size, unknown = [], 0.0, 0, 0
-    for training in chosen:
-        entry = open_.get(id(training))
-        state = "done" if entry is None else "measure" if entry.trained else "train"
-        spent = cost.hours(training, runs.of(training), _epochs(training))
-        bytes_ = cost.checkpoint_bytes(OmegaConf.create(training.identity))
-        if state == "train":
-            total, size = total + (spent.hours or 0), size + bytes_
-            unknown += spent.hours is None
-        rows.append((training, state, spent, bytes_))
+    states = {id(m.training): "measure" if m.trained else "train" for m in left}
+    rows = [
+        _Row(
+            training,
+            states.get(id(training), "done"),
+            cost(training, runs.of(training), _recipe_epochs(training.recipe)),
+            checkpoint_bytes(OmegaConf.create(training.identity)),
+        )
+        for training in chosen
+    ]
     skipped = left_out(asked, wrong)
     if asked.args.json:
-        print(json.dumps(_as_json(asked, rows, total, size, skipped), indent=2))
+        print(json.dumps(_as_json(asked, rows, skipped), indent=2))
         return 0
-    print(asked.sheet.table.title, *_at(asked.args.scale))
-    print(columns([("run", "cells", "state", "GPU h", "disk"), *map(_row, rows)], right=(3, 4)))
-    count = sum(row[1] == "train" for row in rows)
-    hours = f"{_number(total)} GPU h" + (f" and {unknown} runs of unknown cost" if unknown else "")
-    print(f"{count} of {len(rows)} runs to train: {hours}, {_size(size)} of checkpoints")
-    print(_LEGEND)
-    for line in skipped:
-        print(line)
+    scale = asked.args.scale
+    print(asked.sheet.table.title + ("" if scale == 1 else f", at scale {scale:g}: a rehearsal"))
+    if scale != 1:
+        print(RULES)
+    head = ("run", "cells", "state", "hours", "disk")
+    print(columns([head, *map(_cells, rows)], right=(3, 4)))
+    print(*[_total(rows), _LEGEND, *skipped], sep="\n")
     return 0
 
 
-def _at(scale: float) -> list[str]:
-    return [] if scale == 1 else [f"at scale {scale:g}: a rehearsal\n{RULES}"]
+def _print_commands(left: Sequence[Missing], folder: Path) -> None:
+    for entry in left:
+        if not entry.trained:
+            print(as_typed(entry.training.command(folder)))
+        paths = entry.paths if entry.run is not None else ("RUN/last.ckpt", "RUN")
+        for evaluation in entry.evaluations:
+            print(as_typed(evaluation.command(folder, *paths)))
+
+
+def _total(rows: Sequence[_Row]) -> str:
+    train = [row for row in rows if row.state == "train"]
+    told = [f"{len(train)} of {len(rows)} runs to train"]
+    for kind in ("GPU", "CPU"):
+        hours = [r.cost.hours for r in train if r.cost.kind == kind and r.cost.hours is not None]
+        told += [f"{_number(sum(hours))} {kind} hours"] if hours else []
+    if unknown := sum(row.cost.hours is None for row in train):
+        told.append(f"{unknown} of unknown cost")
+    return ", ".join([*told, f"{_size(sum(row.bytes for row in train))} of checkpoints"])
 
 
 @cache
@@ -71,16 +91,14 @@ def _recipe_epochs(recipe: Path) -> int:
     return int(compose(str(recipe.parent), recipe.name).max_epochs)
 
 
-def _epochs(training: Training) -> int:
-    return _recipe_epochs(training.recipe)
-
-
-def _row(row: tuple[Training, str, cost.Cost, int]) -> list[str]:
-    training, state, spent, bytes_ = row
-    hours = "?" if spent.hours is None else f"{'~' * (not spent.measured)}{_number(spent.hours)}"
-    first, *more = (f"{cell.row}, {cell.column}" for cell in training.cells)
+def _cells(row: _Row) -> list[str]:
+    hours = "?"
+    if row.cost.hours is not None:
+        kind = " CPU" * (row.cost.kind == "CPU")
+        hours = f"{'~' * (not row.cost.measured)}{_number(row.cost.hours)}{kind}"
+    first, *more = (f"{cell.row}, {cell.column}" for cell in row.training.cells)
     cells = f"{first} and {len(more)} more" if more else first
-    return [training.label, cells, state, hours, _size(bytes_)]
+    return [row.training.label, cells, row.state, hours, _size(row.bytes)]
 
 
 def _number(hours: float) -> str:
@@ -91,25 +109,19 @@ def _size(bytes_: int) -> str:
     return f"{bytes_ / 1e9:.1f} GB" if bytes_ >= 1e9 else f"{bytes_ / 1e6:.0f} MB"
 
 
-def _as_json(
-    asked: Any, rows: Sequence[Any], total: float, size: int, skipped: Sequence[Any]
-) -> dict[str, Any]:
-    return {
-        "table": asked.sheet.name,
-        "scale": asked.args.scale,
-        "runs": [
-            {
-                "command": as_typed(training.command(asked.args.runs)),
-                "seed": training.seed,
-                "cells": [cell.id for cell in training.cells],
-                "state": state,
-                "gpu_hours": spent.hours,
-                "measured": spent.measured,
-                "bytes": bytes_,
-            }
-            for training, state, spent, bytes_ in rows
-        ],
-        "gpu_hours": total,
-        "bytes": size,
-        "left_out": list(skipped),
-    }
+def _as_json(asked: Asked, rows: Sequence[_Row], skipped: Sequence[str]) -> dict[str, Any]:
+    runs = [
+        {
+            "command": as_typed(row.training.command(asked.args.runs)),
+            "seed": row.training.seed,
+            "cells": [cell.id for cell in row.training.cells],
+            "state": row.state,
+            "hours": row.cost.hours,
+            "device": row.cost.kind,
+            "measured": row.cost.measured,
+            "bytes": row.bytes,
+        }
+        for row in rows
+    ]
+    told = {"table": asked.sheet.name, "scale": asked.args.scale, "runs": runs}
+    return {**told, "left_out": list(skipped)}

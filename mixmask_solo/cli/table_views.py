@@ -3,9 +3,8 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from mixmask_solo.cli.table_asked import COMMAND, left_out, planned, runs_of
+from mixmask_solo.cli.table_asked import COMMAND, Asked, left_out, planned, runs_of
 from mixmask_solo.cli.table_jobs import submit_missing
 from mixmask_solo.cli.table_run import LocalRuns
 from mixmask_solo.config import ConfigError
@@ -18,7 +17,7 @@ from mixmask_solo.tables.missing import missing
 from mixmask_solo.tables.work import Training
 
 
-def run(asked: Any) -> int:
+def run(asked: Asked) -> int:
     """Does what is missing."""
     args = asked.args
     if args.slurm is None:
@@ -50,18 +49,18 @@ def run(asked: Any) -> int:
     )
 
 
-def _tell_left_out(asked: Any) -> None:
+def _tell_left_out(asked: Asked) -> None:
     for line in left_out(asked, {}):
         print(f"{COMMAND}: {line}", file=sys.stderr)
 
 
-def _counted(asked: Any, chosen: Sequence[Training], started: int) -> str:
+def _counted(asked: Asked, chosen: Sequence[Training], started: int) -> str:
     left = missing(chosen, runs_of(asked))
     done = len(chosen) - len(left)
     return f"{asked.sheet.name}: {done} of {len(chosen)} runs done and measured; {started} started"
 
 
-def status(asked: Any) -> int:
+def status(asked: Asked) -> int:
     """Prints where each run stands."""
     wrong: dict[str, str] = {}
     chosen, runs = planned(asked, wrong=wrong), runs_of(asked)
@@ -82,7 +81,7 @@ def status(asked: Any) -> int:
     return 0
 
 
-def show(asked: Any) -> int:
+def show(asked: Asked) -> int:
     """Prints or writes paper and ours."""
     args = asked.args
     wrong: dict[str, str] = {}

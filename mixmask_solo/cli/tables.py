@@ -2,16 +2,12 @@
 """``mixmask-tables``: the papers' tables from a plan to our numbers beside theirs."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mixmask_solo.cli.ending import loading, one_line
 from mixmask_solo.cli.parser import Parser
-from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.report import columns
-from mixmask_solo.tables.find import choose, find_table, names
-from mixmask_solo.tables.schema import Sheet
+from mixmask_solo.tables.find import find_table, names
 
 COMMAND = "mixmask-tables"
 EPILOG = """
@@ -81,19 +77,11 @@ def main() -> None:
             return
         sheet = find_table(args.table)
         with loading(COMMAND):
+            from mixmask_solo.cli.table_asked import Asked
             from mixmask_solo.cli.table_plan import plan
             from mixmask_solo.cli.table_views import run, show, status
         commands = {"plan": plan, "run": run, "show": show, "status": status}
         raise SystemExit(commands[args.command](Asked(sheet, args)))
-
-
-class Asked:
-    """A table, and what is asked of it."""
-
-    def __init__(self, sheet: Sheet, args: Any) -> None:
-        self.sheet, self.args = sheet, args
-        self.cells = choose(sheet, args.datasets, args.rows, args.columns)
-        self.site = _read_site(args.site, args.overrides, sheet)
 
 
 def _listed() -> str:
@@ -105,36 +93,6 @@ def _listed() -> str:
     if len(rows) == 1:
         find_table("")  # says that there are none
     return columns(rows, right=(2,))
-
-
-def _read_site(file: Path | None, overrides: Sequence[str], sheet: Sheet) -> dict[str, list[str]]:
-    """Overrides by data set, those of the command line last."""
-    import yaml
-
-    for word in overrides:
-        if "=" not in word:
-            raise ConfigError(f"'{word}' is no override: give key=value")
-    given: Any = {}
-    if file is not None:
-        try:
-            given = yaml.safe_load(file.read_text("utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"--site {file} cannot be read: {error}") from None
-    lists = isinstance(given, dict) and all(isinstance(v, list) for v in given.values())
-    if not lists:
-        raise ConfigError(f"--site {file}: give lists of overrides by data set, or under `all`")
-    known = {"all", *(column.dataset for column in sheet.columns)}
-    for name in given:
-        if name not in known and name not in _datasets():
-            require_known(f"a key of --site {file}", name, sorted(known))
-    site = {name: [str(word) for word in words] for name, words in given.items()}
-    site["all"] = [*site.get("all", []), *overrides]
-    return site
-
-
-def _datasets() -> set[str]:
-    """Of all tables: one file of a site serves them all."""
-    return {column.dataset for name in names() for column in find_table(name).columns}
 
 
 def _words(text: str) -> list[str]:

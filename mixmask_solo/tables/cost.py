@@ -19,35 +19,37 @@ _STATES = {"sgd": 1, "lars": 1, "adam": 2, "adamw": 2}  # copies of the weights 
 
 @dataclass(frozen=True)
 class Cost:
-    """GPU hours of one run; ``measured`` on runs of the same configuration, else an estimate.
+    """Device hours of one run; ``measured`` on runs of the same configuration, else an estimate.
 
-    ``hours`` is None where neither a run nor the recipe's head says; ``gpu`` is what measured
-    hours were spent on.
+    ``hours`` is None where neither a run nor the recipe's head says; ``kind`` is GPU or CPU.
     """
 
     hours: float | None
     measured: bool = False
-    gpu: str = ""
+    kind: str = "GPU"
 
 
-def hours(training: Training, found: Sequence[Found], epochs: int) -> Cost:
-    """What completed runs of it took, else the head's figure by epochs and scale.
+def cost(training: Training, found: Sequence[Found], epochs: int) -> Cost:
+    """What completed runs of it took, on GPUs if any, else the head's figure by epochs and images.
+
+    A network that is not the recipe's has no estimate.
 
     Args:
         epochs: of the recipe as it stands, which the head's cost is of.
     """
     done = [run.record.result for run in found if run.completed]
-    on_gpu = [r for r in done if _is_gpu(_device(r))]
-    if on_gpu:
-        spent = [r["wall_seconds"] * (r.get("processes") or 1) / 3600 for r in on_gpu]
-        return Cost(sum(spent) / len(spent), True, _device(on_gpu[0]))
+    on_gpu = [result for result in done if _is_gpu(_device(result))]
+    if measured := on_gpu or done:
+        spent = [r["wall_seconds"] * (r.get("processes") or 1) / 3600 for r in measured]
+        return Cost(sum(spent) / len(spent), True, "GPU" if on_gpu else "CPU")
     head = head_of(training.recipe.with_name(f"{training.recipe.name}.yaml"))
     told = _HOURS.search(" ".join(head.get("Cost", "").split()))
-    if told is None:
+    if told is None or any(word.lstrip("+~").startswith("backbone") for word in training.overrides):
         return Cost(None)
     gpus = 1 if told[2] == "a" else int(told[2])
-    ratio = int(training.identity["max_epochs"]) / epochs
-    return Cost(float(told[1].replace(",", "")) * gpus * ratio * training.scale)
+    images = float(training.identity["data"].get("fraction") or -1)
+    ratio = int(training.identity["max_epochs"]) / epochs * (1 if images == -1 else images)
+    return Cost(float(told[1].replace(",", "")) * gpus * ratio)
 
 
 def _device(result: Any) -> str:

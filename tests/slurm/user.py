@@ -33,9 +33,13 @@ class User:
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """``mixmask-submit`` with these arguments."""
+        return self.call("submit", *arguments, **more)
+
+    def call(self, command: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """One of our commands, by the name of its module."""
         environment = {**self.cluster.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            [sys.executable, "-m", "mixmask_solo.cli.submit", *arguments],
+            [sys.executable, "-m", f"mixmask_solo.cli.{command}", *arguments],
             env={**environment, **more},
             cwd=self.folder,
             capture_output=True,
