@@ -48,13 +48,14 @@ class RunRecord:
 
     def _is_alive(self, at: datetime) -> bool:
         process = self.result.get("process") or {}
-        if process.get("host") == socket.gethostname() and not process_exists(int(process["pid"])):
-            return False
         try:
+            here = process.get("host") == socket.gethostname()
+            if here and not process_exists(int(process["pid"])):
+                return False
             beaten = datetime.fromisoformat(str(self.result["heartbeat"]))
-        except (KeyError, ValueError):
+            return (at - beaten).total_seconds() < STALE
+        except (KeyError, ValueError, TypeError):
             return False
-        return (at - beaten).total_seconds() < STALE
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -68,7 +69,7 @@ def read_run(folder: Path) -> RunRecord:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{folder} is no run: it has no {RESULT}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from None
     if not isinstance(content, dict) or "status" not in content:
         raise ConfigError(f"{file} is no run's: it does not say a status")
