@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.records.registry.keys import Names
+from mixmask_solo.records.registry.record import STATES
 from mixmask_solo.records.registry.row import Row
 
 _WORD = re.compile(r"([^/=<>!~]*)(!=|<=|>=|==|=|<|>|~)(.*)", re.DOTALL)
@@ -32,16 +33,21 @@ def parse_filter(word: str) -> Filter | None:
     """A word of the command line as a filter; None where it has no operator before a slash.
 
     Raises:
-        ConfigError: where nothing stands on one side, or an order is asked of what has none.
+        ConfigError: where nothing stands on one side, an order is asked of what has none, or there is no
+            such state.
     """
     found = _WORD.fullmatch(word)
     if found is None:
         return None
     key, sign, text = (part.strip() for part in found.groups())
     if not key or not text:
-        raise ConfigError(f"{word!r} is no filter: write KEY=VALUE, also with !=, <, <=, >, >= or ~")
+        raise ConfigError(
+            f"{word!r} is no filter: write KEY=VALUE, also with !=, <, <=, >, >= or ~"
+        )
     if sign in _ORDER and _number(text) is None and not _DAY.match(text):
         raise ConfigError(f"{word!r}: {sign} compares with a number or a date, 2026-01-31")
+    if key == "state" and not set(text) & set("*?["):
+        require_known(key, text, STATES)
     return Filter(key, "=" if sign == "==" else sign, text)
 
 

@@ -9,10 +9,16 @@ from typing import Any
 from mixmask_solo.config import ConfigError, did_you_mean, listing
 from mixmask_solo.records.registry.row import CONFIG, Row
 
-EVALUATED = "knn.acc1"  # in evaluation mode, of the completed run
-ONLINE = "metrics.val_knn_acc1"
-_EARLIER, _EPOCH = "earlier_metrics.", "metrics."
 _DATE = "provenance.date"
+
+
+def _metric(name: str) -> list[str]:
+    """Where the last value lies, of whichever epoch."""
+    return [f"metrics.{name}", f"earlier_metrics.{name}.value"]
+
+
+EVALUATED = "knn.acc1"  # in evaluation mode, of the completed run
+_ONLINE = _metric("val_knn_acc1")
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,17 @@ class Names:
             "date": lambda row: row.get(_DATE) or row.get("heartbeat"),
             "age": self._age,
         }
-        self._short = {"acc1": "val_acc1", "acc5": "val_acc5"}
+        self._short = {
+            "acc1": _metric("val_acc1"),
+            "acc5": _metric("val_acc5"),
+            "dataset": [f"{CONFIG}data.dataset"],
+            "epochs": ["epochs"],
+            "max_epochs": [f"{CONFIG}max_epochs"],
+        }
 
     def key(self, name: str) -> Key:
-        """What a name means: one of the computed, a metric of the last epoch that measured it, a
-        top-level entry, or a key of the resolved configuration by its full name or its end.
+        """What a name means: one of the short ones, a metric as the last epoch that had it measured
+        it, a top-level entry, or a key of the resolved configuration by its full name or its end.
 
         Raises:
             ConfigError: for a name that no run has, with the nearest that one has, and for an end
@@ -58,7 +70,7 @@ class Names:
         """
         if name in self._computed:
             return Key(name, self._computed[name])
-        paths = self._paths(self._short.get(name, name))
+        paths = self._short.get(name) or self._paths(name)
         return Key(name, lambda row: _first(row, paths))
 
     def keys(self, names: Iterable[str]) -> list[Key]:
@@ -66,26 +78,20 @@ class Names:
         return [self.key(name) for name in names]
 
     def _paths(self, name: str) -> list[str]:
-        metric = [f"{_EPOCH}{name}", f"{_EARLIER}{name}.value"]
-        exact = [*metric, name, f"{CONFIG}{name}"]
-        if any(path in self.known for path in metric):
-            return metric
-        for path in exact[2:]:
-            if path in self.known:
-                return [path]
+        for paths in (_metric(name), [name], [f"{CONFIG}{name}"]):
+            if not self.known.isdisjoint(paths):
+                return paths
         ends = sorted(k for k in self.known if k.startswith(CONFIG) and k.endswith(f".{name}"))
         if len(ends) > 1:
             several = listing([end.removeprefix(CONFIG) for end in ends], "and")
             raise ConfigError(f"{name} is the end of several keys, {several}: give one in full")
         if not ends:
-            if name in self._short:
-                return metric
             raise ConfigError(f"no run here has {name!r}{did_you_mean(name, self._all())}")
         return ends
 
     def _all(self) -> set[str]:
         """Every name that would be understood, and the ends that may be."""
-        told = {k.removeprefix(_EPOCH).removeprefix(CONFIG) for k in self.known}
+        told = {k.removeprefix("metrics.").removeprefix(CONFIG) for k in self.known}
         ends = {k.rpartition(".")[2] for k in self.known if k.startswith(CONFIG)}
         return told | ends | self._computed.keys() | self._short.keys()
 
@@ -107,8 +113,7 @@ def _first(row: Row, paths: Sequence[str]) -> Any:
 
 
 def _knn(row: Row) -> Any:
-    online = f"{_EARLIER}{ONLINE.removeprefix(_EPOCH)}.value"
-    return _first(row, (EVALUATED, ONLINE, online))
+    return _first(row, (EVALUATED, *_ONLINE))
 
 
 def _kind(row: Row) -> str:

@@ -14,19 +14,21 @@ from mixmask_solo.records.registry.scan import scan
 DEFAULT = "trained_models"
 
 
+def default_roots() -> list[Path]:
+    """``trained_models``, or the current folder where there is none."""
+    return [Path(DEFAULT) if Path(DEFAULT).is_dir() else Path()]
+
+
 def read_rows(roots: Sequence[Path]) -> tuple[list[Row], list[str]]:
     """The runs below each root, by folder, and a line for every ``result.json`` that is damaged.
-
-    Without a root those below ``trained_models``, or the current folder where there is none.
 
     Raises:
         ConfigError: for a root that is no folder, holds no run, or lies in another one.
     """
-    places = list(roots) or [Path(DEFAULT) if Path(DEFAULT).is_dir() else Path()]
-    _check(places)
+    _check(roots)
     rows: list[Row] = []
     damaged: list[str] = []
-    for root in places:
+    for root in roots:
         found, problems = read_root(root)
         if not found and not problems:
             raise ConfigError(f"{root}: no run lies below it (no folder with a {RESULT})")

@@ -13,6 +13,8 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 
 RESULT = "result.json"
+LAST = "last.ckpt"  # the checkpoint that a run goes on from
+STATES = ("running", "died", "completed", "interrupted", "failed", "diverged")
 STALE = 600.0  # seconds without a heartbeat after which a run of another machine counts as dead
 
 

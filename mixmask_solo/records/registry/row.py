@@ -48,17 +48,18 @@ class Row:
 
 
 def flatten(result: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"config.optimizer.lr": 0.1, ...}``; lists of blocks are counted, ``augmentations[0].x``."""
+    """``{"config.optimizer.lr": 0.1, ...}``; of the pieces only how many there are."""
     pieces = result.get("pieces")
-    return dict(_leaves({**result, "pieces": len(pieces) if isinstance(pieces, list) else None}))
+    return dict(leaves({**result, "pieces": len(pieces) if isinstance(pieces, list) else None}))
 
 
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values; lists of blocks are counted, ``augmentations[0].crop_size``."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+            yield from leaves(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         for i, inner in enumerate(value):
-            yield from _leaves(inner, f"{key}[{i}]")
+            yield from leaves(inner, f"{key}[{i}]")
     else:
         yield key, value
