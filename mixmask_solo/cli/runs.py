@@ -142,18 +142,19 @@ def _ls(args: argparse.Namespace) -> None:
 
 def _best(args: argparse.Namespace) -> None:
     words = list(args.overrides)
-    at = next((i for i, word in enumerate(words) if parse_filter(word) is None), None)
-    named = at is not None and "/" not in words[at] and not Path(words[at]).is_dir()
-    metric = words.pop(at) if at is not None and named else "knn"
+    plain = [word for word in words if parse_filter(word) is None and "/" not in word]
+    metric = next((word for word in plain if not Path(word).is_dir()), None)
+    if metric:
+        words.remove(metric)
     found = asked(words)
-    key, by = found.names.key(metric), found.names.keys(args.by)
+    key, by = found.names.key(metric or "knn"), found.names.keys(args.by)
     rows = found.rows if args.all else completed(found)
     lowest = args.lowest or lower_is_better(key.name)
     top = [row for rows in group(rows, by).values() for row in best(rows, key, lowest=lowest)]
     if not top:
         which = "run" if args.all else "completed run"
         raise ConfigError(f"no {which} that was asked for has {key.name}")
-    keys = [key, *by, found.names.key("folder")]
+    keys = [key, *by, *found.names.keys(["state"] if args.all else []), found.names.key("folder")]
     if args.path:
         print("\n".join(str(row.folder) for row in top))
     elif args.json or args.csv:

@@ -132,7 +132,7 @@ def _pieces(result: Mapping[str, Any]) -> str:
     pieces: Sequence[Mapping[str, Any]] = result.get("pieces") or []
     if len(pieces) < 2:
         return ""
-    lines = [("piece", "started", "status", "steps", "seconds")]
+    lines: list[tuple[str, ...]] = [("piece", "started", "status", "steps", "seconds")]
     for i, piece in enumerate(pieces, start=1):
         cells = (piece.get(key) for key in ("started", "status", "steps", "wall_seconds"))
         lines.append((str(i), *(text("", cell) for cell in cells)))
@@ -141,6 +141,5 @@ def _pieces(result: Mapping[str, Any]) -> str:
 
 def _damaged(result: Mapping[str, Any]) -> str:
     count = result.get("data_errors")
-    return (
-        "\n".join([f"{count} damaged images", *result.get("damaged_images", [])]) if count else ""
-    )
+    lines = [f"{count} damaged images", *result.get("damaged_images", [])]
+    return "\n".join(lines) if count else ""

@@ -125,11 +125,8 @@ def _fit(cells: dict[str, list[str]], width: int, added: Sequence[str]) -> None:
         if _width(cells, _SHORTEST) <= width:
             break
     if "name" in cells and "name" not in added:
-        longest = max(map(len, cells["name"]))
         room = max(width - _width(cells, 0), _SHORTEST)
-        cells["name"] = (
-            [_shorten(c, room) for c in cells["name"]] if longest > room else cells["name"]
-        )
+        cells["name"] = [_shorten(cell, room) for cell in cells["name"]]
 
 
 def _width(cells: Mapping[str, Sequence[str]], name: int) -> int:

@@ -33,17 +33,15 @@ def parse_filter(word: str) -> Filter | None:
     """A word of the command line as a filter; None where it has no operator before a slash.
 
     Raises:
-        ConfigError: where nothing stands on one side, an order is asked of what has none, or there is no
-            such state.
+        ConfigError: where nothing stands on one side, an order is asked of what has none, or there
+            is no such state.
     """
     found = _WORD.fullmatch(word)
     if found is None:
         return None
     key, sign, text = (part.strip() for part in found.groups())
     if not key or not text:
-        raise ConfigError(
-            f"{word!r} is no filter: write KEY=VALUE, also with !=, <, <=, >, >= or ~"
-        )
+        raise ConfigError(f"{word!r} is no filter: write KEY=VALUE, or !=, <, <=, >, >=, ~")
     if sign in _ORDER and _number(text) is None and not _DAY.match(text):
         raise ConfigError(f"{word!r}: {sign} compares with a number or a date, 2026-01-31")
     if key == "state" and not set(text) & set("*?["):

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.free import has_effect
+from mixmask_solo.config.free import has_effect, under
 from mixmask_solo.records.registry.filters import is_number
 from mixmask_solo.records.registry.keys import Key
-from mixmask_solo.records.registry.row import CONFIG, Row
+from mixmask_solo.records.registry.row import BLOCKS, CONFIG, Row
 
 _LOW = re.compile(r"loss|rmse|error|seconds", re.IGNORECASE)
 
@@ -95,10 +95,13 @@ def spread(rows: Sequence[Row], key: Key) -> Spread | None:
 
 
 def mixed_settings(groups: Groups) -> list[str]:
-    """The keys that have an effect, other than the seed, in which runs of one group differ."""
+    """The keys that have an effect, other than the seed, in which runs of one group differ; of a
+    strategy that not all have its block."""
     found: set[str] = set()
     for rows in groups.values():
-        found |= _differing(rows)
+        on = [set(row.keys.blocks) for row in rows]
+        blocks = {f"{BLOCKS}{name}" for name in on[0].union(*on) - on[0].intersection(*on)}
+        found |= blocks | {key for key in _differing(rows) if not under(key, tuple(blocks))}
     return sorted(found)
 
 

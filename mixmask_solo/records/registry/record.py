@@ -13,6 +13,7 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 
 RESULT = "result.json"
+SCHEMA = 1  # of that file and of metrics.csv; docs/results.md says what counts as a change
 LAST = "last.ckpt"  # the checkpoint that a run goes on from
 STATES = ("running", "died", "completed", "interrupted", "failed", "diverged")
 STALE = 600.0  # seconds without a heartbeat after which a run of another machine counts as dead
@@ -64,7 +65,8 @@ def read_run(folder: Path) -> RunRecord:
     """The run in a folder.
 
     Raises:
-        ConfigError: where there is no ``result.json``, or a damaged one, naming it.
+        ConfigError: where there is no ``result.json``, a damaged one, or one of a later schema,
+            naming it.
     """
     file = folder / RESULT
     try:
@@ -75,6 +77,9 @@ def read_run(folder: Path) -> RunRecord:
         raise ConfigError(f"{file} cannot be read: {error}") from None
     if not isinstance(content, dict) or "status" not in content:
         raise ConfigError(f"{file} is no run's: it does not say a status")
+    schema = content.get("schema", SCHEMA)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise ConfigError(f"{file} is of schema {schema}, and {SCHEMA} is known here: update")
     return RunRecord(folder, content)
 
 

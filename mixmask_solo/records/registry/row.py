@@ -11,7 +11,7 @@ from typing import Any
 from mixmask_solo.records.registry.record import RunRecord
 
 CONFIG = "config."
-_STRATEGIES = f"{CONFIG}method_kwargs."
+BLOCKS = "method_kwargs."  # there, of the strategies that are on
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,8 @@ class Keys:
     @cached_property
     def blocks(self) -> tuple[str, ...]:
         """The strategies that are on: those of ``method_kwargs`` that hold keys themselves."""
-        inner = (key[len(_STRATEGIES) :] for key in self.place if key.startswith(_STRATEGIES))
+        start = f"{CONFIG}{BLOCKS}"
+        inner = (key[len(start) :] for key in self.place if key.startswith(start))
         return tuple(dict.fromkeys(key.partition(".")[0] for key in inner if "." in key))
 
 
