@@ -95,7 +95,8 @@ def _check_order(one: Filter, values: Sequence[Any]) -> None:
     there = [value for value in values if value is not None]
     number = _number(one.text) is not None
     if there and not any(is_number(v) if number else isinstance(v, str) for v in there):
-        what = "is text" if isinstance(there[0], str) else "is no number"
+        kinds = {str: "is text", int: "is a number", float: "is a number", list: "is a list"}
+        what = kinds.get(type(there[0]), "has no order")
         remedy = "compare with =, != or ~" if number else "compare with a number"
         raise ConfigError(f"{one}: {one.key} {what} ({_text(there[0])} for one): {remedy}")
 
