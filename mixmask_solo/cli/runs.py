@@ -22,7 +22,7 @@ from mixmask_solo.records.registry.record import STATES, read_run
 from mixmask_solo.records.registry.row import Row
 from mixmask_solo.report.run_card import card, comparison, differing, measured, saved
 from mixmask_solo.report.runs_spread import METRICS, spread_lines, spread_table, warnings
-from mixmask_solo.report.runs_table import SHOWN, WRITTEN, as_csv, summary, table, values
+from mixmask_solo.report.runs_table import SHOWN, WRITTEN, as_csv, summary, table
 
 EPILOG = """
 Words are folders that hold runs (default: trained_models, or the current folder) or filters:
@@ -154,10 +154,13 @@ def _best(args: argparse.Namespace) -> None:
     if not top:
         which = "run" if args.all else "completed run"
         raise ConfigError(f"no {which} that was asked for has {key.name}")
-    keys = [key, *by, *found.names.keys(["state"] if args.all else []), found.names.key("folder")]
+    written = args.json or args.csv
+    more = ["knn_kind"] if key.name == "knn" and written else []
+    more += ["state"] if args.all else []
+    keys = [key, *by, *found.names.keys([*more, "folder"])]
     if args.path:
         print("\n".join(str(row.folder) for row in top))
-    elif args.json or args.csv:
+    elif written:
         _print(args, top, keys)
     else:
         print(table(top, keys))
@@ -204,7 +207,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _print(args: argparse.Namespace, rows: Sequence[Row], keys: Sequence[Key]) -> None:
-    lines = [values(row, keys) for row in rows]
+    lines = [{key.name: key.get(row) for key in keys} for row in rows]
     names = [key.name for key in keys]
     print(json.dumps(lines, indent=2) if args.json else as_csv(lines, names))
 

@@ -19,7 +19,7 @@ from mixmask_solo.report import columns
 SHOWN = ("state", "name", "method", "mixed", "dataset", "epoch", "knn", "acc1", "age")
 WRITTEN = (
     *("folder", "state", "method", "mixed", "dataset", "epochs", "max_epochs"),
-    *("knn", "acc1", "date"),
+    *("knn", "knn_kind", "acc1", "date"),
 )
 _DROPPED = ("age", "dataset", "method", "acc1", "mixed", "epoch")  # the first goes first
 _HEADS = {"knn": "k-NN", "acc1": "linear", "dataset": "data"}
@@ -64,14 +64,6 @@ def as_csv(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
         cells = [line.get(name) for name in names]
         writer.writerow([json.dumps(c) if isinstance(c, (list, dict)) else c for c in cells])
     return text.getvalue().rstrip("\n")
-
-
-def values(row: Row, keys: Sequence[Key]) -> dict[str, Any]:
-    """Names and values of one run; with ``knn``, which of the two it is."""
-    told = {key.name: key.get(row) for key in keys}
-    if told.get("knn") is not None:
-        told["knn_kind"] = "online" if is_online(row) else "evaluation"
-    return told
 
 
 def summary(rows: Sequence[Row], shown: int, at: datetime) -> str:

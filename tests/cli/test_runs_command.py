@@ -143,7 +143,7 @@ def test_json_and_csv_hold_the_same(command: Command, root: Path) -> None:
     assert one == {
         **{"folder": str(root / "simclr" / "simclr-mixmask-digits-seed-0"), "state": "completed"},
         **{"method": "simclr", "mixed": ["mixmask"], "dataset": "digits", "epochs": 4},
-        **{"max_epochs": 4, "knn": 98.0, "acc1": 80.0, "date": date, "knn_kind": "evaluation"},
+        **{"max_epochs": 4, "knn": 98.0, "knn_kind": "evaluation", "acc1": 80.0, "date": date},
     }
     _, out, _ = command("ls", root, "--csv")
     lines = list(csv.DictReader(out.splitlines()))

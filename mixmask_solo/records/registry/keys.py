@@ -49,6 +49,7 @@ class Names:
             "mixed": lambda row: list(row.keys.blocks),
             "epoch": lambda row: row.get("epochs"),
             "knn": _knn,
+            "knn_kind": _knn_kind,
             "date": lambda row: row.get(_DATE) or row.get("heartbeat"),
             "age": self._age,
         }
@@ -105,7 +106,7 @@ class Names:
 
 def is_online(row: Row) -> bool:
     """Whether the k-NN of a run is the online one, since there is no other."""
-    return row.get(EVALUATED) is None and _knn(row) is not None
+    return _knn_kind(row) == "online"
 
 
 def _first(row: Row, paths: Sequence[str]) -> Any:
@@ -114,6 +115,12 @@ def _first(row: Row, paths: Sequence[str]) -> Any:
 
 def _knn(row: Row) -> Any:
     return _first(row, (EVALUATED, *_ONLINE))
+
+
+def _knn_kind(row: Row) -> str | None:
+    if row.get(EVALUATED) is not None:
+        return "evaluation"
+    return None if _first(row, _ONLINE) is None else "online"
 
 
 def _kind(row: Row) -> str:
