@@ -7,18 +7,20 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mixmask_solo.cli.ending import complain, one_line
 from mixmask_solo.cli.parser import Parser, at_least
 from mixmask_solo.cli.runs_asked import COMMAND, asked, completed
 from mixmask_solo.cli.runs_prune import prune
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.records.registry.filters import parse_filter
 from mixmask_solo.records.registry.groups import best, group, lower_is_better, ordered
 from mixmask_solo.records.registry.keys import Key
-from mixmask_solo.records.registry.record import STATES, read_run
+from mixmask_solo.records.registry.record import RESULT, STATES, RunRecord, read_run
 from mixmask_solo.records.registry.row import Row
 from mixmask_solo.report.run_card import card, comparison, differing, measured, saved
 from mixmask_solo.report.runs_spread import METRICS, spread_lines, spread_table, warnings
@@ -60,7 +62,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog=COMMAND, description=about, epilog=EPILOG, formatter_class=raw)
     all_ = "ls|best|show|diff|compare|prune"
     commands = parser.add_subparsers(dest="command", required=True, metavar=all_)
+    _add_many(commands)
+    _add_few(commands)
+    return parser.parse_args(arguments)
 
+
+def _add_many(commands: Any) -> None:
+    """Those that take any number of runs."""
     words = Parser(add_help=False)
     words.add_argument("overrides", nargs="*", metavar="ROOT|FILTER", help="see mixmask-runs -h")
     written = Parser(add_help=False)
@@ -86,18 +94,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     top.add_argument("--path", action="store_true", help="print the folder alone")
     top.set_defaults(run=_best)
 
-    show = commands.add_parser("show", help="all about one run")
-    show.add_argument("folder", type=Path, metavar="RUN")
-    show.add_argument("--json", action="store_true", help="what result.json holds, and more")
-    show.set_defaults(run=_show)
-
-    diff = commands.add_parser("diff", help="in what two runs differ")
-    diff.add_argument("a", type=Path, metavar="A")
-    diff.add_argument("b", type=Path, metavar="B")
-    diff.add_argument("--all", action="store_true", help="also keys without effect on training")
-    diff.add_argument("--json", action="store_true")
-    diff.set_defaults(run=_diff)
-
     help_ = "mean and deviation over seeds"
     many = commands.add_parser("compare", help=help_, parents=[words, written, every])
     many.add_argument("--by", action="append", required=True, metavar="KEY", help="a group a value")
@@ -110,7 +106,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     gone.add_argument("--checkpoints", action="store_true", help="but the last, and nothing else")
     gone.add_argument("--yes", action="store_true", help="do not ask")
     gone.set_defaults(run=prune)
-    return parser.parse_args(arguments)
+
+
+def _add_few(commands: Any) -> None:
+    """Those that take one run, or two."""
+    show = commands.add_parser("show", help="all about one run")
+    show.add_argument("folder", type=Path, metavar="RUN")
+    show.add_argument("--json", action="store_true", help="what result.json holds, and more")
+    show.set_defaults(run=_show)
+
+    diff = commands.add_parser("diff", help="in what two runs differ")
+    diff.add_argument("a", type=Path, metavar="A")
+    diff.add_argument("b", type=Path, metavar="B")
+    diff.add_argument("--all", action="store_true", help="also keys without effect on training")
+    diff.add_argument("--json", action="store_true")
+    diff.set_defaults(run=_diff)
 
 
 def _names(text: str) -> list[str]:
@@ -172,7 +182,8 @@ def _show(args: argparse.Namespace) -> None:
         told = {"folder": str(run.folder), "state": run.state(), "checkpoints": saved(run)}
         print(json.dumps({**told, **run.result}, indent=2))
     else:
-        print(card(run))
+        with _readable(run):
+            print(card(run))
 
 
 def _diff(args: argparse.Namespace) -> None:
@@ -180,12 +191,14 @@ def _diff(args: argparse.Namespace) -> None:
     if args.a.resolve() == args.b.resolve():
         raise ConfigError(f"{args.a} and {args.b} are the same run: give two")
     if args.json:
-        found = differing(a, b, everything=args.all)
+        with _readable(a, b):
+            found, metrics = differing(a, b, everything=args.all), [measured(a), measured(b)]
         config = {key: {"a": old, "b": new} for key, old, new in found}
         told = {"a": str(a.folder), "b": str(b.folder), "config": config}
-        print(json.dumps({**told, "metrics": {"a": measured(a), "b": measured(b)}}, indent=2))
+        print(json.dumps({**told, "metrics": dict(zip("ab", metrics, strict=True))}, indent=2))
     else:
-        print(comparison(a, b, everything=args.all))
+        with _readable(a, b):
+            print(comparison(a, b, everything=args.all))
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -204,6 +217,16 @@ def _compare(args: argparse.Namespace) -> None:
         print(as_csv(lines, list(lines[0])))
     else:
         print(spread_table(groups, by, metrics))
+
+
+@contextmanager
+def _readable(*shown: RunRecord) -> Iterator[None]:
+    """A record may be whole JSON and yet hold text where the schema has a number."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        names = listing([run.folder / RESULT for run in shown])
+        raise ConfigError(f"{names} is not as docs/results.md says: {error}") from error
 
 
 def _print(args: argparse.Namespace, rows: Sequence[Row], keys: Sequence[Key]) -> None:

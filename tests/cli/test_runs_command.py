@@ -243,6 +243,14 @@ def test_diff(command: Command, root: Path) -> None:
     }
 
 
+def test_a_record_against_the_schema_is_one_line(command: Command, root: Path) -> None:
+    folder = write_run(root / "odd", record(wall_seconds="long"))
+    assert command("ls", root)[0] == 0
+    status, _, err = command("show", folder)
+    assert status == 2
+    assert f"{folder / 'result.json'} is not as docs/results.md says" in err
+
+
 def test_prune_asks_and_removes_what_was_asked_for(
     command: Command, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

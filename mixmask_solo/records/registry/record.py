@@ -15,6 +15,10 @@ from mixmask_solo.config import ConfigError
 RESULT = "result.json"
 SCHEMA = 1  # of that file and of metrics.csv; docs/results.md says what counts as a change
 LAST = "last.ckpt"  # the checkpoint that a run goes on from
+_BLOCKS = (  # of a result
+    *("config", "knn", "process", "provenance", "versions"),
+    *("metrics", "earlier_metrics", "best_metrics"),
+)
 STATES = ("running", "died", "completed", "interrupted", "failed", "diverged")
 STALE = 600.0  # seconds without a heartbeat after which a run of another machine counts as dead
 
@@ -77,6 +81,9 @@ def read_run(folder: Path) -> RunRecord:
         raise ConfigError(f"{file} cannot be read: {error}") from None
     if not isinstance(content, dict) or "status" not in content:
         raise ConfigError(f"{file} is no run's: it does not say a status")
+    for key in _BLOCKS:
+        if not isinstance(content.get(key) or {}, dict):
+            raise ConfigError(f"{file} is damaged: {key} is no object")
     schema = content.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise ConfigError(f"{file} is of schema {schema}, and {SCHEMA} is known here: update")
