@@ -89,7 +89,7 @@ def made_up(number: int, rng: random.Random) -> dict[str, Any]:
             "knn_eval": {"enabled": True, "k": 20, "distance_func": "cosine", "final": True},
             "data": {"dataset": "cifar10", "num_workers": "auto", "format": "image_folder"},
             "backbone": {"name": "resnet18", "stem": "auto", "kwargs": {}},
-            "augmentations": [{**crops, "crop_size": 32, "num_crops": 2}],
+            "augmentations": [{**crops, "crop_size": 32, "num_crops": 1} for _ in range(2)],
             "optimizer": {"name": "sgd", "batch_size": 256, "lr": 0.3, "weight_decay": 1e-4},
             "scheduler": {"name": "warmup_cosine", "warmup_epochs": 10, "interval": "step"},
             "max_epochs": 200,

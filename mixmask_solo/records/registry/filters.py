@@ -62,11 +62,9 @@ def select(rows: Sequence[Row], filters: Sequence[Filter], names: Names) -> list
     kept = list(rows)
     for one in filters:
         key = names.key(one.key)
-        values = [key.get(row) for row in rows]
         if one.sign in _ORDER:
-            _check_order(one, values)
-        held = {id(row) for row, v in zip(rows, values, strict=True) if matches(one, v)}
-        kept = [row for row in kept if id(row) in held]
+            _check_order(one, [key.get(row) for row in rows])
+        kept = [row for row in kept if matches(one, key.get(row))]
     return kept
 
 

@@ -2,6 +2,7 @@
 """Removes runs, or their older checkpoints, and nothing else."""
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.records.registry.record import LAST, RESULT, read_run
 from mixmask_solo.records.registry.row import Row
 
-_HIDDEN = ".pruned"  # ending of a folder that is being removed
+_HIDDEN = re.compile(r"\..+\.[0-9a-f]{32}\.pruned")  # a folder that is being removed
 
 
 def size(folder: Path) -> int:
@@ -64,9 +65,10 @@ def remove_run(row: Row, roots: Sequence[Path]) -> int:
     """
     with _held(row, roots) as folder:
         free = size(folder)
-        folder.rename(folder.with_name(f".{folder.name}.{uuid4().hex}{_HIDDEN}"))
-    for left in folder.parent.glob(f".*{_HIDDEN}"):
-        shutil.rmtree(left, ignore_errors=True)
+        folder.rename(folder.with_name(f".{folder.name}.{uuid4().hex}.pruned"))
+    for left in folder.parent.iterdir():
+        if _HIDDEN.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)
     return free
 
 
