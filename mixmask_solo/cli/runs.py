@@ -146,7 +146,7 @@ def _ls(args: argparse.Namespace) -> None:
         return None
     kept = args.columns or args.add
     print(table(shown, keys, _width(), kept))
-    print(summary(rows, len(shown), found.names.at))
+    print(summary(rows, len(shown), found.names))
     return None
 
 

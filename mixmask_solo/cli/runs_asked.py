@@ -39,4 +39,4 @@ def asked(words: Sequence[str]) -> Asked:
 
 def completed(found: Asked) -> list[Row]:
     """Of the runs that match."""
-    return [row for row in found.rows if row.state(found.names.at) == "completed"]
+    return [row for row in found.rows if found.names.state(row) == "completed"]

@@ -28,7 +28,7 @@ def prune(args: argparse.Namespace) -> None:
     if not args.state and all(parse_filter(word) is None for word in args.overrides):
         raise ConfigError("say which runs: give a filter (epochs<2) or --state failed")
     found = asked(args.overrides)
-    states = {row: row.state(found.names.at) for row in found.rows}
+    states = {row: found.names.state(row) for row in found.rows}
     rows = [r for r in found.rows if not args.state or states[r] in args.state]
     rows = [r for r in rows if states[r] != "running"]
     sizes = {

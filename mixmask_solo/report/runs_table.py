@@ -6,12 +6,11 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from mixmask_solo.config import listing
 from mixmask_solo.records.registry.filters import is_number
-from mixmask_solo.records.registry.keys import Key, is_online
+from mixmask_solo.records.registry.keys import Key, Names, is_online
 from mixmask_solo.records.registry.record import STATES
 from mixmask_solo.records.registry.row import Row
 from mixmask_solo.report import columns
@@ -66,9 +65,9 @@ def as_csv(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def summary(rows: Sequence[Row], shown: int, at: datetime) -> str:
+def summary(rows: Sequence[Row], shown: int, names: Names) -> str:
     """``12 runs: 9 completed, 2 running and 1 died``."""
-    counted = Counter(row.state(at) for row in rows)
+    counted = Counter(map(names.state, rows))
     states = [s for s in STATES if counted[s]] + sorted(counted.keys() - set(STATES))
     told = listing([f"{counted[state]:,} {state}" for state in states], "and")
     first = f", {shown:,} shown" if shown < len(rows) else ""

@@ -40,9 +40,10 @@ def load(root: Path) -> dict[str, Entry]:
             names = base.execute("SELECT id, names FROM keys").fetchall()
             rows = base.execute("SELECT folder, mtime_ns, size, keys, content FROM runs").fetchall()
         keys = {n: Keys({key: i for i, key in enumerate(json.loads(text))}) for n, text in names}
+        contents = json.loads(f"[{','.join(row[-1] for row in rows)}]")  # one call is much faster
         return {
-            os.fsdecode(folder): (Stamp(mtime_ns, size), keys[number], json.loads(content))
-            for folder, mtime_ns, size, number, content in rows
+            os.fsdecode(folder): (Stamp(mtime_ns, size), keys[number], values)
+            for (folder, mtime_ns, size, number, _), values in zip(rows, contents, strict=True)
         }
     except sqlite3.OperationalError:  # another process has it, or it cannot be read
         return {}

@@ -41,7 +41,7 @@ class Names:
         self.at = at or datetime.now(timezone.utc)
         self.known = {name for keys in {row.keys for row in rows} for name in keys.place}
         self._computed: dict[str, Callable[[Row], Any]] = {
-            "state": lambda row: row.state(self.at),
+            "state": self.state,
             "name": lambda row: row.folder.absolute().name,
             "folder": lambda row: str(row.folder),
             "kind": _kind,
@@ -53,6 +53,7 @@ class Names:
             "date": lambda row: row.get(_DATE) or row.get("heartbeat"),
             "age": self._age,
         }
+        self._states: dict[Row, str] = {}
         self._short = {
             "acc1": _metric("val_acc1"),
             "acc5": _metric("val_acc5"),
@@ -60,6 +61,12 @@ class Names:
             "epochs": ["epochs"],
             "max_epochs": [f"{CONFIG}max_epochs"],
         }
+
+    def state(self, row: Row) -> str:
+        """Of a run, as :meth:`RunRecord.state` tells it."""
+        if row not in self._states:
+            self._states[row] = row.state(self.at)
+        return self._states[row]
 
     def key(self, name: str) -> Key:
         """What a name means: one of the short ones, a metric as the last epoch that had it measured
