@@ -12,6 +12,7 @@ import yaml
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.records.registry.record import RunRecord, read_run
+from mixmask_solo.records.registry.scan import scan
 from mixmask_solo.runs.linear import resolve_unread
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.tables.find import choose, find_table, names
@@ -92,14 +93,14 @@ def left_out(asked: Asked, wrong: Mapping[str, str]) -> list[str]:
     return [f"left out {'; '.join(cells)}: {reason}" for reason, cells in told.items()]
 
 
-def _scan(root: Path) -> Iterator[RunRecord]:
-    for file in sorted(root.rglob("result.json")):
+def _records(root: Path) -> Iterator[RunRecord]:
+    for name, _ in scan(root):
         try:
-            yield read_run(file.parent)
+            yield read_run(root / name)
         except ConfigError as error:
             print(f"{COMMAND}: {error}; passed over", file=sys.stderr)
 
 
 def runs_of(asked: Asked) -> Runs:
     folder: Path = asked.args.runs
-    return Runs(_scan(folder) if folder.is_dir() else ())
+    return Runs(_records(folder) if folder.is_dir() else ())

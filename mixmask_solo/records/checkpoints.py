@@ -20,8 +20,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json, replacing
 from mixmask_solo.records.foreign import read_foreign, refuse_archives, unreadable, with_state_dict
+from mixmask_solo.records.registry.record import LAST  # noqa: F401 (read there without torch)
 
-LAST = "last.ckpt"
 META = "mixmask_solo"
 FILTERS = "filters"  # there: names of the run's strategies that filter inputs
 _END = b"PK\x05\x06"  # the zip record that ends the file, 22 bytes and the comment

@@ -2,11 +2,12 @@
 """May a run go on from this checkpoint? What it would record has to be what it does."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.free import APPLIED, FREE, Difference, under, walk
 from mixmask_solo.config.rules import count_devices, read_devices
 from mixmask_solo.records.checkpoints import META, stored_config
 from mixmask_solo.runs.run import Run
@@ -15,43 +16,12 @@ log = logging.getLogger(__name__)
 
 Completed = Callable[[dict[str, Any]], dict[str, Any]]
 
-# Where a run lies, what it is called and how it is watched: without effect on what is trained.
-_FREE = (
-    *("accelerator", "auto_resume", "checkpoint", "resume_from_checkpoint"),
-    *("devices", "num_nodes"),  # counted as processes
-    "host",  # `auto` may mean either: checkpoints hold which
-    "data.num_classes",  # compared with the images themselves
-    *("data.download", "data.num_workers", "data.resident_on", "data.stage_to"),
-    *("dali.device", "dali.prefetch", "dali.verify", "dali.cache", "dali.readers"),
-    "dali.hw_decoder_load",
-    *("check_val_every_n_epoch", "knn_eval", "num_sanity_val_steps"),
-    *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"),
-    *("timeout", "wandb", "wandb_run_id"),
-)
-# What takes effect on a resumed run as it would on a new one, so that it may change.
-_APPLIED = (
-    *("benchmark", "detect_anomaly", "deterministic", "precision", "strategy"),
-    *("data.root", "data.train_path", "data.val_path"),  # the images themselves are compared
-    "pretrained_feature_extractor",  # its content is compared
-    # so is the localiser's, by its digest
-    *("method_kwargs.saliency.localizer.weights", "method_kwargs.saliency.localizer.from_run"),
-    *("limit_val_batches", "max_epochs", "name"),
-    *("performance.compile", "performance.tf32"),
-)
 # Told first: what follows from these differs, too.
 _FIRST = (
     *("method", "backbone", "method_kwargs.mixmask", "method_kwargs.unmix", "method_kwargs"),
     *("data.dataset", "processes", "optimizer.batch_size", "accumulate_grad_batches"),
     *("optimizer.name", "optimizer.lr"),
 )
-
-
-class Difference(NamedTuple):
-    """One key and its values; None where it is not set."""
-
-    key: str
-    old: Any
-    new: Any
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
@@ -62,33 +32,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
     """
 
     def place(found: Difference) -> tuple[int, str]:
-        causes = (i for i, first in enumerate(_FIRST) if _under(found.key, (first,)))
+        causes = (i for i, first in enumerate(_FIRST) if under(found.key, (first,)))
         return next(causes, len(_FIRST)), found.key
 
-    found = _walk(_unscaled(old), _unscaled(new), "")
-    return sorted((d for d in found if not _under(d.key, _FREE)), key=place)
-
-
-def has_effect(key: str) -> bool:
-    """Whether what is trained depends on it, not only where, how fast and how it is watched."""
-    told = ("max_epochs", "precision")  # may change when a run goes on, and tell runs apart
-    return not _under(key, (*_FREE, *(key for key in _APPLIED if key not in told)))
-
-
-def _under(name: str, keys: tuple[str, ...]) -> bool:
-    return any(name == key or name.startswith(f"{key}.") for key in keys)
-
-
-def _walk(old: Any, new: Any, key: str) -> Iterator[Difference]:
-    """Where a whole block is absent from one side, the block is the difference."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in sorted(old.keys() | new.keys()):
-            yield from _walk(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for i, pair in enumerate(zip(old, new, strict=True)):
-            yield from _walk(*pair, f"{key}[{i}]")
-    elif old != new:
-        yield Difference(key, old, new)
+    found = walk(_unscaled(old), _unscaled(new), "")
+    return sorted((d for d in found if not under(d.key, FREE)), key=place)
 
 
 def _unscaled(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +98,7 @@ def _judge(run: Run, found: Difference, path: Path) -> None:
         )
     scheduler = run.cfg.scheduler.name
     restored = run.host == "solo" and scheduler == "warmup_cosine"  # its state holds the length
-    if not _under(found.key, _APPLIED) or (found.key == "max_epochs" and restored):
+    if not under(found.key, APPLIED) or (found.key == "max_epochs" and restored):
         raise _error(run, found, path)
     new, old = _text(found.new), _text(found.old)
     log.info("resuming with %s=%s (the checkpoint was made with %s)", found.key, new, old)

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from mixmask_solo.config.files import read_json, write_json
 from mixmask_solo.data import Tolerance
 from mixmask_solo.records.provenance import PROVENANCE, provenance
-from mixmask_solo.records.registry.record import RESULT
+from mixmask_solo.records.registry.record import RESULT, SCHEMA
 from mixmask_solo.records.result import damage, now, this_process, versions
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.run import Run
@@ -120,7 +120,7 @@ class ResultFile(Callback):
     def complete(self, found: dict[str, Any]) -> dict[str, Any]:
         """Says that a run is completed that was killed after its last checkpoint."""
         self.tolerance.keep_in(self._damaged(0))
-        content = {**found, **self.readback.told(), **self._more()}
+        content = {"schema": SCHEMA, **found, **self.readback.told(), **self._more()}
         content |= {"status": "completed", "heartbeat": now(), "steps": self.run.steps}
         content |= {"epochs": int(self.run.cfg.max_epochs), "pieces": _as_killed(found["pieces"])}
         write_json(self.run.directory / RESULT, content)
@@ -153,6 +153,7 @@ class ResultFile(Callback):
         )
         told = self.run.told()
         content = {
+            "schema": SCHEMA,
             "id": told.pop("id"),
             "status": status,
             "process": this_process(),

@@ -13,13 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from mixmask_solo import screen
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json
+from mixmask_solo.config.free import has_effect
 from mixmask_solo.data import ImageData, identity
 from mixmask_solo.records.provenance import overrides
 from mixmask_solo.records.registry.record import RESULT
 from mixmask_solo.runs.banner import banner
 from mixmask_solo.runs.beat import Beat
 from mixmask_solo.runs.checkpointer import Checkpointer
-from mixmask_solo.runs.contradictions import Completed, has_effect
+from mixmask_solo.runs.contradictions import Completed
 from mixmask_solo.runs.epoch_state import EpochState
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.performance import apply_performance

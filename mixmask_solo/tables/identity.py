@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mixmask_solo.config.free import Difference, has_effect, under
 from mixmask_solo.config.rules import count_devices, read_devices
-from mixmask_solo.runs.contradictions import Difference, differences, has_effect
+from mixmask_solo.runs.contradictions import differences
 
 # How fast, in what numbers and by which decoder: the same experiment, told in a footnote.
 ALIKE = (
@@ -41,13 +42,13 @@ def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]
     """
     pretrains = "method" in one
     free = (*_OWN, *ALIKE, *(() if pretrains else _FOLLOWS))
-    return [d for d in differences(one, other) if has_effect(d.key) and not _under(d.key, free)]
+    return [d for d in differences(one, other) if has_effect(d.key) and not under(d.key, free)]
 
 
 def footnote(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
     """Keys in which runs of the same cell may differ, and do."""
     found = differences(one, other)
-    return [d for d in found if _under(d.key, ALIKE) and not d.key.startswith("strategy")]
+    return [d for d in found if under(d.key, ALIKE) and not d.key.startswith("strategy")]
 
 
 def fingerprint(one: Mapping[str, Any]) -> str:
@@ -55,7 +56,3 @@ def fingerprint(one: Mapping[str, Any]) -> str:
     blank: dict[str, Any] = {}
     kept = {d.key: d.new for d in unlike(blank, one)}
     return json.dumps(kept, sort_keys=True, default=str)
-
-
-def _under(name: str, keys: tuple[str, ...]) -> bool:
-    return any(name == key or name.startswith(f"{key}.") for key in keys)

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config.files import read_json
-from mixmask_solo.records.registry.record import RunRecord
-from mixmask_solo.runs.contradictions import Difference
+from mixmask_solo.config.free import Difference
+from mixmask_solo.records.registry.record import LAST, RunRecord
 from mixmask_solo.tables.identity import footnote, identity, unlike
 from mixmask_solo.tables.work import Evaluation, Training
-
-LAST = "last.ckpt"
 
 
 @dataclass

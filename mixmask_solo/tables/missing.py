@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixmask_solo.tables.match import LAST, Found, Runs
+from mixmask_solo.records.registry.record import LAST
+from mixmask_solo.tables.match import Found, Runs
 from mixmask_solo.tables.work import Evaluation, Training
 
 

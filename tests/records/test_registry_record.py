@@ -64,6 +64,12 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
     file.write_text("[]")
     with pytest.raises(ConfigError, match="does not say a status"):
         read_run(tmp_path)
+    file.write_text('{"status": "completed", "metrics": [1]}')
+    with pytest.raises(ConfigError, match="is damaged: metrics is no object"):
+        read_run(tmp_path)
+    file.write_text('{"status": "completed", "schema": 2}')
+    with pytest.raises(ConfigError, match="is of schema 2, and 1 is known here: update"):
+        read_run(tmp_path)
     file.write_text(json.dumps({"status": "completed", "config": {"method": "byol"}}))
     assert read_run(tmp_path).kind == "pretrain"
 

@@ -13,6 +13,13 @@ from typing import Any
 from mixmask_solo.config import ConfigError
 
 RESULT = "result.json"
+SCHEMA = 1  # of that file and of metrics.csv; docs/results.md says what counts as a change
+LAST = "last.ckpt"  # the checkpoint that a run goes on from
+_BLOCKS = (  # of a result
+    *("config", "knn", "process", "provenance", "versions"),
+    *("metrics", "earlier_metrics", "best_metrics"),
+)
+STATES = ("running", "died", "completed", "interrupted", "failed", "diverged")
 STALE = 600.0  # seconds without a heartbeat after which a run of another machine counts as dead
 
 
@@ -48,30 +55,38 @@ class RunRecord:
 
     def _is_alive(self, at: datetime) -> bool:
         process = self.result.get("process") or {}
-        if process.get("host") == socket.gethostname() and not process_exists(int(process["pid"])):
-            return False
         try:
+            here = process.get("host") == socket.gethostname()
+            if here and not process_exists(int(process["pid"])):
+                return False
             beaten = datetime.fromisoformat(str(self.result["heartbeat"]))
-        except (KeyError, ValueError):
+            return (at - beaten).total_seconds() < STALE
+        except (KeyError, ValueError, TypeError):
             return False
-        return (at - beaten).total_seconds() < STALE
 
 
 def read_run(folder: Path) -> RunRecord:
     """The run in a folder.
 
     Raises:
-        ConfigError: where there is no ``result.json``, or a damaged one, naming it.
+        ConfigError: where there is no ``result.json``, a damaged one, or one of a later schema,
+            naming it.
     """
     file = folder / RESULT
     try:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{folder} is no run: it has no {RESULT}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from None
     if not isinstance(content, dict) or "status" not in content:
         raise ConfigError(f"{file} is no run's: it does not say a status")
+    for key in _BLOCKS:
+        if not isinstance(content.get(key) or {}, dict):
+            raise ConfigError(f"{file} is damaged: {key} is no object")
+    schema = content.get("schema", SCHEMA)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise ConfigError(f"{file} is of schema {schema}, and {SCHEMA} is known here: update")
     return RunRecord(folder, content)
 
 
