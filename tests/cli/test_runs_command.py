@@ -27,6 +27,7 @@ NONFINITE = "NonFiniteLoss: the loss is not finite in epoch 3\nsecond line"
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Status, stdout and stderr of one."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*arguments: object) -> tuple[Any, str, str]:
         monkeypatch.setattr(sys, "argv", ["mixmask-runs", *map(str, arguments)])
