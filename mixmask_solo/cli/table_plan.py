@@ -16,7 +16,7 @@ from mixmask_solo.report import columns
 from mixmask_solo.tables.cost import Cost, checkpoint_bytes, cost
 from mixmask_solo.tables.missing import Missing, missing
 from mixmask_solo.tables.scale import RULES
-from mixmask_solo.tables.work import Training, as_typed
+from mixmask_solo.tables.work import Training, as_typed, in_common
 
 _LEGEND = (
     "hours of a GPU: ~ an estimate from the recipe's head, without ~ measured; training alone, and "
@@ -60,8 +60,11 @@ def plan(asked: Asked) -> int:
     print(asked.sheet.table.title + ("" if scale == 1 else f", at scale {scale:g}: a rehearsal"))
     if scale != 1:
         print(RULES)
+    common = in_common(chosen)
+    if common:
+        print(f"every run with {' '.join(common)}")
     head = ("run", "cells", "state", "hours", "disk")
-    print(columns([head, *map(_cells, rows)], right=(3, 4)))
+    print(columns([head, *(_cells(row, common) for row in rows)], right=(3, 4)))
     print(*[_total(rows), _LEGEND, *skipped], sep="\n")
     return 0
 
@@ -91,14 +94,14 @@ def _recipe_epochs(recipe: Path) -> int:
     return int(compose(str(recipe.parent), recipe.name).max_epochs)
 
 
-def _cells(row: _Row) -> list[str]:
+def _cells(row: _Row, common: Sequence[str]) -> list[str]:
     hours = "?"
     if row.cost.hours is not None:
         kind = " CPU" * (row.cost.kind == "CPU")
         hours = f"{'~' * (not row.cost.measured)}{_number(row.cost.hours)}{kind}"
     first, *more = (f"{cell.row}, {cell.column}" for cell in row.training.cells)
     cells = f"{first} and {len(more)} more" if more else first
-    return [row.training.label, cells, row.state, hours, _size(row.bytes)]
+    return [row.training.labelled(common), cells, row.state, hours, _size(row.bytes)]
 
 
 def _number(hours: float) -> str:

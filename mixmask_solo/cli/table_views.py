@@ -14,7 +14,7 @@ from mixmask_solo.report import columns
 from mixmask_solo.report.table_formats import FORMATS
 from mixmask_solo.tables.compare import lines
 from mixmask_solo.tables.missing import missing
-from mixmask_solo.tables.work import Training
+from mixmask_solo.tables.work import Training, in_common
 
 
 def run(asked: Asked) -> int:
@@ -64,17 +64,18 @@ def status(asked: Asked) -> int:
     """Prints where each run stands."""
     wrong: dict[str, str] = {}
     chosen, runs = planned(asked, wrong=wrong), runs_of(asked)
+    common = in_common(chosen)
     rows = [("run", "state", "epoch", "measured", "folder")]
     for training in chosen:
         found = next(iter(runs.of(training, seed=training.seed)), None)
         if found is None:
-            rows.append((training.label, "not begun", "-", "-", "-"))
+            rows.append((training.labelled(common), "not begun", "-", "-", "-"))
             continue
         result = found.record.result
         epoch = f"{result.get('epochs', 0)}/{training.identity['max_epochs']}"
         measured = f"{len(found.values)}/{len(training.evaluations)}"
         where = str(found.record.folder)
-        rows.append((training.label, found.record.state(), epoch, measured, where))
+        rows.append((training.labelled(common), found.record.state(), epoch, measured, where))
     print(columns(rows, right=(2, 3)))
     for line in left_out(asked, wrong):
         print(line)

@@ -2,7 +2,7 @@
 """From cells to runs: what has to be trained and measured, each once."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,14 @@ class Training:
     @property
     def label(self) -> str:
         """Recipe, overrides, scale and seed."""
+        return self.labelled(())
+
+    def labelled(self, common: Collection[str]) -> str:
+        """The same without overrides that all runs have in common."""
         where = f"{self.recipe.parent.name}/{self.recipe.name}"
+        own = [word for word in self.overrides if word not in common]
         scale = [] if self.scale == 1 else [f"scale={self.scale:g}"]
-        return " ".join([where, *self.overrides, *scale, f"seed={self.seed}"])
+        return " ".join([where, *own, *scale, f"seed={self.seed}"])
 
     def command(self, folder: Path) -> list[str]:
         """The line that trains it below ``folder``."""
@@ -200,6 +205,14 @@ def _add(training: Training, evaluation: Evaluation, cell: Cell) -> None:
             return
     own = Evaluation(**{**vars(evaluation), "cells": [cell]})
     training.evaluations.append(own)
+
+
+def in_common(chosen: Sequence[Training]) -> list[str]:
+    """Overrides of all trainings, where that leaves something to tell them apart."""
+    recipes = {training.recipe for training in chosen}
+    if len(recipes) < 2:
+        return []
+    return [w for w in chosen[0].overrides if all(w in t.overrides for t in chosen)]
 
 
 def as_typed(words: Sequence[str]) -> str:
