@@ -1,0 +1,182 @@
+"use strict";
+// Draws the page's charts with uPlot, and makes them answer to mouse, touch and keyboard.
+(() => {
+  const page = JSON.parse(document.getElementById("data").textContent);
+  const spoken = document.getElementById("spoken");
+  const kept = "zoom " + location.pathname; // in a served page, over its refreshments
+  const zooms = page.version ? JSON.parse(sessionStorage.getItem(kept) || "{}") : {};
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const number = (v) => {
+    if (v == null) return "–";
+    const size = Math.abs(v);
+    return size && (size < 1e-3 || size >= 1e6) ? v.toExponential(2) : String(+v.toPrecision(4));
+  };
+  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
+  const all = [];
+
+  // Where a series has no value at the cursor, the nearest one that it has.
+  function nearest(u, series, at) {
+    const x = u.data[0], y = u.data[series];
+    if (y[at] != null) return at;
+    let left = at, right = at;
+    while (left >= 0 && y[left] == null) left--;
+    while (right < y.length && y[right] == null) right++;
+    if (left < 0) return right < y.length ? right : at;
+    if (right >= y.length) return left;
+    return x[at] - x[left] <= x[right] - x[at] ? left : right;
+  }
+
+  // One table of all x: uPlot wants series of equal length. The order: faint steps, then for each
+  // curve its mean, and of a band its low and high.
+  function tables(chart) {
+    const parts = [], roles = [];
+    const add = (x, y, role) => { parts.push([page.x[x], y]); roles.push(role); };
+    chart.curves.forEach((c, i) => c.steps && add(c.steps.x, c.steps.y, { curve: i, kind: "steps" }));
+    chart.curves.forEach((c, i) => {
+      if (c.low) { add(c.x, c.low, { curve: i, kind: "low" }); add(c.x, c.high, { curve: i, kind: "high" }); }
+      add(c.x, c.y, { curve: i, kind: "mean" });
+    });
+    return { data: uPlot.join(parts), roles };
+  }
+
+  function options(chart, roles, width, height, hooks) {
+    const ink = css("--faint"), grid = css("--grid"), font = "12px system-ui, sans-serif";
+    const tint = (c) => css("--c" + (c.color % 6));
+    const axis = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+    const bands = roles.flatMap((r, i) => r.kind === "high"
+      ? [{ series: [i + 1, i], fill: tint(chart.curves[r.curve]) + "38" }] : []);
+    const range = (u, low, high) => {
+      if (low == null) return [0, 1];
+      const room = (high - low || Math.abs(high) || 1) * 0.06;
+      return [chart.lowest ?? low - room, chart.highest ?? high + room];
+    };
+    return {
+      width, height, hooks, bands,
+      legend: { show: false },
+      padding: [8, 10, 0, 0],
+      scales: { x: { time: false }, y: { range } },
+      axes: [
+        { ...axis, size: 30, values: (u, v) => v.map(number) },
+        { ...axis, size: 56, values: (u, v) => v.map(number) },
+      ],
+      cursor: { y: false, drag: { x: true, y: false, dist: 6 }, dataIdx: nearest, points: { size: 8 } },
+      series: [{}, ...roles.map((r) => {
+        const curve = chart.curves[r.curve], color = tint(curve), mean = r.kind === "mean";
+        const few = curve.y.length < 3;
+        return {
+          stroke: r.kind === "steps" ? color + "4d" : mean ? color : "transparent",
+          width: mean ? 2.2 : 1,
+          dash: mean && curve.color >= 6 ? [6, 4] : undefined,
+          spanGaps: true,
+          points: { show: mean && few, size: 7, fill: color },
+        };
+      })],
+    };
+  }
+
+  function build(figure) {
+    const chart = page.charts[+figure.dataset.chart];
+    const plot = figure.querySelector(".plot"), at = figure.querySelector(".at");
+    const reset = figure.querySelector(".reset"), buttons = [...figure.querySelectorAll(".legend button")];
+    const { data, roles } = tables(chart);
+    const xs = data[0], ends = [xs[0], xs[xs.length - 1]];
+    const means = roles.map((r, i) => (r.kind === "mean" ? i + 1 : 0)).filter(Boolean);
+    const shown = buttons.map(() => true);
+    let u = null;
+
+    const words = (i, idx) => {
+      const c = chart.curves[i], where = nearest(u, means[i], idx);
+      const own = c.low ? page.x[c.x].indexOf(xs[where]) : -1;
+      const band = own >= 0 ? ` (${number(c.low[own])} to ${number(c.high[own])})` : "";
+      return number(data[means[i]][where]) + band;
+    };
+    function read(idx, aloud) {
+      const inside = idx != null, last = xs.length - 1;
+      at.textContent = inside ? `${chart.axis} ${number(xs[idx])}` : "";
+      buttons.forEach((b, i) => { b.querySelector("b").textContent = words(i, inside ? idx : last); });
+      if (!aloud || !inside) return;
+      const told = chart.curves.map((c, i) => shown[i] && `${c.label} ${words(i, idx)}`).filter(Boolean);
+      spoken.textContent = `${at.textContent}: ${told.join(", ")}`;
+    }
+    function zoom(low, high) {
+      low = Math.max(low, ends[0]); high = Math.min(high, ends[1]);
+      if (high > low) u.setScale("x", { min: low, max: high });
+    }
+    function unzoom() { u.setScale("x", { min: ends[0], max: ends[1] }); }
+    function place(idx, aloud) {
+      u.setCursor({ left: u.valToPos(xs[idx], "x"), top: u.bbox.height / devicePixelRatio / 2 }, false);
+      read(idx, aloud);
+    }
+
+    let cursor = null; // index in xs of what the keyboard has reached, or the mouse
+    const hooks = {
+      setCursor: [() => { cursor = u && u.cursor.left >= 0 ? u.cursor.idx : null; if (u) read(cursor, false); }],
+      setScale: [(v, key) => {
+        if (key !== "x") return;
+        const { min, max } = v.scales.x, zoomed = min > ends[0] || max < ends[1];
+        reset.hidden = !zoomed;
+        if (zoomed) zooms[chart.title] = [min, max]; else delete zooms[chart.title];
+      }],
+    };
+    function draw() {
+      if (u) u.destroy();
+      u = new uPlot(options(chart, roles, plot.clientWidth, plot.clientHeight, hooks), data, plot);
+      const before = zooms[chart.title];
+      if (before) zoom(...before);
+      shown.forEach((on, i) => on || show(i, false));
+    }
+    function show(i, on) {
+      shown[i] = on;
+      roles.forEach((r, n) => r.curve === i && u.setSeries(n + 1, { show: on }));
+      buttons[i].setAttribute("aria-pressed", on);
+    }
+
+    plot.addEventListener("keydown", (event) => {
+      const { min, max } = u.scales.x, first = xs.findIndex((x) => x >= min);
+      let last = xs.length - 1;
+      while (last > 0 && xs[last] > max) last--;
+      const from = cursor ?? first - 1, far = event.shiftKey ? 10 : 1, centre = xs[cursor ?? last];
+      const moves = { ArrowRight: from + far, ArrowLeft: cursor == null ? last : from - far, Home: first, End: last };
+      const scaled = (by) => zoom(centre - (centre - min) * by, centre + (max - centre) * by);
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key in moves) {
+        const target = clamp(moves[event.key], first, last);
+        place(target, true);
+        cursor = target;
+      } else if (event.key === "+" || event.key === "=") scaled(0.5);
+      else if (event.key === "-") scaled(2);
+      else if (event.key === "Escape") { unzoom(); u.setCursor({ left: -10, top: -10 }); spoken.textContent = "zoom reset"; }
+      else return;
+      event.preventDefault();
+    });
+    plot.addEventListener("pointerdown", touch);
+    plot.addEventListener("pointermove", touch);
+    function touch(event) { // uPlot itself hears the mouse alone
+      if (event.pointerType === "mouse") return;
+      const box = u.over.getBoundingClientRect();
+      u.setCursor({ left: clamp(event.clientX - box.left, 0, box.width), top: box.height / 2 });
+    }
+    reset.addEventListener("click", () => { unzoom(); plot.focus(); });
+    buttons.forEach((b, i) => b.addEventListener("click", () => show(i, !shown[i])));
+    draw();
+    new ResizeObserver(() => {
+      if (plot.clientWidth !== u.width) u.setSize({ width: plot.clientWidth, height: plot.clientHeight });
+    }).observe(plot);
+    all.push({ title: chart.title, draw, get plot() { return u; } });
+  }
+
+  document.querySelectorAll(".chart").forEach(build);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => all.forEach((c) => c.draw()));
+  window.charts = all; // for a look from the browser's console
+
+  if (page.version) setInterval(async () => {
+    const badge = document.getElementById("live");
+    try {
+      const now = await (await fetch("version", { cache: "no-store" })).text();
+      badge.textContent = "live";
+      if (now === page.version) return;
+      sessionStorage.setItem(kept, JSON.stringify(zooms));
+      location.reload();
+    } catch { badge.textContent = "server stopped"; }
+  }, 2000);
+})();
