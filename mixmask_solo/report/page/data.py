@@ -87,7 +87,26 @@ def differing(runs: Sequence[PageRun]) -> dict[str, list[Any]]:
     settings = [run.settings() for run in runs]
     keys = dict.fromkeys(key for one in settings for key in one)
     found = {key: [one.get(key) for one in settings] for key in keys}
-    return {k: v for k, v in found.items() if any(value != v[0] for value in v)}
+    found = {k: v for k, v in found.items() if any(value != v[0] for value in v)}
+    return _without_lacking_blocks(found, settings)
+
+
+def _without_lacking_blocks(
+    found: dict[str, list[Any]], settings: Sequence[dict[str, Any]]
+) -> dict[str, list[Any]]:
+    """A strategy's block that a run has not is one difference, in words: the whole of it."""
+    told: dict[str, list[Any]] = {}
+    for key, values in found.items():
+        block = ".".join(key.split(".")[:2])
+        own = [{k: v for k, v in one.items() if k.startswith(f"{block}.")} for one in settings]
+        if not key.startswith("method_kwargs.") or key == block or all(own):
+            told[key] = values
+            continue
+        told[block] = [
+            ", ".join(f"{k.removeprefix(f'{block}.')} {text(v)}" for k, v in one.items()) or None
+            for one in own
+        ]
+    return told
 
 
 def _labels(members: Sequence[Sequence[PageRun]]) -> list[str]:

@@ -82,6 +82,7 @@ def page(
         numbers=results.numbers(found[0], runs) if len(found) == 1 else [],
         charts=made,
         constant=constant,
+        pieces=sections.pieces(runs),
         samples=_samples(found, draw),
         cells=cells,
         tables=tables,
@@ -106,7 +107,6 @@ def _told(run: PageRun) -> dict[str, Any]:
         "blocks": sections.blocks(run),
         "setup": sections.setup(run),
         "time": sections.time_facts(run),
-        "pieces": sections.pieces(run),
         "environment": sections.environment(run),
         "seed": text(run.seed),
     }
@@ -116,12 +116,13 @@ def _compared(found: Sequence[Group], runs: Sequence[PageRun]) -> dict[str, Any]
     if len(found) == 1:
         return {"comparison": None, "best": set(), "differs": {}}
     first = [group.runs[0] for group in found]
+    differs = {key: values for key, values in differing(first).items() if key != "name"}
     same_kind = len({run.record.kind for run in first}) == 1
     table = results.comparison(found, runs)
     return {
         "comparison": table,
         "best": results.best_cells(table, found, runs),
-        "differs": differing(first) if same_kind else {},
+        "differs": differs if same_kind else {},
     }
 
 

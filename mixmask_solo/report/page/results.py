@@ -135,8 +135,9 @@ def comparison(found: Sequence[Group], runs: Sequence[PageRun]) -> Table:
         states = ", ".join(dict.fromkeys(run.record.state() for run in group.runs))
         rows.append([group.label, group.seeds.partition(" ")[2], *cells, epochs, states])
     notes = [f"{name}: {what}." for name, what in _what(of_each).items()]
-    if any(len(group.runs) > 1 for group in found):
-        notes.insert(0, "Of several seeds: mean ± sample standard deviation.")
+    several = any(len(group.runs) > 1 for group in found)
+    told = "Of several seeds: mean ± sample standard deviation. " if several else ""
+    notes.insert(0, f"{told}Bold: the highest, however small the difference.")
     return Table("", ["run", "seed", *names, "epochs", "state"], rows, notes)
 
 

@@ -14,7 +14,7 @@ Facts = list[tuple[str, str]]
 
 
 class Piece(NamedTuple):
-    """One process that worked on the run; shares are of the longest piece's time."""
+    """One process that worked on a run; shares are of the longest piece's time."""
 
     title: str
     told: str
@@ -61,7 +61,7 @@ def setup(run: PageRun) -> Facts:
     images = {part: data[part].get("images") for part in ("train", "val") if data.get(part)}
     counted = ", ".join(f"{n:,} {part}" for part, n in images.items() if isinstance(n, int))
     facts = [
-        ("method", " ".join([run.record.config.get("method", "linear probe")])),
+        ("method", str(config.get("method") or "linear probe")),
         ("its options", ", ".join(f"{k} {text(v)}" for k, v in own.items())),
         ("of the run", str(config.get("pretrained_feature_extractor") or "")),
         ("network", _inner(config, "backbone", "name")),
@@ -100,25 +100,34 @@ def environment(run: PageRun) -> Facts:
     return [(key, value) for key, value in facts if value]
 
 
-def pieces(run: PageRun) -> list[Piece]:
+def pieces(runs: Sequence[PageRun]) -> list[Piece]:
     """Where the time went: a piece an entry, all that is no training taken together."""
-    found = run.record.result.get("pieces") or []
-    longest = max((float(p.get("wall_seconds") or 0) for p in found), default=0.0) or 1.0
+    found = [(run, number, piece) for run in runs for number, piece in _numbered(run)]
+    longest = max((_seconds(piece, "wall") for *_, piece in found), default=0.0) or 1.0
     told = []
-    for number, piece in enumerate(found, start=1):
-        wall, train = (float(piece.get(k) or 0) for k in ("wall_seconds", "train_seconds"))
-        rate = f"{piece.get('images', 0) / train:,.0f} images/s" if train else "no step"
+    for run, number, piece in found:
+        wall, train = _seconds(piece, "wall"), _seconds(piece, "train")
+        images = int(piece.get("images") or 0)
         words = [
-            f"{piece.get('steps', 0):,} steps",
-            f"{piece.get('images', 0):,} images",
-            rate,
+            f"{int(piece.get('steps') or 0):,} steps",
+            f"{images:,} images",
+            f"{images / train:,.0f} images/s" if train else "no step",
             f"training {duration(train)}",
             f"all else {duration(max(wall - train, 0))}",
         ]
-        title = f"{number}. {piece.get('status', '')}, {_date(piece.get('started'))}"
+        which = f"{run.name}, seed {text(run.seed)}: " if len(runs) > 1 else ""
+        title = f"{which}{number}. {piece.get('status', '')}, {_date(piece.get('started'))}"
         training = min(train, wall) / longest
         told.append(Piece(title, " · ".join(words), training, max(wall / longest - training, 0)))
     return told
+
+
+def _numbered(run: PageRun) -> list[tuple[int, Mapping[str, Any]]]:
+    return list(enumerate(run.record.result.get("pieces") or [], start=1))
+
+
+def _seconds(piece: Mapping[str, Any], kind: str) -> float:
+    return float(piece.get(f"{kind}_seconds") or 0)
 
 
 def time_facts(run: PageRun) -> Facts:
@@ -135,13 +144,6 @@ def time_facts(run: PageRun) -> Facts:
         ("resumed", {0: "never", 1: "once"}.get(resumed, f"{resumed} times") if found else ""),
     ]
     return [(key, value) for key, value in facts if value]
-
-
-def shared(all_facts: Sequence[Facts]) -> tuple[Facts, list[Facts]]:
-    """What all say alike, and of each the rest."""
-    first, *others = all_facts
-    common = [fact for fact in first if all(fact in other for other in others)]
-    return common, [[fact for fact in facts if fact not in common] for facts in all_facts]
 
 
 def _batch(run: PageRun) -> str:
@@ -192,7 +194,7 @@ def _inner(config: Mapping[str, Any], block: str, key: str) -> str:
 
 
 def _state(dirty: object) -> str:
-    return {True: "with changes that are not committed", False: "clean"}.get(dirty is True)  # type: ignore[return-value]
+    return "with changes that are not committed" if dirty else "clean"
 
 
 def _date(written: object) -> str:

@@ -87,7 +87,7 @@ def _of_one(run: PageRun, axis: str) -> tuple[list[Chart], list[str]]:
         curves: list[Curve] = []
         for name, means in panel(run.columns, PANELS[title]).items():
             steps = run.columns.get(f"{name}_step", {})
-            values = {*means.values(), *steps.values()}
+            values = {round(v, 5) for v in (*means.values(), *steps.values())}
             if title == LAM and len(values) == 1:
                 constant.append(f"λ of {label_of(name)} is {values.pop():.3g} throughout")
                 continue
@@ -107,7 +107,7 @@ def _of_several(found: Sequence[Group], axis: str) -> tuple[list[Chart], list[st
         names = dict.fromkeys(name for run in runs for name in panel(run.columns, PANELS[title]))
         for name in sorted(names, key=lambda n: n != "train_loss"):
             own = [(group, [means_of(run.columns, name) for run in group.runs]) for group in found]
-            values = {v for _, several in own for means in several for v in means.values()}
+            values = {round(v, 5) for _, all_ in own for means in all_ for v in means.values()}
             if title == LAM and len(values) == 1:
                 constant.append(f"λ of {label_of(name)} is {values.pop():.3g} throughout")
                 continue

@@ -9,7 +9,8 @@
   const number = (v) => {
     if (v == null) return "–";
     const size = Math.abs(v);
-    return size && (size < 1e-3 || size >= 1e6) ? v.toExponential(2) : String(+v.toPrecision(4));
+    if (!size || (size >= 1e-4 && size < 1e6)) return String(+v.toPrecision(4));
+    return v.toExponential(2).replace(/\.?0*e\+?/, "e");
   };
   const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
   const all = [];
@@ -56,7 +57,7 @@
       padding: [8, 10, 0, 0],
       scales: { x: { time: false }, y: { range } },
       axes: [
-        { ...axis, size: 30, values: (u, v) => v.map(number) },
+        { ...axis, size: 30, space: 64, values: (u, v) => v.map(number) },
         { ...axis, size: 56, values: (u, v) => v.map(number) },
       ],
       cursor: { y: false, drag: { x: true, y: false, dist: 6 }, dataIdx: nearest, points: { size: 8 } },
@@ -64,7 +65,7 @@
         const curve = chart.curves[r.curve], color = tint(curve), mean = r.kind === "mean";
         const few = curve.y.length < 3;
         return {
-          stroke: r.kind === "steps" ? color + "4d" : mean ? color : "transparent",
+          stroke: r.kind === "steps" ? color + "66" : mean ? color : "transparent",
           width: mean ? 2.2 : 1,
           dash: mean && curve.color >= 6 ? [6, 4] : undefined,
           spanGaps: true,
@@ -82,6 +83,13 @@
     const xs = data[0], ends = [xs[0], xs[xs.length - 1]];
     const means = roles.map((r, i) => (r.kind === "mean" ? i + 1 : 0)).filter(Boolean);
     const shown = buttons.map(() => true);
+    // Where a curve has a value: what is read and moved between. Single steps lie between them.
+    const stops = xs.map((x, i) => i).filter((i) => means.some((m) => data[m][i] != null));
+    const stop = (idx) => {
+      let at = stops.findIndex((i) => i >= idx);
+      if (at < 0) at = stops.length - 1;
+      return at > 0 && xs[idx] - xs[stops[at - 1]] < xs[stops[at]] - xs[idx] ? at - 1 : at;
+    };
     let u = null;
 
     const words = (i, idx) => {
@@ -92,6 +100,7 @@
     };
     function read(idx, aloud) {
       const inside = idx != null, last = xs.length - 1;
+      if (inside) idx = stops[stop(idx)];
       at.textContent = inside ? `${chart.axis} ${number(xs[idx])}` : "";
       buttons.forEach((b, i) => { b.querySelector("b").textContent = words(i, inside ? idx : last); });
       if (!aloud || !inside) return;
@@ -132,15 +141,16 @@
     }
 
     plot.addEventListener("keydown", (event) => {
-      const { min, max } = u.scales.x, first = xs.findIndex((x) => x >= min);
-      let last = xs.length - 1;
-      while (last > 0 && xs[last] > max) last--;
-      const from = cursor ?? first - 1, far = event.shiftKey ? 10 : 1, centre = xs[cursor ?? last];
-      const moves = { ArrowRight: from + far, ArrowLeft: cursor == null ? last : from - far, Home: first, End: last };
+      const { min, max } = u.scales.x, inside = stops.filter((i) => xs[i] >= min && xs[i] <= max);
+      if (!inside.length) return;
+      const end = inside.length - 1, far = event.shiftKey ? 10 : 1;
+      const from = cursor == null ? null : clamp(inside.indexOf(stops[stop(cursor)]), 0, end);
+      const centre = xs[inside[from ?? end]];
+      const moves = { ArrowRight: from == null ? 0 : from + far, ArrowLeft: from == null ? end : from - far, Home: 0, End: end };
       const scaled = (by) => zoom(centre - (centre - min) * by, centre + (max - centre) * by);
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key in moves) {
-        const target = clamp(moves[event.key], first, last);
+        const target = inside[clamp(moves[event.key], 0, end)];
         place(target, true);
         cursor = target;
       } else if (event.key === "+" || event.key === "=") scaled(0.5);
