@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """``mixmask-report``: runs as one HTML page that needs nothing from outside, or as a live one."""
 
+import errno
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mixmask_solo.report.page.render import Draw, page, write
 from mixmask_solo.report.page.serve import Live
 
 COMMAND = "mixmask-report"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # no fault of what was given
 EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
 
 
@@ -30,9 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     with one_line(COMMAND, args.out):
         if args.watch and args.out is not None:
-            raise ConfigError(
-                "--watch serves the page: leave --out out, or write it without --watch"
-            )
+            raise ConfigError("--watch serves the page and writes none: leave --out out")
         if args.port is not None and not args.watch:
             raise ConfigError("--port is for --watch: add that, or leave --port out")
         read(args.runs)  # what is wrong is told before anything is loaded
@@ -42,12 +42,12 @@ def main() -> None:
             return
         out = args.out or Path("report.html")
         if out.is_dir():
-            raise ConfigError(
-                f"--out {out} is a folder: give the file to write, e.g. {out}/report.html"
-            )
+            raise ConfigError(f"--out {out} is a folder: give a file, e.g. {out}/report.html")
         try:
             write(out, page(read(args.runs), draw=draw))
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
             raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from None
         print(f"wrote {out}")
 

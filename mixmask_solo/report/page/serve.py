@@ -5,12 +5,13 @@ import hashlib
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.registry.record import RESULT, RunRecord
+from mixmask_solo.records.registry.record import RESULT, RunRecord, read_run
 from mixmask_solo.report.page.data import METRICS, read
 from mixmask_solo.report.page.render import LIVE_POLICY, Draw, Samples, page
 
@@ -35,6 +36,7 @@ class Live(ThreadingHTTPServer):
         self._draw = draw
         self._drawn: dict[Path, Samples] = {}
         self._made = ("", "")
+        self._tried = ""  # what the last page was to be made of
         self._lock = threading.Lock()
         try:
             super().__init__((_ADDRESS, port), _Handler)
@@ -43,31 +45,37 @@ class Live(ThreadingHTTPServer):
                 f"--port {port}: {error.strerror}; give another, or 0 for any that is free"
             ) from None
 
-    def version(self) -> str:
-        """What the page is made of: another one means that there is a newer page."""
-        told = []
-        for folder in self.folders:
-            for name in (RESULT, METRICS):
-                try:
-                    stat = (folder / name).stat()
-                except OSError:
-                    continue
-                told.append((str(folder), name, stat.st_mtime_ns, stat.st_size))
-        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    def made(self) -> tuple[str, str]:
+        """Version and page, of what lies there now; the last ones that could be made where a file
+        is damaged at the moment.
 
-    def content(self) -> str:
-        """The page; the last one that could be made where a file is damaged at the moment."""
+        Raises:
+            ConfigError: where none could be made yet.
+        """
         with self._lock:
-            version = self.version()
-            if version != self._made[0]:
+            version = self._version()
+            if version != self._tried or not self._made[1]:
+                self._tried = version
                 try:
                     draw = self._once if self._draw else None
                     self._made = version, page(read(self.folders), draw=draw, version=version)
                 except ConfigError as error:
-                    log.warning("%s", error)
                     if not self._made[1]:
                         raise
-            return self._made[1]
+                    log.warning("the page stays as it is: %s", error)
+            return self._made
+
+    def _version(self) -> str:
+        """Another one where a run has written, or has died."""
+        told: list[object] = []
+        for folder in self.folders:
+            for name in (RESULT, METRICS):
+                with suppress(OSError):
+                    stat = (folder / name).stat()
+                    told.append((str(folder), name, stat.st_mtime_ns, stat.st_size))
+            with suppress(ConfigError):
+                told.append(read_run(folder).state())
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
     def _once(self, record: RunRecord) -> Samples:
         if record.folder not in self._drawn and self._draw is not None:
@@ -85,15 +93,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.FORBIDDEN, "this page is for http://127.0.0.1 alone\n", "plain")
             return
         path = self.path.partition("?")[0]
-        if path == "/version":
-            self._answer(HTTPStatus.OK, self.server.version(), "plain")
-        elif path != "/":
+        if path not in ("/", "/version"):
             self._answer(HTTPStatus.NOT_FOUND, "there is / alone\n", "plain")
+            return
+        try:
+            version, content = self.server.made()
+        except ConfigError as error:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n", "plain")
         else:
-            try:
-                self._answer(HTTPStatus.OK, self.server.content(), "html")
-            except ConfigError as error:
-                self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n", "plain")
+            told = (version, "plain") if path == "/version" else (content, "html")
+            self._answer(HTTPStatus.OK, *told)
 
     do_HEAD = do_GET
 

@@ -179,14 +179,24 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => all.forEach((c) => c.draw()));
   window.charts = all; // for a look from the browser's console
 
-  if (page.version) setInterval(async () => {
-    const badge = document.getElementById("live");
-    try {
-      const now = await (await fetch("version", { cache: "no-store" })).text();
-      badge.textContent = "live";
-      if (now === page.version) return;
-      sessionStorage.setItem(kept, JSON.stringify(zooms));
-      location.reload();
-    } catch { badge.textContent = "server stopped"; }
-  }, 2000);
+  // A served page takes the place of an older one once its reader pauses, and lies as it lay.
+  if (page.version) {
+    const badge = document.getElementById("live"), details = [...document.querySelectorAll("details")];
+    const open = JSON.parse(sessionStorage.getItem(kept + " open") || "[]");
+    details.forEach((d, i) => { d.open = open.includes(i); });
+    let touched = -1e9;
+    for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"])
+      addEventListener(kind, () => { touched = performance.now(); }, { passive: true });
+    setInterval(async () => {
+      try {
+        const answer = await fetch("version", { cache: "no-store" });
+        badge.textContent = "live";
+        const idle = performance.now() - touched > 4000;
+        if (!answer.ok || !idle || await answer.text() === page.version) return;
+        sessionStorage.setItem(kept, JSON.stringify(zooms));
+        sessionStorage.setItem(kept + " open", JSON.stringify(details.flatMap((d, i) => d.open ? [i] : [])));
+        location.reload();
+      } catch { badge.textContent = "server stopped"; }
+    }, 2000);
+  }
 })();
