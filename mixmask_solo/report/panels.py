@@ -28,6 +28,7 @@ _LABELS = {
     "train_acc1": "online classifier, training",
     "train_embedding_std": "std of z over a batch, view 1",
     "train_z_std": "std of z over a batch, all views",
+    "train_embedding_rank": "effective rank of z over a batch",
     "train_loss": "sum",
     "train_neg_cos_sim": "method",
     "train_nce_loss": "method",

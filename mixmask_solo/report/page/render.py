@@ -127,11 +127,16 @@ def _compared(found: Sequence[Group], runs: Sequence[PageRun]) -> dict[str, Any]
 
 
 def _samples(found: Sequence[Group], draw: Draw | None) -> list[Samples]:
-    """A picture for each group: repetitions see the same kind of input."""
+    """A picture for each group, since repetitions see the same kind of input; groups that see the
+    very same share one."""
     if draw is None:
         return []
-    trained = [group for group in found if group.runs[0].record.kind == "pretrain"]
-    return [draw(group.runs[0].record)._replace(title=group.label) for group in trained]
+    same: dict[str, tuple[Samples, list[str]]] = {}
+    for group in found:
+        if group.runs[0].record.kind == "pretrain":
+            drawn = draw(group.runs[0].record)
+            same.setdefault(repr(drawn), (drawn, []))[1].append(group.label)
+    return [drawn._replace(title=", ".join(labels)) for drawn, labels in same.values()]
 
 
 def _colors() -> str:

@@ -133,12 +133,13 @@ def comparison(found: Sequence[Group], runs: Sequence[PageRun]) -> Table:
             dict.fromkeys(str(run.record.result.get("epochs", 0)) for run in group.runs)
         )
         states = ", ".join(dict.fromkeys(run.record.state() for run in group.runs))
-        rows.append([group.label, group.seeds.partition(" ")[2], *cells, epochs, states])
+        rows.append([group.label, *cells, group.seeds.partition(" ")[2], epochs, states])
     notes = [f"{name}: {what}." for name, what in _what(of_each).items()]
-    several = any(len(group.runs) > 1 for group in found)
-    told = "Of several seeds: mean ± sample standard deviation. " if several else ""
-    notes.insert(0, f"{told}Bold: the highest, however small the difference.")
-    return Table("", ["run", "seed", *names, "epochs", "state"], rows, notes)
+    if any(number.unit for one in of_each for number in one.values()):
+        several = any(len(group.runs) > 1 for group in found)
+        told = "Of several seeds: mean ± sample standard deviation. " if several else ""
+        notes.insert(0, f"{told}Bold: the highest, however small the difference.")
+    return Table("", ["run", *names, "seed", "epochs", "state"], rows, notes)
 
 
 def _what(of_each: Sequence[dict[str, Number]]) -> dict[str, str]:
@@ -155,7 +156,7 @@ def best_cells(
         values = {
             row: one[name].raw for row, one in enumerate(of_each) if name in one and one[name].unit
         }
-        if len(values) > 1:
-            top = max(values, key=values.__getitem__)
-            marked.add((top, column))
+        if len(set(values.values())) > 1:
+            top = max(values.values())
+            marked |= {(row, column) for row, value in values.items() if value == top}
     return marked

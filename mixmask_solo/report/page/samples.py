@@ -13,7 +13,7 @@ from torch import Tensor
 from mixmask_solo.records.registry.record import RunRecord
 from mixmask_solo.report.grid import Row, Section
 from mixmask_solo.report.page.render import Samples
-from mixmask_solo.report.palette import INK
+from mixmask_solo.report.palette import COLORS, INK
 from mixmask_solo.report.picture import shown_of
 from mixmask_solo.runs.pretrain import resolve
 
@@ -55,7 +55,7 @@ def _part(section: Section) -> dict[str, Any]:
     rows = [
         {
             "label": row.label,
-            "color": "var(--ink)" if row.frame in (None, INK) else row.frame,
+            "color": _color(row.frame),
             "framed": row.frame not in (None, INK),
             "smooth": max(row.images[0].shape[:2]) > _FEW and row.colors is None,
             "images": [_address(row, image) for image in row.images],
@@ -63,6 +63,13 @@ def _part(section: Section) -> dict[str, Any]:
         for row in section.rows
     ]
     return {"title": section.title, "rows": rows, "captions": list(section.captions)}
+
+
+def _color(frame: str | None) -> str:
+    """The page's own, which is lighter on a dark ground."""
+    if frame in COLORS:
+        return f"var(--c{COLORS.index(frame)})"
+    return "var(--ink)" if frame in (None, INK) else str(frame)
 
 
 def _address(row: Row, image: Tensor) -> str:

@@ -162,7 +162,9 @@ def _optimizer(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> st
         text(scheduler.get("name")),
     ]
     warm = scheduler.get("warmup_epochs")
-    return ", ".join([*parts, *([f"{text(warm)} epochs of warm-up"] if warm else [])])
+    return ", ".join(
+        [*parts, *([f"{text(warm)} epoch{'s' * (warm != 1)} of warm-up"] if warm else [])]
+    )
 
 
 def _rates(rates: Mapping[str, float]) -> str:

@@ -54,13 +54,14 @@
     return {
       width, height, hooks, bands,
       legend: { show: false },
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       scales: { x: { time: false }, y: { range } },
       axes: [
         { ...axis, size: 30, space: 64, values: (u, v) => v.map(number) },
         { ...axis, size: 56, values: (u, v) => v.map(number) },
       ],
-      cursor: { y: false, drag: { x: true, y: false, dist: 6 }, dataIdx: nearest, points: { size: 8 } },
+      cursor: { y: false, drag: { x: true, y: false, dist: 6 }, dataIdx: nearest,
+        points: { size: (u, i) => (roles[i - 1].kind === "mean" ? 8 : 0) } },
       series: [{}, ...roles.map((r) => {
         const curve = chart.curves[r.curve], color = tint(curve), mean = r.kind === "mean";
         const few = curve.y.length < 3;

@@ -85,7 +85,7 @@ def test_several_runs_are_compared(tmp_path: Path) -> None:
     seeds = [run_folder(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
     text = shown(*seeds, run_folder(tmp_path / "c", name="simclr", blocks={}, seed=1)).text
     assert "3 runs in 2 groups" in text
-    assert "simclr-mixmask 1, 2 81.50 ± 0.71 % 71.50 ± 0.71 % 40.00 ± 0.00 %" in text
+    assert "simclr-mixmask 81.50 ± 0.71 % 71.50 ± 0.71 % 40.00 ± 0.00 % 0.0800 1, 2 3" in text
     assert "mean ± sample standard deviation" in text
     assert "a band from the lowest to the highest" in text
     assert "method_kwargs.mixmask grid_size 2, prob 1 –" in text
