@@ -57,7 +57,9 @@ def numbers(group: Group, runs: Sequence[PageRun] = ()) -> list[Number]:
     found = [_knn(group), _probe(group, runs)]
     for metric, (name, note) in _MEASURED.items():
         if group.runs[0].record.kind == "linear":
-            name, note = "linear accuracy", "of the probe on validation images"
+            tuned = group.runs[0].record.config.get("finetune")
+            name = "fine-tuned accuracy" if tuned else "linear accuracy"
+            note = "top-1 on validation images"
         found.append(_online(group, metric, name, note))
     spread = _metric(group, "train_embedding_std")
     if spread:
@@ -84,7 +86,8 @@ def _probe(group: Group, runs: Sequence[PageRun]) -> Number | None:
     for run in runs:
         path = run.record.config.get("pretrained_feature_extractor")
         measured = measured_in(run, "val_acc1")
-        if path and Path(str(path)).resolve().parent in folders and measured:
+        frozen = not run.record.config.get("finetune")
+        if path and frozen and Path(str(path)).resolve().parent in folders and measured:
             values.append(measured["value"])
     return _number(_PROBE, values, "linear classifier on the frozen network") if values else None
 

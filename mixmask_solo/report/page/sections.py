@@ -35,8 +35,7 @@ def duration(seconds: float) -> str:
 def summary(run: PageRun) -> str:
     """Method, network, images and length in a line."""
     config, result = run.record.config, run.record.result
-    name = config.get("method") or config.get("pretrain_method") or "linear probe"
-    parts = [str(name), _inner(config, "backbone", "name"), _inner(config, "data", "dataset")]
+    parts = [_method(config), _inner(config, "backbone", "name"), _inner(config, "data", "dataset")]
     epochs = f"{result.get('epochs', 0)} of {config.get('max_epochs', '?')} epochs"
     return " · ".join([*(part for part in parts if part), epochs])
 
@@ -61,7 +60,7 @@ def setup(run: PageRun) -> Facts:
     images = {part: data[part].get("images") for part in ("train", "val") if data.get(part)}
     counted = ", ".join(f"{n:,} {part}" for part, n in images.items() if isinstance(n, int))
     facts = [
-        ("method", str(config.get("method") or "linear probe")),
+        ("method", _method(config)),
         ("its options", ", ".join(f"{k} {text(v)}" for k, v in own.items())),
         ("of the run", str(config.get("pretrained_feature_extractor") or "")),
         ("network", _inner(config, "backbone", "name")),
@@ -146,6 +145,12 @@ def time_facts(run: PageRun) -> Facts:
     return [(key, value) for key, value in facts if value]
 
 
+def _method(config: Mapping[str, Any]) -> str:
+    return str(
+        config.get("method") or ("fine-tuning" if config.get("finetune") else "linear probe")
+    )
+
+
 def _batch(run: PageRun) -> str:
     config, result = run.record.config, run.record.result
     size, processes = _inner(config, "optimizer", "batch_size"), result.get("processes") or 1
@@ -162,9 +167,9 @@ def _optimizer(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> st
         text(scheduler.get("name")),
     ]
     warm = scheduler.get("warmup_epochs")
-    return ", ".join(
-        [*parts, *([f"{text(warm)} epoch{'s' * (warm != 1)} of warm-up"] if warm else [])]
-    )
+    if warm and "warmup" in str(scheduler.get("name")):  # others do not read it
+        parts.append(f"{text(warm)} epoch{'s' * (warm != 1)} of warm-up")
+    return ", ".join(parts)
 
 
 def _rates(rates: Mapping[str, float]) -> str:

@@ -14,6 +14,8 @@
   };
   const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
   const all = [];
+  const PARTS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
+  const WHOLE = [0, 1, 2, 3, 4, 5, 6].flatMap((n) => [1, 2, 5].map((m) => m * 10 ** n)); // epochs, steps
 
   // Where a series has no value at the cursor, the nearest one that it has.
   function nearest(u, series, at) {
@@ -57,7 +59,7 @@
       padding: [8, 18, 0, 0],
       scales: { x: { time: false }, y: { range } },
       axes: [
-        { ...axis, size: 30, space: 64, values: (u, v) => v.map(number) },
+        { ...axis, size: 30, space: 64, incs: (u, i, low, high) => (high - low < 2 ? PARTS : WHOLE), values: (u, v) => v.map(number) },
         { ...axis, size: 56, values: (u, v) => v.map(number) },
       ],
       cursor: { y: false, drag: { x: true, y: false, dist: 6 }, dataIdx: nearest,
