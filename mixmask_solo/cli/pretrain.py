@@ -4,6 +4,7 @@
 from typing import Any
 
 from mixmask_solo.cli.app import run_hydra, told_metrics
+from mixmask_solo.cli.run_report import write_report
 
 COMMAND = "mixmask-pretrain"
 USAGE = """
@@ -37,8 +38,15 @@ def headline(result: dict[str, Any]) -> str:
     return ", ".join([*knn, *told_metrics(result, METRICS), rate])
 
 
+def train(cfg: Any) -> dict[str, Any]:
+    """A run, and with ``report: true`` a page of it."""
+    from mixmask_solo.runs.pretrain import pretrain
+
+    return pretrain(cfg, write_report)
+
+
 def main() -> None:
-    run_hydra(COMMAND, USAGE, "<method>", "mixmask_solo.runs.pretrain:pretrain", headline)
+    run_hydra(COMMAND, USAGE, "<method>", "mixmask_solo.cli.pretrain:train", headline)
 
 
 if __name__ == "__main__":

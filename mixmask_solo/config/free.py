@@ -15,7 +15,7 @@ FREE = (
     "dali.hw_decoder_load",
     *("check_val_every_n_epoch", "knn_eval", "num_sanity_val_steps"),
     *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"),
-    *("timeout", "wandb", "wandb_run_id"),
+    *("report", "timeout", "wandb", "wandb_run_id"),
 )
 # What takes effect on a resumed run as it would on a new one, so that it may change.
 APPLIED = (

@@ -10,44 +10,14 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixmask_solo.report.grid import COLORS, DPI, FAINT, STYLE
+from mixmask_solo.report.grid import DPI, STYLE
 from mixmask_solo.report.metrics import Series, read_metrics
+from mixmask_solo.report.palette import COLORS, FAINT
+from mixmask_solo.report.panels import COMPARED, LAM, PANELS, SPREAD, label_of, means_of, panel
 
 _PANEL = (8.0, 4.0)  # inches; two of them make 1600 pixels
 _TITLE = 0.6
 _CHARACTERS = 100  # of a legend, in the width of a panel
-_LAM, _SPREAD = "own share λ", "spread of the embedding (0 = collapse)"
-_PANELS = {  # title: names of the metrics
-    "loss terms": r"train(_.*)?_(loss|neg_cos_sim)",
-    _LAM: r"train(_.*)?_lam",
-    _SPREAD: r"train_(embedding|z)_std",
-    "accuracy in %": r"(val_knn|val|train)_acc1",
-    "learning rate": r"train_lr",
-    "norm of the gradient": r"train_grad_norm",
-}
-_COMPARED = {  # of several runs one metric a panel
-    "loss": ("train_loss", "train_nce_loss", "train_neg_cos_sim"),
-    _SPREAD: ("train_embedding_std", "train_z_std"),
-    "online k-NN in %": ("val_knn_acc1",),
-    "linear classifier on validation images, in %": ("val_acc1",),
-}
-_LABELS = {
-    "val_knn_acc1": "online k-NN, held out",
-    "val_acc1": "online classifier, held out",
-    "train_acc1": "online classifier, training",
-    "train_embedding_std": "std of z over a batch, view 1",
-    "train_z_std": "std of z over a batch, all views",
-    "train_loss": "sum",
-    "train_neg_cos_sim": "method",
-    "train_nce_loss": "method",
-    "train_class_loss": "classifier (online)",
-    "train_mixture_loss": "all mixtures",
-    "train_lr": "backbone",
-    "train_grad_norm": "all parameters",
-}
-# The method's own loss before the others and its classifier last, k-NN before the classifier.
-_FIRST = ("train_nce_loss", "train_neg_cos_sim", "val_knn_acc1")
-_LAST = ("train_class_loss", "train_acc1")
 _DATE = re.compile(r"-\d{8}-\d{6}-[0-9a-f]+$")  # of a run's folder
 _STYLE = Path(__file__).with_name("curves.mplstyle")
 _NOTE = "bold: mean over an epoch; faint: single steps"
@@ -111,12 +81,12 @@ def curves(runs: Mapping[str, Path], path: Path) -> Path:
 def _of_one(columns: dict[str, Series]) -> tuple[dict[str, list[_Curve]], str]:
     """Panels by title, and in words what is the same all along."""
     panels, constant = {}, []
-    for title, pattern in _PANELS.items():
+    for title, pattern in PANELS.items():
         found = []
-        for name, means in _panel(columns, pattern).items():
-            label = _label(name)
+        for name, means in panel(columns, pattern).items():
+            label = label_of(name)
             values = set(means.values()) | set(columns.get(f"{name}_step", {}).values())
-            if title == _LAM and len(values) == 1:
+            if title == LAM and len(values) == 1:
                 constant.append(f"λ of {label} {values.pop():.3g}")
                 continue
             found.append(_Curve(label, means, columns.get(f"{name}_step", {})))
@@ -129,12 +99,12 @@ def _of_several(
     labels: Sequence[str], runs: Sequence[Mapping[str, Series]]
 ) -> dict[str, list[_Curve]]:
     panels = {}
-    for title, names in _COMPARED.items():
+    for title, names in COMPARED.items():
         found = []
         for label, columns in zip(labels, runs, strict=True):
-            name = next((n for n in names if _means(columns, n)), None)
+            name = next((n for n in names if means_of(columns, n)), None)
             if name is not None:
-                found.append(_Curve(label, _means(columns, name), {}))
+                found.append(_Curve(label, means_of(columns, name), {}))
         if found:
             panels[title] = found
     return panels
@@ -155,31 +125,6 @@ def _distinct(names: Sequence[str]) -> tuple[str, list[str]]:
     return "-".join(common), short if len(set(short)) == len(short) else list(names)
 
 
-def _means(columns: Mapping[str, Series], name: str) -> Series:
-    """Over epochs where there are any, else the values as they are."""
-    for column in (f"{name}_epoch", name, f"{name}_step"):
-        if column in columns:
-            return columns[column]
-    return {}
-
-
-def _panel(columns: dict[str, Series], pattern: str) -> dict[str, Series]:
-    """Series of a panel by metric, means over epochs where there are any, duplicates dropped."""
-    found: dict[str, Series] = {}
-    for column in columns:
-        name = column.removesuffix("_epoch").removesuffix("_step")
-        means = _means(columns, name)
-        if re.fullmatch(pattern, name) and means not in found.values():
-            found.setdefault(name, means)
-    order = sorted(found, key=lambda name: (name not in _FIRST, name in _LAST, name))
-    return {name: found[name] for name in order}
-
-
-def _label(name: str) -> str:
-    short = name.removeprefix("train_").removesuffix("_loss").removesuffix("_lam")
-    return _LABELS.get(name, short)
-
-
 def _draw(axes: Axes, title: str, found: Sequence[_Curve]) -> None:
     colors = COLORS * len(found)
     for color, (label, means, steps) in zip(colors, found, strict=False):
@@ -189,8 +134,8 @@ def _draw(axes: Axes, title: str, found: Sequence[_Curve]) -> None:
         axes.plot(*points, color=color, linewidth=2.2, marker=marker, label=label)
     axes.set_title(title, pad=28)
     axes.set_xlabel("step")
-    if title in (_LAM, _SPREAD):
-        axes.set_ylim(0, 1 if title == _LAM else axes.get_ylim()[1] * 1.1)
+    if title in (LAM, SPREAD):
+        axes.set_ylim(0, 1 if title == LAM else axes.get_ylim()[1] * 1.1)
 
 
 def _name_curves(axes: Axes, count: int) -> None:

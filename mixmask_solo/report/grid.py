@@ -11,12 +11,9 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
-DPI = 100
-INK = "#1f2933"
-FAINT = "#7b8794"
-# Own pixels first, the partner's second; told apart with every kind of colour blindness.
-COLORS = ("#2563a8", "#e08a1e", "#3a9a6b", "#b0478c", "#6b7280", "#8c564b")
+from mixmask_solo.report.palette import FAINT, INK
 
+DPI = 100
 STYLE = Path(__file__).with_name("pictures.mplstyle")
 _WIDTH = 16.0  # inches, 1600 pixels
 _LABEL, _EDGE, _GAP, _CAPTION, _TITLE = 1.6, 0.2, 0.09, 0.5, 0.62

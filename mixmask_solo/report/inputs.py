@@ -7,7 +7,8 @@ from matplotlib import colormaps
 from torch import Tensor
 
 from mixmask_solo.masks import upsample
-from mixmask_solo.report.grid import COLORS, INK, Row, Section, rgb, unnormalised
+from mixmask_solo.report.grid import Row, Section, rgb, unnormalised
+from mixmask_solo.report.palette import COLORS, INK
 from mixmask_solo.strategies import InputFilter, Step, Strategy, Views
 
 

@@ -8,12 +8,15 @@ Series = dict[int, float]  # step -> value
 
 
 def read_metrics(file: Path) -> dict[str, Series]:
-    """Every column as step -> value; empty cells are skipped, the last one of a step counts."""
+    """Every column as step -> value; empty cells are skipped, the last one of a step counts.
+
+    A last row without its end, which is being written, does not count yet.
+    """
     columns: dict[str, Series] = {}
-    with file.open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            step = int(float(row["step"]))
-            for name, cell in row.items():
-                if name not in ("step", "epoch") and cell:
-                    columns.setdefault(name, {})[step] = float(cell)
+    text = file.read_text("utf-8")
+    for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+        step = int(float(row["step"]))
+        for name, cell in row.items():
+            if name not in ("step", "epoch") and cell:
+                columns.setdefault(name, {})[step] = float(cell)
     return {name: dict(sorted(series.items())) for name, series in columns.items()}

@@ -15,8 +15,9 @@ from torch import Tensor
 from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.data import build_pretrain
 from mixmask_solo.mixtures import Mixture
-from mixmask_solo.report.grid import COLORS, INK, Row, Section, draw, rgb, unnormalised
+from mixmask_solo.report.grid import Row, Section, draw, rgb, unnormalised
 from mixmask_solo.report.inputs import inputs
+from mixmask_solo.report.palette import COLORS, INK
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Step, Strategy, build_strategies, input_filter
 
@@ -82,6 +83,22 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
     an image.
     """
     cfg = resolve(cfg)
+    names = [strategy.name for strategy in build_strategies(cfg)]
+    shown = shown_of(cfg, n=n)
+    if not shown:
+        told = listing([f"method_kwargs.{name}" for name in names] or ["any strategy"], "and")
+        remedy = "add e.g. +method_kwargs.mixmask.grid_size=4"
+        if "mixmask" in names:
+            remedy = "raise method_kwargs.mixmask.prob"
+        raise ConfigError(f"no image is changed in the first {_STEPS} steps by {told}: {remedy}")
+    draw(shown, out)
+
+
+def shown_of(cfg: DictConfig, *, n: int = 8, plain: bool = False) -> list[Section]:
+    """What :func:`picture` draws, of a resolved configuration; nothing where no image is changed.
+
+    With ``plain`` it is the augmented views as they are then.
+    """
     strategies = build_strategies(cfg)
     data = build_pretrain(cfg)
     data.batch_size = min(data.batch_size, len(data.opened))  # a picture needs no full batch
@@ -102,14 +119,13 @@ def picture(cfg: DictConfig, out: Path, *, n: int = 8) -> None:
         own = list(islice(crops, taken[strategy.name]))
         made = inputs(strategy, large, own, filtered, step, pipeline=pipeline, count=n)
         shown += [made] if made is not None else []
-    if not shown:
-        names = [strategy.name for strategy in strategies]
-        told = listing([f"method_kwargs.{name}" for name in names] or ["any strategy"], "and")
-        remedy = "add e.g. +method_kwargs.mixmask.grid_size=4"
-        if "mixmask" in names:
-            remedy = "raise method_kwargs.mixmask.prob"
-        raise ConfigError(f"no image is changed in the first {_STEPS} steps by {told}: {remedy}")
-    draw(shown, out)
+    if plain and not shown:
+        rows = [
+            Row(f"view {v + 1}", rgb(unnormalised(view[:n], pipeline)), _OWN)
+            for v, view in enumerate(large)
+        ]
+        shown = [Section("augmented views", rows, large[0].shape[2] / large[0].shape[3])]
+    return shown
 
 
 def _unnormalised(panel: Panel, pipeline: Any) -> Panel:

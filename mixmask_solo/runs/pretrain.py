@@ -21,7 +21,7 @@ from mixmask_solo.runs.final_knn import final_knn
 from mixmask_solo.runs.gauges import StepGauges
 from mixmask_solo.runs.init_from import beginning, initialise
 from mixmask_solo.runs.run import Run
-from mixmask_solo.runs.train import train
+from mixmask_solo.runs.train import Ended, train
 from mixmask_solo.runs.trainer import trainer_keys
 from mixmask_solo.strategies import blocks, extra_crops, fill_blocks
 
@@ -53,8 +53,10 @@ def resolve(cfg: DictConfig, *, here: bool = True) -> DictConfig:
     return resolved
 
 
-def pretrain(cfg: DictConfig) -> dict[str, Any]:
+def pretrain(cfg: DictConfig, report: Ended | None = None) -> dict[str, Any]:
     """Runs a composed, unresolved configuration (solo-learn's schema and ours).
+
+    ``report`` writes a report into the folder of a run that has ended, where ``cfg`` asks for one.
 
     Returns the content of its ``result.json`` plus ``directory``.
 
@@ -93,6 +95,7 @@ def pretrain(cfg: DictConfig) -> dict[str, Any]:
         extra=beginning(cfg.get("init_from")),
         callbacks=[EmbeddingStd(), StepGauges()],
         measure=measure,
+        ended=report if cfg.report else None,
     )
 
 

@@ -47,6 +47,11 @@ class ResultFile(Callback):
     _origin: dict[str, Any] = field(default_factory=dict)
     _beaten: float = 0.0
 
+    @property
+    def began(self) -> bool:
+        """Whether this process trains, and writes the record of it."""
+        return bool(self._piece)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """All ranks write to rank zero's folder."""
         mine = (self.run.directory, self.run.id, self.run.checkpoint)

@@ -34,6 +34,7 @@ from mixmask_solo.runs.throughput import Throughput
 from mixmask_solo.runs.trainer import build_loggers, build_trainer
 
 Measure = Callable[[dict[str, Any], Callable[[], bool]], dict[str, Any]]
+Ended = Callable[[Path], None]
 Build = Callable[[Run, Trainer, Callable[[], None]], tuple[LightningModule, LightningDataModule]]
 
 _PATHS = (
@@ -56,6 +57,7 @@ def train(
     callbacks: Sequence[Callback],
     more: Callable[[], dict[str, Any]] = dict,
     measure: Measure = lambda _, __: {},
+    ended: Ended | None = None,
 ) -> dict[str, Any]:
     """One run from its resolved configuration ``cfg`` to its result, in a folder under ``root``.
 
@@ -68,6 +70,7 @@ def train(
         more: asked at the end for further entries of the result.
         measure: what a result, which is written, is completed by; told whether the process is
             asked to end, which it then does soon.
+        ended: called with the run's folder once its result is final, however it has ended.
 
     Returns the content of ``result.json`` plus ``directory``, and ``already: True`` where nothing
     was left to do.
@@ -115,6 +118,8 @@ def train(
         return {**result, **(measure(result, interrupts.asked) if run.writes else {})}
     finally:
         progress.close()
+        if ended is not None and (result_file.began or (run.finished and run.writes)):
+            ended(run.directory)
         interrupts.release()
         run.release()
 

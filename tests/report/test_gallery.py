@@ -18,8 +18,9 @@ from omegaconf import OmegaConf
 from mixmask_solo.config import ConfigError
 from mixmask_solo.masks import blocked, upsample
 from mixmask_solo.mixtures import mixmask, mixup, partner
-from mixmask_solo.report.grid import COLORS, DPI, Row, Section, draw, rgb, unnormalised
+from mixmask_solo.report.grid import DPI, Row, Section, draw, rgb, unnormalised
 from mixmask_solo.report.inputs import inputs
+from mixmask_solo.report.palette import COLORS
 from mixmask_solo.report.picture import Panel, mixed, panels, picture
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.strategies import Branch, Step, Views, build_strategies, input_filter

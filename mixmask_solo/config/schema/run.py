@@ -155,6 +155,7 @@ class Pretrain(_Run):
     momentum: dict[str, Any] | None = option(None, absent=True)
     # ours: checkpoint whose weights a new run starts with; a resumed run goes on from its own
     init_from: str | None = option(None, absent=True)
+    report: bool = False  # ours: report.html in the run's folder, once it has ended
 
 
 @dataclass(kw_only=True)
