@@ -93,7 +93,8 @@ def left_out(asked: Asked, wrong: Mapping[str, str]) -> list[str]:
     return [f"left out {'; '.join(cells)}: {reason}" for reason, cells in told.items()]
 
 
-def _records(root: Path) -> Iterator[RunRecord]:
+def records(root: Path) -> Iterator[RunRecord]:
+    """All runs below a folder; a damaged one is told and passed over."""
     for name, _ in scan(root):
         try:
             yield read_run(root / name)
@@ -103,4 +104,4 @@ def _records(root: Path) -> Iterator[RunRecord]:
 
 def runs_of(asked: Asked) -> Runs:
     folder: Path = asked.args.runs
-    return Runs(_records(folder) if folder.is_dir() else ())
+    return Runs(records(folder) if folder.is_dir() else ())

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from mixmask_solo.cli.ending import loading, one_line
-from mixmask_solo.cli.parser import Parser
+from mixmask_solo.cli.parser import Parser, share
 from mixmask_solo.report import columns
 from mixmask_solo.tables.find import find_table, names
 
@@ -55,7 +55,7 @@ def _add_common(part: argparse.ArgumentParser) -> None:
     add("--rows", action="append", default=[], metavar="ROW", help="only this row; repeatable")
     add("--columns", action="append", default=[], metavar="COLUMN", help="likewise")
     add("--seeds", type=_seeds, default=[0], metavar="0,1,2", help="one run each (default: 0)")
-    add("--scale", type=_share, default=1.0, metavar="S", help="rehearse with a share (0 to 1)")
+    add("--scale", type=share, default=1.0, metavar="S", help="rehearse with a share (0 to 1)")
     help_ = "where runs are and go (default: trained_models)"
     add("--runs", type=Path, default=Path("trained_models"), metavar="FOLDER", help=help_)
     add("--site", type=Path, metavar="FILE", help="YAML file of overrides by data set")
@@ -104,16 +104,6 @@ def _seeds(text: str) -> list[int]:
     if not words or not all(word.isdigit() for word in words) or len(set(words)) < len(words):
         raise argparse.ArgumentTypeError(f"{text!r}: give whole numbers, each once, as 0,1,2")
     return [int(word) for word in words]
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0, at most 1")
-    return value
 
 
 if __name__ == "__main__":

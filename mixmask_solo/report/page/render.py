@@ -46,15 +46,17 @@ def page(
     draw: Draw | None = None,
     cells: Sequence[PaperCell] = (),
     tables: Sequence[Table] = (),
+    title: str = "",
     version: str = "",
 ) -> str:
-    """One HTML page of one run, or of several over each other.
+    """One HTML page of one run, or of several over each other; of tables alone, too.
 
     Args:
         runs: of one folder each, see ``data.read``.
         draw: makes the pictures of a run's input; without it the page has none.
         cells: numbers of the paper beside ours.
         tables: further sections.
+        title: of the page, made of the runs when left out.
         version: of a page that is served and refreshes itself, what it is made of.
     """
     found = groups(runs)
@@ -69,7 +71,7 @@ def page(
     environment.filters["text"] = text
     told = {**as_json(made), "version": version}
     return environment.get_template("page.html.j2").render(
-        title=" · ".join(group.label for group in found) if len(found) < 4 else f"{len(runs)} runs",
+        title=title or _title(found, runs),
         policy=LIVE_POLICY if version else POLICY,
         style=_file("uPlot.min.css") + _colors() + _file("page.css"),
         scripts=[_file("uPlot.iife.min.js"), _file("charts.js")],
@@ -88,6 +90,10 @@ def page(
         tables=tables,
         **_compared(found, runs),
     )
+
+
+def _title(found: Sequence[Group], runs: Sequence[PageRun]) -> str:
+    return " · ".join(group.label for group in found) if len(found) < 4 else f"{len(runs)} runs"
 
 
 def write(path: Path, content: str) -> None:

@@ -59,7 +59,7 @@
       padding: [8, 18, 0, 0],
       scales: { x: { time: false }, y: { range } },
       axes: [
-        { ...axis, size: 30, space: 64, incrs: (u, i, low, high) => (high - low < 2 ? PARTS : WHOLE), values: (u, v) => v.map(number) },
+        { ...axis, size: 30, space: 64, incrs: (u, i, low, high) => (high - low < 1 ? PARTS : WHOLE), values: (u, v) => v.map(number) },
         { ...axis, size: 56, values: (u, v) => v.map(number) },
       ],
       cursor: { y: false, drag: { x: true, y: false, dist: 6 }, dataIdx: nearest,
