@@ -61,7 +61,9 @@ class LocalRuns:
             if left is None:
                 return
             if not left.trained:
-                why = "it ended well, but there is no such run: was its configuration changed?"
+                reasons = self.look().left_out.values()
+                why = "; ".join(reasons) or "was its configuration changed?"
+                why = f"it ended well, but is no run of its cell: {why}"
                 self.failed.append((training.label, why))
                 return
         for evaluation in left.evaluations:

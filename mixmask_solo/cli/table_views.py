@@ -13,6 +13,7 @@ from mixmask_solo.jobs.options import read_options
 from mixmask_solo.report import columns
 from mixmask_solo.report.table_formats import FORMATS
 from mixmask_solo.tables.compare import lines
+from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.missing import missing
 from mixmask_solo.tables.work import Training, in_common
 
@@ -79,6 +80,7 @@ def status(asked: Asked) -> int:
     print(columns(rows, right=(2, 3)))
     for line in left_out(asked, wrong):
         print(line)
+    _tell_passed_over(runs)
     return 0
 
 
@@ -87,7 +89,11 @@ def show(asked: Asked) -> int:
     args = asked.args
     wrong: dict[str, str] = {}
     chosen = planned(asked, seeds=[0], wrong=wrong)
-    found = lines(asked.cells, chosen, runs_of(asked), wrong)
+    runs = runs_of(asked)
+    found = lines(asked.cells, chosen, runs, wrong)
+    if not any(line.states for line in found):
+        print(f"{COMMAND}: no run below {args.runs} is one of these cells", file=sys.stderr)
+    _tell_passed_over(runs)
     text = FORMATS[args.format](asked.sheet, found, args.scale)
     if args.out is None:
         print(text)
@@ -97,3 +103,8 @@ def show(asked: Asked) -> int:
             temporary.write_text(text + "\n", "utf-8")
         print(f"wrote {args.out}")
     return 0
+
+
+def _tell_passed_over(runs: Runs) -> None:
+    for folder, reason in runs.left_out.items():
+        print(f"{COMMAND}: {folder} is no run of a cell: {reason}", file=sys.stderr)

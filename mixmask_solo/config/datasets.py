@@ -31,6 +31,7 @@ class DatasetInfo:
     # of a probe's images; None for bilinear crops of natural images, bicubic where a whole image
     # is brought to another size
     interpolation: Literal["bicubic", "bilinear"] | None = None
+    train_images: int | None = None  # of the whole training set; None where the files tell
 
 
 # Means and deviations: solo-learn's table for pretraining; Tiny-ImageNet's from
@@ -40,19 +41,37 @@ DATASETS: dict[str, DatasetInfo] = {
         "digits", 10, (0.3052,) * 3, (0.3760,) * 3, 32, center_crop=False, min_scale=0.6, flip=False
     ),
     "cifar10": DatasetInfo(
-        "cifar", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), 32, center_crop=False
+        "cifar",
+        10,
+        (0.4914, 0.4822, 0.4465),
+        (0.2470, 0.2435, 0.2616),
+        32,
+        center_crop=False,
+        train_images=50_000,
     ),
     "cifar100": DatasetInfo(
-        "cifar", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), 32, center_crop=False
+        "cifar",
+        100,
+        (0.5071, 0.4865, 0.4409),
+        (0.2673, 0.2564, 0.2762),
+        32,
+        center_crop=False,
+        train_images=50_000,
     ),
     "stl10": DatasetInfo(
         "stl10", 10, (0.4914, 0.4823, 0.4466), (0.247, 0.243, 0.261), 96, center_crop=False
     ),
     "tiny-imagenet": DatasetInfo(
-        "folder", 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282), 64, center_crop=False
+        "folder",
+        200,
+        (0.480, 0.448, 0.398),
+        (0.277, 0.269, 0.282),
+        64,
+        center_crop=False,
+        train_images=100_000,
     ),
     "imagenet100": DatasetInfo("folder", 100),
-    "imagenet": DatasetInfo("folder", 1000),
+    "imagenet": DatasetInfo("folder", 1000, train_images=1_281_167),
     "custom": DatasetInfo("folder", None),
     "image_folder": DatasetInfo("folder", None),
     "parquet": DatasetInfo("parquet", None),

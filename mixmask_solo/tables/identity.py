@@ -10,11 +10,12 @@ from mixmask_solo.config.rules import count_devices, read_devices
 from mixmask_solo.runs.contradictions import differences
 
 # How fast, in what numbers and by which decoder: the same experiment, told in a footnote.
-ALIKE = (
-    *("precision", "performance", "benchmark", "deterministic", "strategy", "host"),
-    *("data.format", "dali", "data.resident_on", "data.on_error"),
-)
+_TOLD = ("precision", "performance", "deterministic", "host", "data.format", "data.on_error")
+# How the images are stored, and what is the machine's.
+_STORED = ("data.storage", "data.image_column", "data.label_column", "data.max_errors")
+ALIKE = (*_TOLD, *_STORED, "dali", "benchmark", "strategy")
 _OWN = ("seed", "name", "scale", "processes")  # of one run
+_PARTS = ("limit_val_batches",)  # a resumed run may change it, but it is no measurement of a cell
 _FOLLOWS = ("backbone", "data.augmentations", "pretrain_method")  # from a probe's checkpoint
 
 
@@ -40,15 +41,16 @@ def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]
 
     Of two probes, what follows from the pretrained network is left out.
     """
-    pretrains = "method" in one
+    pretrains = "method" in one or "method" in other
     free = (*_OWN, *ALIKE, *(() if pretrains else _FOLLOWS))
-    return [d for d in differences(one, other) if has_effect(d.key) and not under(d.key, free)]
+    found = [d for d in differences(one, other) if not under(d.key, free)]
+    return [d for d in found if has_effect(d.key) or under(d.key, _PARTS)]
 
 
 def footnote(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
     """Keys in which runs of the same cell may differ, and do."""
     found = differences(one, other)
-    return [d for d in found if under(d.key, ALIKE) and not d.key.startswith("strategy")]
+    return [d for d in found if under(d.key, _TOLD)]
 
 
 def fingerprint(one: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.config.files import read_json
 from mixmask_solo.config.free import Difference
 from mixmask_solo.records.registry.record import LAST, RunRecord
@@ -31,6 +32,7 @@ class Runs:
     """All runs of a folder, sorted once so that a table is matched quickly."""
 
     def __init__(self, records: Iterable[RunRecord]) -> None:
+        self.left_out: dict[Path, str] = {}  # runs of a cell's configuration that are none, and why
         self._pretrained: dict[tuple[Any, ...], list[tuple[RunRecord, dict[str, Any]]]] = {}
         self._probes: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
         for record in records:
@@ -53,6 +55,9 @@ class Runs:
         for record, same in self._pretrained.get(_kind(training.identity), []):
             own = same.get("seed")
             if (seed is not None and own != seed) or unlike(training.identity, same):
+                continue
+            if reason := _other_images(record):
+                self.left_out[record.folder] = reason
                 continue
             new = Found(record, footnote(training.identity, same))
             if own not in found or _counts_more(new.record, found[own].record):
@@ -82,6 +87,20 @@ class Runs:
 def _kind(same: dict[str, Any]) -> tuple[Any, ...]:
     data = same.get("data") or {}
     return same.get("method"), data.get("dataset"), same.get("max_epochs")
+
+
+def _other_images(run: RunRecord) -> str:
+    """Why its images cannot be the whole data set that the configuration names, or its share."""
+    data = run.config.get("data") or {}
+    there = ((run.result.get("data") or {}).get("train") or {}).get("images")
+    info = DATASETS.get(str(data.get("dataset")))
+    if there is None or info is None or info.train_images is None:
+        return ""
+    fraction = float(data.get("fraction") or -1)
+    wanted = info.train_images * (1 if fraction == -1 else fraction)
+    if abs(there - wanted) <= max(1, 0.005 * wanted):  # damaged ones may be left out
+        return ""
+    return f"{there:,} training images, not the {wanted:,.0f} of {data['dataset']}"
 
 
 def _counts_more(new: RunRecord, old: RunRecord) -> bool:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mixmask_solo.tables.compare import Line, lines
+from mixmask_solo.tables.find import choose, find_table
 from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.schema import Sheet
 from mixmask_solo.tables.work import Training
@@ -57,6 +60,10 @@ def test_figures_of_all_seeds_beside_the_papers(sheet: Sheet, plan: Plan, folder
         ("name", "else", True),
         ("checkpoint.dir", "/elsewhere", True),
         ("data.num_workers", 3, True),
+        ("backbone.name", "resnet18", False),
+        ("limit_val_batches", 2, False),
+        ("limit_train_batches", 2, False),
+        ("data.image_column", "img", True),
         ("scale", 0.1, True),  # a label; what it shrank would differ
     ],
 )
@@ -88,6 +95,35 @@ def test_the_global_batch_counts_not_the_devices(sheet: Sheet, plan: Plan, folde
     run = folder.run(planned[0], 0, config={**config, "seed": 0}, processes=2)
     folder.knn(run, 80.0)
     assert of(sheet, planned, folder.runs, "nothing", "k-NN").values == {0: 80.0}
+
+
+def test_cells_of_two_networks_are_two_runs(sheet: Sheet, plan: Plan) -> None:
+    cell = sheet.cells[0]
+    other = replace(cell, row="wider", overrides=("backbone.name=resnet18", "backbone.kwargs={}"))
+    assert len(plan(cells=[cell, other])) == 2
+
+
+def test_a_share_of_the_images_is_not_the_data_set(plan: Plan, folder: Folder) -> None:
+    cells = choose(find_table("table5"), rows=["nothing"], columns=["C-100 MoCo"])
+    [training] = plan(cells=cells)
+    told = {"train": {"images": 5_000, "classes": 100}}
+    sample = folder.run(training, 0, data=told)
+    whole = folder.run(training, 1, data={"train": {"images": 49_990, "classes": 100}})
+    runs = folder.runs
+    assert [run.record.folder for run in runs.of(training)] == [whole]
+    assert runs.left_out == {sample: "5,000 training images, not the 50,000 of cifar100"}
+
+
+def test_a_probe_on_a_part_of_the_validation_images_does_not_count(
+    sheet: Sheet, plan: Plan, folder: Folder
+) -> None:
+    planned = plan()
+    run = folder.run(planned[0], 0)
+    probe = folder.probe(planned[0], run, 99.0)
+    told = json.loads((probe / "result.json").read_text())
+    told["config"]["limit_val_batches"] = 1
+    (probe / "result.json").write_text(json.dumps(told))
+    assert of(sheet, planned, folder.runs, "nothing", "linear").ours is None
 
 
 def test_only_the_protocol_of_the_table_counts(sheet: Sheet, plan: Plan, folder: Folder) -> None:
