@@ -10,11 +10,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.check import literal
+from mixmask_solo.config.override import hydra_value
 
 _RESUME = "resume_from_checkpoint"
-# Read as this very string without quotes: the slash rules out numbers, booleans and null.
-_PLAIN = re.compile(r"[\w.+-]*/[\w./+-]*", re.ASCII)
 # What would contradict the new override, or turn a job into the sweep that it came from.
 _DROPPED = re.compile(rf"[~+]*({_RESUME}|auto_resume(\.\w+)*)(=.*)?|-m|--multirun", re.DOTALL)
 
@@ -74,15 +72,6 @@ def refuse_empty_blocks(cfg: DictConfig, overrides: Sequence[str]) -> None:
                 f"{key} is empty: write '{name}: {{}}' for its defaults, or remove the line; as an "
                 f"argument, {key}=null switches the block off"
             )
-
-
-def hydra_value(text: str) -> str:
-    """A string as the part of an override after ``key=``; an interpolation in it stays text."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    if _PLAIN.fullmatch(text):
-        return text
-    return QuotedString(literal(text), Quote.double).with_quotes()
 
 
 def resume_command(command: str, arguments: Sequence[str], checkpoint: str) -> str:

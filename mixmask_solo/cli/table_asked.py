@@ -21,6 +21,14 @@ from mixmask_solo.tables.schema import Sheet
 from mixmask_solo.tables.work import Training, trainings, why_not
 
 COMMAND = "mixmask-tables"
+_OWN = {
+    "seed": "from --seeds",
+    "checkpoint.dir": "from --runs",
+    "optimizer.batch_size": "so that the global batch is the recipe's",
+    "resume_from_checkpoint": "where a run goes on",
+    "pretrained_feature_extractor": "to the run that is probed",
+    "scale": "from --scale",
+}
 
 
 class Asked:
@@ -37,6 +45,8 @@ def _read_site(file: Path | None, overrides: Sequence[str], sheet: Sheet) -> dic
     for word in overrides:
         if "=" not in word:
             raise ConfigError(f"'{word}' is no override: give key=value")
+    for word in overrides:
+        _refuse_own(word)
     given: Any = {}
     if file is not None:
         try:
@@ -51,8 +61,17 @@ def _read_site(file: Path | None, overrides: Sequence[str], sheet: Sheet) -> dic
         if name not in known and name not in _datasets():
             require_known(f"a key of --site {file}", name, sorted(known))
     site = {name: [str(word) for word in words] for name, words in given.items()}
+    for words in site.values():
+        for word in words:
+            _refuse_own(word)
     site["all"] = [*site.get("all", []), *overrides]
     return site
+
+
+def _refuse_own(word: str) -> None:
+    key = word.lstrip("+~").partition("=")[0]
+    if key in _OWN:
+        raise ConfigError(f"{word}: {COMMAND} sets {key} itself, {_OWN[key]}")
 
 
 def _datasets() -> set[str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A table's missing runs as jobs of a cluster: one array, measurements behind it."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from mixmask_solo.config.files import plain_name
 from mixmask_solo.jobs.options import SlurmOptions
 from mixmask_solo.jobs.records import Planned, submissions
 from mixmask_solo.jobs.standing import ENDED, standings
+from mixmask_solo.records.registry.record import LAST
 from mixmask_solo.tables.missing import Missing
 
 
@@ -30,8 +32,14 @@ def submit_missing(
     ``runs``: where training writes; ``root``: where submissions are kept.
     """
     pending = _pending(root)
-    train = [m for m in missing if not m.trained]
-    train = [m for m in train if _key(m.training.command(runs)) not in pending]
+    train = []
+    for m in missing:
+        if m.trained or _key(_job(options, m.training.command(runs)).command) in pending:
+            continue
+        if m.alive:
+            print(f"{name}: {m.training.label} is being trained already", file=sys.stderr)
+            continue
+        train.append(m)
     # Longest first, so that the k-th measurements are those of the first jobs, one by one.
     train.sort(key=lambda m: -len(m.evaluations))
     work = _trained(name, train, options, runs)
@@ -79,12 +87,14 @@ def _measured(
     pending: set[str],
 ) -> list[Work]:
     """Measurements of runs that are there."""
-    commands = [(m, e.command(runs, *m.paths)) for m in trained for e in m.evaluations]
+    made = [
+        (m, _job(_alone(options), evaluation.command(runs, *m.paths)))
+        for m in trained
+        for evaluation in m.evaluations
+    ]
+    made = [(m, job) for m, job in made if _key(job.command) not in pending]
     jobs = [
-        replace(_job(_alone(options), command), key=str(first + i), label=m.training.label)
-        for i, (m, command) in enumerate(
-            (m, command) for m, command in commands if _key(command) not in pending
-        )
+        replace(job, key=str(first + i), label=m.training.label) for i, (m, job) in enumerate(made)
     ]
     return [Work(f"{plain_name(name)}-measure-{len(jobs)}", _alone(options), jobs)] if jobs else []
 
@@ -101,10 +111,16 @@ def _job(options: SlurmOptions, command: Sequence[str]) -> Planned:
     return job
 
 
-def _key(command: Sequence[str]) -> str:
-    """Configuration and overrides, without what follows from the allocation."""
-    own = ("++devices=", "++num_nodes=", "++accelerator=", "++strategy=", "hydra.", "-m")
-    words = [w for w in command if not w.startswith((*own, "mixmask", "--config"))]
+def _key(command: Sequence[str], run: str = "") -> str:
+    """What a planned job does, without what follows from its allocation.
+
+    ``run``: the folder that ``{run}`` and ``{checkpoint}`` mean.
+    """
+    own = ("++devices=", "++num_nodes=", "++accelerator=", "++strategy=")
+    words = [word for word in command if not word.startswith(own)]
+    named = {"{checkpoint}": f"{run}/{LAST}", "{run}": run}
+    for name, path in named.items() if run else ():
+        words = [word.replace(name, path) for word in words]
     return " ".join(sorted(words))
 
 
@@ -118,5 +134,7 @@ def _pending(root: Path) -> set[str]:
             submission.jobs, standings(submission, submission.jobs), strict=True
         ):
             if standing.state not in ENDED:
-                found.add(_key(job.command[2:]))
+                before = next((j for j in submission.jobs if j.key == job.after), None)
+                run = submission.state(before).get("directory", "") if before else ""
+                found.add(_key(job.command, str(run)))
     return found

@@ -75,13 +75,15 @@ def _may_be(cell: Cell, kinds: Iterable[tuple[str, str]]) -> bool:
 
 
 def _cell(sheet: Sheet, line: Line) -> PaperCell:
-    ours = line.ours
+    ours, figure = line.ours, line.cell.figure
+    told = [figure.status] if figure.status in ("likely", "unreadable header") else []
+    where = f"{sheet.table.paper}, {sheet.table.where}{f' {figure.mark}' * bool(figure.mark)}"
     return PaperCell(
         f"{line.cell.row}, {line.cell.column}",
         line.cell.protocol.metric,
-        line.cell.figure.value,
+        figure.value,
         ours.mean if ours else None,
         ours.std if ours else None,
         ours.n if ours else 0,
-        f"{sheet.table.paper}, {sheet.table.where}",
+        "; ".join([where, *told, *line.notes]),
     )

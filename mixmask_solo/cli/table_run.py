@@ -4,8 +4,11 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from mixmask_solo.jobs.process import Outcome, Process, Relay
 from mixmask_solo.tables.match import Runs
@@ -14,6 +17,7 @@ from mixmask_solo.tables.work import Evaluation, Training, as_typed
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _POLL = 5.0  # seconds
+_LOCKS = ".tables"  # in the folder of the runs
 
 
 class _Stopped(Exception):
@@ -45,37 +49,67 @@ class LocalRuns:
         return int(bool(self.failed))
 
     def _complete(self, training: Training, place: str) -> None:
-        left = self._missing(training)
-        if left is None:
-            return
-        while left.alive:  # of another process, or of one that outlived its table
-            self._wait(left, training)
+        """Trains where nobody else does, then measures."""
+        with self._alone(training):
             left = self._missing(training)
-            if left is None:
-                return
-        if not left.trained:
-            command = training.command(self.folder)
-            if not self._call(command, f"training {place}: {training.label}"):
-                return
-            left = self._missing(training)
+            while left is not None and left.alive:  # of a job, or one that outlived its table
+                self._wait(left)
+                left = self._missing(training)
             if left is None:
                 return
             if not left.trained:
-                reasons = self.look().left_out.values()
-                why = "; ".join(reasons) or "was its configuration changed?"
-                why = f"it ended well, but is no run of its cell: {why}"
-                self.failed.append((training.label, why))
+                command = training.command(self.folder)
+                if not self._call(command, f"training {place}: {training.label}"):
+                    return
+                left = self._missing(training)
+            if left is not None and not left.trained:
+                reasons = "; ".join(self.look().left_out.values())
+                why = reasons or "was its configuration changed?"
+                told = f"it ended well, but is no run of its cell: {why}"
+                self.failed.append((training.label, told))
                 return
-        for evaluation in left.evaluations:
-            self._measure(left, evaluation, place)
+            if left is not None:
+                for evaluation in left.evaluations:
+                    self._measure(left, evaluation, place)
+
+    @contextmanager
+    def _alone(self, training: Training) -> Iterator[None]:
+        """Two that run the same table train each run once."""
+        place = self.folder / _LOCKS
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / training.key)
+        told = False
+        while True:
+            try:
+                lock.acquire(timeout=_POLL if told else 0)
+                break
+            except Timeout:
+                if not told:
+                    who = "another mixmask-tables is at it; waiting"
+                    print(f"{self.command}: {training.label}: {who}", file=sys.stderr, flush=True)
+                told = True
+                self._heed()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _heed(self) -> None:
+        if self._signals.received:
+            raise _Stopped(self._signals.received)
 
     def _missing(self, training: Training) -> Missing | None:
         return next(iter(missing([training], self.look())), None)
 
     def _measure(self, run: Missing, evaluation: Evaluation, place: str) -> None:
         command = evaluation.command(self.folder, *run.paths)
-        metric = evaluation.protocol.metric
-        self._call(command, f"{metric} {place}: {run.training.label}")
+        what = f"{evaluation.protocol.metric} {place}: {run.training.label}"
+        if self._call(command, what):
+            left = self._missing(run.training)
+            if left is not None and evaluation in left.evaluations:
+                reasons = "; ".join(self.look().left_out.values())
+                why = reasons or "its configuration is not the table's"
+                self.failed.append((what, f"it ended well, but does not count: {why}"))
 
     def _call(self, command: Sequence[str], what: str) -> bool:
         """Whether it ended well."""
@@ -92,21 +126,17 @@ class LocalRuns:
             self.failed.append((what, _why(code, report)))
         return not code
 
-    def _wait(self, left: Missing, training: Training) -> None:
+    def _wait(self, left: Missing) -> None:
         assert left.run is not None
         who = left.run.record.result.get("process") or {}
         at = f"process {who.get('pid')} on {who.get('host')}"
-        print(
-            f"{self.command}: {training.label} is being trained by {at}; waiting", file=sys.stderr
-        )
-        while left.alive:
+        label = left.training.label
+        print(f"{self.command}: {label} is being trained by {at}; waiting", file=sys.stderr)
+        now: Missing | None = left
+        while now is not None and now.alive:
             time.sleep(_POLL)
-            if self._signals.received:
-                raise _Stopped(self._signals.received)
-            again = self._missing(training)
-            if again is None:
-                return
-            left = again
+            self._heed()
+            now = self._missing(left.training)
 
 
 def _why(code: int, report: Outcome) -> str:

@@ -24,8 +24,7 @@ def run(asked: Asked) -> int:
     if args.slurm is None:
         if args.dry_run or args.wait:
             raise ConfigError("--dry-run and --wait are for --slurm FILE; `plan` shows the runs")
-        chosen = planned(asked)
-        _tell_left_out(asked)
+        chosen = _runnable(asked)
         args.runs.mkdir(parents=True, exist_ok=True)
         local = LocalRuns(COMMAND, args.runs, lambda: runs_of(asked))
         code = local.run(chosen)
@@ -33,8 +32,7 @@ def run(asked: Asked) -> int:
         return code
     options = read_options(args.slurm, [])
     processes = options.nodes * options.processes
-    chosen = planned(asked, processes=processes)
-    _tell_left_out(asked)
+    chosen = _runnable(asked, processes)
     left = missing(chosen, runs_of(asked))
     if not left:
         print(_counted(asked, chosen, 0))
@@ -50,9 +48,20 @@ def run(asked: Asked) -> int:
     )
 
 
-def _tell_left_out(asked: Asked) -> None:
-    for line in left_out(asked, {}):
+def _runnable(asked: Asked, processes: int | None = None) -> list[Training]:
+    """The trainings, with a line on cells that cannot be run here.
+
+    Raises:
+        ConfigError: where none can, for the first one's reason.
+    """
+    wrong: dict[str, str] = {}
+    chosen = planned(asked, processes=processes, wrong=wrong)
+    if wrong and not chosen:
+        cell, reason = next(iter(wrong.items()))
+        raise ConfigError(f"cell {cell}: {reason}")
+    for line in left_out(asked, wrong):
         print(f"{COMMAND}: {line}", file=sys.stderr)
+    return chosen
 
 
 def _counted(asked: Asked, chosen: Sequence[Training], started: int) -> str:

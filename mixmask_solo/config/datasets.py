@@ -31,7 +31,9 @@ class DatasetInfo:
     # of a probe's images; None for bilinear crops of natural images, bicubic where a whole image
     # is brought to another size
     interpolation: Literal["bicubic", "bilinear"] | None = None
-    train_images: int | None = None  # of the whole training set; None where the files tell
+    # of the whole sets; None where the files tell
+    train_images: int | None = None
+    val_images: int | None = None
 
 
 # Means and deviations: solo-learn's table for pretraining; Tiny-ImageNet's from
@@ -48,6 +50,7 @@ DATASETS: dict[str, DatasetInfo] = {
         32,
         center_crop=False,
         train_images=50_000,
+        val_images=10_000,
     ),
     "cifar100": DatasetInfo(
         "cifar",
@@ -57,6 +60,7 @@ DATASETS: dict[str, DatasetInfo] = {
         32,
         center_crop=False,
         train_images=50_000,
+        val_images=10_000,
     ),
     "stl10": DatasetInfo(
         "stl10", 10, (0.4914, 0.4823, 0.4466), (0.247, 0.243, 0.261), 96, center_crop=False
@@ -69,9 +73,10 @@ DATASETS: dict[str, DatasetInfo] = {
         64,
         center_crop=False,
         train_images=100_000,
+        val_images=10_000,
     ),
     "imagenet100": DatasetInfo("folder", 100),
-    "imagenet": DatasetInfo("folder", 1000, train_images=1_281_167),
+    "imagenet": DatasetInfo("folder", 1000, train_images=1_281_167, val_images=50_000),
     "custom": DatasetInfo("folder", None),
     "image_folder": DatasetInfo("folder", None),
     "parquet": DatasetInfo("parquet", None),

@@ -71,9 +71,13 @@ def as_text(sheet: Sheet, lines: Sequence[Line], scale: float) -> str:
     return "\n".join([title(sheet, scale), "", body, "", *notes(sheet, lines)])
 
 
+def _plain_cells(row: Sequence[str]) -> list[str]:
+    return [cell.replace("\\", r"\\").replace("|", r"\|") for cell in row]
+
+
 def as_markdown(sheet: Sheet, lines: Sequence[Line], scale: float) -> str:
-    rows = [head(sheet), ["---", "---", "---:", "---:", "---:", "---:", "---:"]]
-    rows += [[cell.replace("|", r"\|") for cell in cells(line)] for line in lines]
+    rows = [_plain_cells(head(sheet)), ["---", "---", "---:", "---:", "---:", "---:", "---:"]]
+    rows += [_plain_cells(cells(line)) for line in lines]
     body = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(
         [f"**{title(sheet, scale)}**", "", *body, "", *(f"{x}  " for x in notes(sheet, lines))]

@@ -79,7 +79,7 @@ class ProgressReport(Callback):
             self._last_line = now
             took = screen.duration(now - self._epoch_begun)
             head = f"epoch {number}/{trainer.max_epochs} in {took}"
-            screen.say([head, *terms(self.readback.epoch, self.throughput.images_per_second)])
+            screen.say([head, *terms(self.readback.epoch, self.throughput.of_epoch)])
 
     def close(self) -> None:
         """Takes the bars away. Not a hook: Lightning calls none at the end of a failed fit."""
@@ -97,7 +97,7 @@ class ProgressReport(Callback):
         measured = {k: v for k, v in self.readback.epoch.items() if k.startswith("val_")}
         lr = float(trainer.optimizers[0].param_groups[0]["lr"])
         now = {**measured, **self.readback.latest, "train_lr": lr}
-        self._shown.terms = terms(now, self.throughput.images_per_second)
+        self._shown.terms = terms(now, self.throughput.of_epoch)
         done = trainer.current_epoch * total + batches
         if done > self._first_batch and trainer.max_epochs:
             rate = (time.perf_counter() - self._begun) / (done - self._first_batch)

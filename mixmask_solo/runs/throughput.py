@@ -18,12 +18,20 @@ class Throughput(Callback):
         self.images = 0
         self.seconds = 0.0
         self._start = 0.0
+        self._at_epoch = (0, 0.0)  # images and seconds when it began
         self._born = time.perf_counter()
 
     @property
     def images_per_second(self) -> float:
         """Of this process; 0 before its first batch."""
         return self.images / self.seconds if self.seconds else 0.0
+
+    @property
+    def of_epoch(self) -> float:
+        """Images per second of this epoch so far, or of the part of it that this process did."""
+        images, seconds = self._at_epoch
+        spent = self.seconds - seconds
+        return (self.images - images) / spent if spent else 0.0
 
     def piece(self) -> dict[str, Any]:
         """What this process has done of the run so far."""
@@ -37,8 +45,12 @@ class Throughput(Callback):
         """Starts the clock; what lies between epochs is no training, nor is validation."""
         self._start = time.perf_counter()
 
-    on_train_epoch_start = on_train_start  # not called for an epoch that a run resumes within
     on_validation_end = on_train_start
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Not called for an epoch that a run resumes within."""
+        self._start = time.perf_counter()
+        self._at_epoch = (self.images, self.seconds)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, *_: Any

@@ -37,7 +37,8 @@ def cost(training: Training, found: Sequence[Found], epochs: int) -> Cost:
     Args:
         epochs: of the recipe as it stands, which the head's cost is of.
     """
-    done = [run.record.result for run in found if run.completed]
+    results = [run.record.result for run in found if run.completed]
+    done = [result for result in results if result.get("wall_seconds")]
     on_gpu = [result for result in done if _is_gpu(_device(result))]
     if measured := on_gpu or done:
         spent = [r["wall_seconds"] * (r.get("processes") or 1) / 3600 for r in measured]

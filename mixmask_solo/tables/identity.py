@@ -2,9 +2,10 @@
 """What a run is, whatever it is called and wherever it ran: its resolved configuration."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.config.free import Difference, has_effect, under
 from mixmask_solo.config.rules import count_devices, read_devices
 from mixmask_solo.runs.contradictions import differences
@@ -16,6 +17,7 @@ _STORED = ("data.storage", "data.image_column", "data.label_column", "data.max_e
 ALIKE = (*_TOLD, *_STORED, "dali", "benchmark", "strategy")
 _OWN = ("seed", "name", "scale", "processes")  # of one run
 _PARTS = ("limit_val_batches",)  # a resumed run may change it, but it is no measurement of a cell
+_PATHS = ("data.train_path", "data.val_path")
 _FOLLOWS = ("backbone", "data.augmentations", "pretrain_method")  # from a probe's checkpoint
 
 
@@ -36,15 +38,20 @@ def processes_of(config: Mapping[str, Any]) -> int:
     return count_devices(devices, None) * int(config.get("num_nodes") or 1)
 
 
-def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+def unlike(
+    one: Mapping[str, Any], other: Mapping[str, Any], named: Collection[str] = ()
+) -> list[Difference]:
     """Keys that make two identities different experiments; empty where they are the same.
 
-    Of two probes, what follows from the pretrained network is left out.
+    Of two probes, what follows from the pretrained network is left out. Keys that are ``named``, by
+    the table's overrides, tell its cells apart, whatever they are. Images that have no name of
+    their own are told apart by their paths.
     """
     pretrains = "method" in one or "method" in other
     free = (*_OWN, *ALIKE, *(() if pretrains else _FOLLOWS))
-    found = [d for d in differences(one, other) if not under(d.key, free)]
-    return [d for d in found if has_effect(d.key) or under(d.key, _PARTS)]
+    counts = (*_PARTS, *(_PATHS if _is_nameless(one) and _is_nameless(other) else ()), *named)
+    found = [d for d in differences(one, other) if under(d.key, counts) or not under(d.key, free)]
+    return [d for d in found if under(d.key, counts) or has_effect(d.key)]
 
 
 def footnote(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
@@ -53,8 +60,14 @@ def footnote(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Differenc
     return [d for d in found if under(d.key, _TOLD)]
 
 
-def fingerprint(one: Mapping[str, Any]) -> str:
+def fingerprint(one: Mapping[str, Any], named: Collection[str] = ()) -> str:
     """Equal for identities that `unlike` calls the same, as far as spelling goes."""
-    blank: dict[str, Any] = {}
-    kept = {d.key: d.new for d in unlike(blank, one)}
+    blank: dict[str, Any] = {"data": {"dataset": "custom"}}
+    kept = {d.key: d.new for d in unlike(blank, one, named)}
     return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _is_nameless(one: Mapping[str, Any]) -> bool:
+    """Whether the data set is whatever lies at a path."""
+    info = DATASETS.get(str((one.get("data") or {}).get("dataset")))
+    return info is not None and info.num_classes is None

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,21 @@ class Runs:
         self._pretrained: dict[tuple[Any, ...], list[tuple[RunRecord, dict[str, Any]]]] = {}
         self._probes: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
         for record in records:
-            if not record.config.get("optimizer"):
-                continue
-            same = identity(record.config, int(record.result.get("processes") or 1))
-            if record.kind == "pretrain":
-                self._pretrained.setdefault(_kind(same), []).append((record, same))
-            else:
-                source = Path(str(same.get("pretrained_feature_extractor")))
-                if source.name == LAST:
-                    self._probes.setdefault(source.parent.name, []).append((record, same))
+            try:
+                self._sort_in(record)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                why = f"{type(error).__name__} {error}"
+                self.left_out[record.folder] = f"its result.json cannot be understood ({why})"
+
+    def _sort_in(self, record: RunRecord) -> None:
+        same = identity(record.config, int(record.result.get("processes") or 1))
+        _moment(record, "started", 0)
+        if record.kind == "pretrain":
+            self._pretrained.setdefault(_kind(same), []).append((record, same))
+        else:
+            source = Path(str(same.get("pretrained_feature_extractor")))
+            if source.name == LAST:
+                self._probes.setdefault(source.parent.name, []).append((record, same))
 
     def of(self, training: Training, *, seed: int | None = None) -> list[Found]:
         """Runs of this configuration, of any seed or one, with what was measured of each.
@@ -54,7 +60,9 @@ class Runs:
         found: dict[Any, Found] = {}
         for record, same in self._pretrained.get(_kind(training.identity), []):
             own = same.get("seed")
-            if (seed is not None and own != seed) or unlike(training.identity, same):
+            if (seed is not None and own != seed) or unlike(
+                training.identity, same, training.named
+            ):
                 continue
             if reason := _other_images(record):
                 self.left_out[record.folder] = reason
@@ -77,6 +85,9 @@ class Runs:
             return _knn(run, evaluation)
         values = []
         for record, same in self._probes.get(run.folder.name, []):
+            if reason := _other_images(record):
+                self.left_out[record.folder] = reason
+                continue
             fresh = _moment(record, "started", 0) >= _moment(run, "ended", -1)
             done = record.result.get("status") == "completed"
             if done and fresh and not unlike(evaluation.identity or {}, same):
@@ -92,15 +103,25 @@ def _kind(same: dict[str, Any]) -> tuple[Any, ...]:
 def _other_images(run: RunRecord) -> str:
     """Why its images cannot be the whole data set that the configuration names, or its share."""
     data = run.config.get("data") or {}
-    there = ((run.result.get("data") or {}).get("train") or {}).get("images")
-    info = DATASETS.get(str(data.get("dataset")))
-    if there is None or info is None or info.train_images is None:
-        return ""
+    splits = run.result.get("data") or {}
+    train, val = (splits.get(name) or {} for name in ("train", "val"))
     fraction = float(data.get("fraction") or -1)
-    wanted = info.train_images * (1 if fraction == -1 else fraction)
-    if abs(there - wanted) <= max(1, 0.005 * wanted):  # damaged ones may be left out
-        return ""
-    return f"{there:,} training images, not the {wanted:,.0f} of {data['dataset']}"
+    share = 1 if fraction == -1 else fraction
+    return _other(str(data.get("dataset")), train.get("images"), val.get("images"), share)
+
+
+def _other(dataset: str, train: int | None, val: int | None, share: float = 1) -> str:
+    """What is wrong with these numbers of images; nothing where they are right or not known."""
+    info = DATASETS.get(dataset)
+    wanted = (None, None) if info is None else (info.train_images, info.val_images)
+    for kind, there, all_, part in zip(
+        ("training", "validation"), (train, val), wanted, (share, 1), strict=True
+    ):
+        if there is None or all_ is None:
+            continue
+        if abs(there - all_ * part) > max(1, 0.005 * all_ * part):  # damaged ones may be left out
+            return f"{there:,} {kind} images, not the {all_ * part:,.0f} of {dataset}"
+    return ""
 
 
 def _counts_more(new: RunRecord, old: RunRecord) -> bool:
@@ -110,10 +131,12 @@ def _counts_more(new: RunRecord, old: RunRecord) -> bool:
 
 
 def _moment(run: RunRecord, key: str, piece: int) -> datetime:
+    """In UTC where no zone is told; long ago where there is no such moment."""
     try:
-        return datetime.fromisoformat(run.result["pieces"][piece][key])
+        found = datetime.fromisoformat(run.result["pieces"][piece][key])
     except (KeyError, IndexError, TypeError, ValueError):
-        return datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+        found = datetime(1970, 1, 1)
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 def _knn(run: RunRecord, evaluation: Evaluation) -> float | None:
@@ -123,18 +146,28 @@ def _knn(run: RunRecord, evaluation: Evaluation) -> float | None:
     last = run.folder / LAST
     for file in sorted(run.folder.glob("knn*.json")):
         content = read_json(file)
-        own = Path(str(content.get("checkpoint"))).name == LAST
-        if not own or content.get("evaluate") != "online":
-            continue
-        if content.get("dataset") != (run.config.get("data") or {}).get("dataset"):
+        source = Path(str(content.get("checkpoint")))
+        own = (source.parent.name, source.name) == (run.folder.name, LAST)
+        if not own or content.get("evaluate") != "online" or not _same_images(run, content):
             continue
         if last.is_file() and last.stat().st_mtime > file.stat().st_mtime:
             continue
         for row in _rows(content):
             same = all(row.get(key) == value for key, value in wanted.items())
-            if same and abs(float(row["temperature"]) - p.temperature) < 1e-9:
+            temperature = float(row.get("temperature") or 0)
+            if same and abs(temperature - p.temperature) < 1e-9 and "acc1" in row:
                 return float(row["acc1"])
     return None
+
+
+def _same_images(run: RunRecord, content: dict[str, Any]) -> bool:
+    """Whether a k-NN used all training images, whatever pretraining saw, and the run's own
+    validation images."""
+    dataset = str((run.config.get("data") or {}).get("dataset"))
+    train, test = content.get("train_images"), content.get("test_images")
+    val = ((run.result.get("data") or {}).get("val") or {}).get("images")
+    same = content.get("dataset") == dataset and (None in (test, val) or test == val)
+    return same and not _other(dataset, train, test)
 
 
 def _rows(content: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 RULES = """With --scale S, in every cell alike:
-  epochs      max_epochs x S, at least 1; scheduler's warm-up and decay epochs move with them
+  epochs      max_epochs x S, at least 1 (2 where the last one runs at rate 0); scheduler's warm-up
+              and decay epochs move with them
   images      data.fraction x S of the training images, stratified; all validation images
   batch       the global batch x sqrt(S), rounded down to a power of two, from 8 on; learning rates
               follow it, as the recipes' do
@@ -28,7 +29,8 @@ def scaled(config: Mapping[str, Any], share: float, processes: int = 1) -> list[
     if share == 1:
         return []
     epochs, optimizer = int(config["max_epochs"]), config["optimizer"]
-    fewer = max(1, round(epochs * share))
+    name = str(config["scheduler"]["name"])
+    fewer = max(2 if name == "cosine_from_one" else 1, round(epochs * share))
     whole = int(optimizer["batch_size"]) * processes
     batch = max(_SMALLEST, 2 ** math.floor(math.log2(whole * math.sqrt(share))))
     fraction = float(config["data"].get("fraction") or -1)

@@ -2,7 +2,7 @@
 """A table as its YAML file writes it: columns, rows, and how a cell is measured."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -108,6 +108,7 @@ class Cell:
     figure: Figure
     variant: str = ""
     of_column: int = 0  # how many of the overrides are the column's
+    named: frozenset[str] = frozenset()  # keys that any cell of the table overrides
 
     @property
     def id(self) -> str:
@@ -157,6 +158,7 @@ def _checked(file: Path, content: Any) -> Sheet:
         if len(set(names)) < len(names) or not names:
             raise ConfigError(f"{kind} need names, each its own: {names}")
     root = (file.parent / table.root).resolve()
+    named = frozenset(_keys(columns) | _keys(rows))
     cells = []
     for i, row in enumerate(rows):
         values = [{}] * len(columns) if row.values is None else row.values
@@ -185,6 +187,7 @@ def _checked(file: Path, content: Any) -> Sheet:
                     figure=_figure(value, f"rows[{i}].values[{j}]", row.status or table.status),
                     variant=variant,
                     of_column=len(column.overrides),
+                    named=named,
                 )
             )
     for cell in cells:
@@ -192,6 +195,15 @@ def _checked(file: Path, content: Any) -> Sheet:
             if recipe is not None and not recipe.with_name(f"{recipe.name}.yaml").is_file():
                 raise ConfigError(f"cell {cell.id}: there is no recipe {recipe}.yaml")
     return Sheet(file.stem, table, columns, rows, tuple(cells))
+
+
+def _keys(parts: Iterable[Column | Row]) -> set[str]:
+    """Keys of their overrides."""
+    lists: list[Any] = []
+    for part in parts:
+        own = part.overrides
+        lists += own.values() if isinstance(own, dict) else [own]
+    return {str(word).lstrip("+~").partition("=")[0] for words in lists for word in words or ()}
 
 
 def _by_column(value: Any, column: Column, columns: tuple[Column, ...], key: str) -> Any:

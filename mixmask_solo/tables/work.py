@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """From cells to runs: what has to be trained and measured, each once."""
 
+import hashlib
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config import ConfigError, to_values
-from mixmask_solo.tables.identity import fingerprint, identity, processes_of
+from mixmask_solo.config.override import hydra_value
+from mixmask_solo.tables.identity import fingerprint, identity, processes_of, unlike
 from mixmask_solo.tables.scale import scaled
 from mixmask_solo.tables.schema import Cell, Protocol
 
@@ -16,6 +18,8 @@ Composer = Callable[[str, str, Sequence[str]], Any]  # folder, name, overrides
 Resolver = Callable[[Any], Any]
 Site = Mapping[str, Sequence[str]]  # data set, or `all`, to overrides
 _RESUMING = ("auto_resume.enabled=true", "++auto_resume.max_hours=100000")
+_ONE = ("++devices=1", "++num_nodes=1")  # a rehearsal's process has the whole, small batch
+_ALLOCATED = ("devices", "num_nodes", "accelerator", "strategy")
 _LATER = {"mixmask-finetune": "fine-tuning", "mixmask-detect": "detection"}
 
 
@@ -47,8 +51,9 @@ class Evaluation:
         assert self.recipe is not None
         words = [p.command, "--config-path", str(self.recipe.parent)]
         words += ["--config-name", self.recipe.name, *self.overrides]
-        words += [f"checkpoint.dir={folder}", *_RESUMING]
-        return [*words, f"pretrained_feature_extractor={checkpoint}"]
+        words += [f"checkpoint.dir={hydra_value(str(folder))}", *_RESUMING]
+        value = checkpoint if checkpoint.startswith("{") else hydra_value(checkpoint)
+        return [*words, f"pretrained_feature_extractor={value}"]
 
 
 @dataclass
@@ -60,6 +65,7 @@ class Training:
     smaller: list[str]  # of the scale
     local: list[str]  # of the machine: devices, paths, and the batch that follows
     identity: dict[str, Any]
+    named: frozenset[str]  # keys that the table's cells override
     seed: int
     scale: float
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -67,6 +73,12 @@ class Training:
     @property
     def cells(self) -> list[Cell]:
         return [cell for evaluation in self.evaluations for cell in evaluation.cells]
+
+    @property
+    def key(self) -> str:
+        """The same for every plan of this run."""
+        same = fingerprint(self.identity, self.named)
+        return hashlib.sha256(f"{same} {self.seed}".encode()).hexdigest()[:16]
 
     @property
     def label(self) -> str:
@@ -85,7 +97,7 @@ class Training:
         words = ["mixmask-pretrain", "--config-path", str(self.recipe.parent)]
         words += ["--config-name", self.recipe.name, *self.overrides]
         words += [*self.smaller, *self.local]
-        words += [f"seed={self.seed}", f"checkpoint.dir={folder}", *_RESUMING]
+        words += [f"seed={self.seed}", f"checkpoint.dir={hydra_value(str(folder))}", *_RESUMING]
         if self.scale != 1:
             words.append(f"++scale={self.scale:g}")
         return words
@@ -124,18 +136,26 @@ def trainings(
         if why_not(cell.protocol):
             continue
         try:
-            own = _of_cell(cell, compose, resolve, scale, site or {}, processes)
-            probe = _evaluation(cell, compose, resolve_probe, scale, site or {})
+            own = _training(cell, compose, resolve, scale, site or {}, processes)
+            probe = _evaluation(cell, compose, resolve_probe, scale, site or {}, processes)
         except ConfigError as error:
             if wrong is None:
                 raise ConfigError(f"cell {cell.id}: {error}") from None
             wrong[cell.id] = str(error)
             continue
-        smaller, local, same = own
-        name = fingerprint(same)
+        name = fingerprint(own.identity, cell.named)
         if name not in found:
             found[name] = [
-                Training(cell.recipe, [*cell.overrides], smaller, local, same, seed, scale)
+                Training(
+                    recipe=cell.recipe,
+                    overrides=[*cell.overrides],
+                    smaller=own.smaller,
+                    local=own.local,
+                    identity=own.identity,
+                    named=cell.named,
+                    seed=seed,
+                    scale=scale,
+                )
                 for seed in seeds
             ]
         for training in found[name]:
@@ -143,23 +163,28 @@ def trainings(
     return [training for group in found.values() for training in group]
 
 
-def _of_cell(
-    cell: Cell,
-    compose: Composer,
+@dataclass(frozen=True)
+class _Settled:
+    """Overrides of the scale and of the machine, and what is trained."""
+
+    smaller: list[str]
+    local: list[str]
+    identity: dict[str, Any]
+
+
+def _settle(
+    composed: Callable[..., Any],
     resolve: Resolver,
     scale: float,
-    site: Site,
+    local: list[str],
     processes: int | None,
-) -> tuple[list[str], list[str], dict[str, Any]]:
-    def composed(*more: str) -> Any:
-        return compose(str(cell.recipe.parent), cell.recipe.name, [*cell.overrides, *more])
-
+) -> _Settled:
+    """``composed``: the configuration with further overrides, unresolved."""
     full = to_values(resolve(composed()))
     smaller = scaled(full, scale, processes_of(full))
-    if smaller:  # a rehearsal's one process has the whole, small batch
-        smaller += ["++devices=1", "++num_nodes=1"]
-    same = identity(to_values(resolve(composed(*smaller))) if smaller else full)
-    local = _local(site, cell.dataset)
+    same = identity(to_values(resolve(composed(*smaller, *_ONE)))) if smaller else identity(full)
+    if smaller and processes is None:
+        local = [*_ONE, *local]  # unless the machine's own say otherwise
     there = to_values(composed(*smaller, *local))
     count = processes or processes_of(there)
     batch = int(same["optimizer"]["batch_size"])
@@ -171,29 +196,58 @@ def _of_cell(
     if int(there["optimizer"]["batch_size"]) != batch // count:
         local = [*local, f"++optimizer.batch_size={batch // count}"]
     if local:
-        resolve(composed(*smaller, *local))  # what is wrong with it is told before anything begins
-    return smaller, local, same
+        shared = (f"++devices={count}", "++num_nodes=1")
+        found = identity(to_values(resolve(composed(*smaller, *local, *shared))), count)
+        for key, old, new in unlike(same, found):
+            raise ConfigError(
+                f"{key}={new} for every run would make it another experiment than the cell's "
+                f"({old}): leave it out, or write a table of your own"
+            )
+    return _Settled(smaller, local, same)
+
+
+def _training(
+    cell: Cell,
+    compose: Composer,
+    resolve: Resolver,
+    scale: float,
+    site: Site,
+    processes: int | None,
+) -> _Settled:
+    def composed(*more: str) -> Any:
+        return compose(str(cell.recipe.parent), cell.recipe.name, [*cell.overrides, *more])
+
+    return _settle(composed, resolve, scale, _local(site, cell.dataset, processes), processes)
 
 
 def _evaluation(
-    cell: Cell, compose: Composer, resolve: Resolver, scale: float, site: Site
+    cell: Cell,
+    compose: Composer,
+    resolve: Resolver,
+    scale: float,
+    site: Site,
+    processes: int | None,
 ) -> Evaluation:
     protocol, probe = cell.protocol, cell.probe
     if probe is None:
         return Evaluation(protocol, None, [], None)
 
-    def resolved(*more: str) -> dict[str, Any]:
+    def composed(*more: str) -> Any:
         given = [*protocol.overrides, *more, "pretrained_feature_extractor=none.ckpt"]
-        return dict(to_values(resolve(compose(str(probe.parent), probe.name, given))))
+        return compose(str(probe.parent), probe.name, given)
 
-    smaller = scaled(resolved(), scale)
-    own = [*protocol.overrides, *smaller]
-    same = identity(resolved(*smaller))
-    return Evaluation(protocol, probe, [*own, *_local(site, cell.dataset)], same)
+    alone = None if processes is None else 1  # a job that measures has one process
+    found = _settle(composed, resolve, scale, _local(site, cell.dataset, processes), alone)
+    own = [*protocol.overrides, *found.smaller, *found.local]
+    return Evaluation(protocol, probe, own, found.identity)
 
 
-def _local(site: Site, dataset: str) -> list[str]:
-    return [*site.get("all", ()), *site.get(dataset, ())]
+def _local(site: Site, dataset: str, processes: int | None) -> list[str]:
+    """The machine's overrides; where a job says how many processes there are, without those."""
+    words = [*site.get("all", ()), *site.get(dataset, ())]
+    if processes is None:
+        return words
+    return [w for w in words if w.lstrip("+~").partition("=")[0] not in _ALLOCATED]
 
 
 def _add(training: Training, evaluation: Evaluation, cell: Cell) -> None:

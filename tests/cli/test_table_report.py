@@ -85,6 +85,22 @@ def test_a_run_stands_beside_the_cells_it_is(tmp_path: Path) -> None:
     assert ("MixMask, Table 1", "grid 4, CIFAR-100") not in found
 
 
+def test_what_qualifies_a_figure_stands_beside_it(tmp_path: Path) -> None:
+    runs = Folder(tmp_path)
+    [training] = planned(find_table("table3"), rows=["0.5"])
+    config = {**training.identity, "seed": 0, "precision": "bf16-mixed"}
+    config.pop("processes")
+    folder = runs.run(training, 0, config=config)
+    found = [cell for cell in paper_cells(read([folder])) if "Table 3" in cell.source]
+    assert [(cell.paper, cell.ours) for cell in found] == [(69.5, None)]
+    assert found[0].source == "MixMask, Table 3; likely"
+    runs.probe(training, folder, 69.0)
+    probe = sorted((tmp_path / "linear").iterdir())
+    [cell] = [c for c in paper_cells(read([folder, *probe])) if "Table 3" in c.source]
+    assert cell.ours == 69.0
+    assert cell.source == "MixMask, Table 3; likely; precision bf16-mixed"
+
+
 def test_options_of_tables_and_of_runs_are_told_apart(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,22 @@ def test_a_run_resumed_within_an_epoch_is_timed_from_its_own_start() -> None:
     assert 0 < throughput.seconds < 60
 
 
+def test_an_epochs_rate_is_its_own(monkeypatch: Any) -> None:
+    now = 0.0
+    monkeypatch.setattr("mixmask_solo.runs.throughput.time.perf_counter", lambda: now)
+    trainer: Any = SimpleNamespace(world_size=1)
+    throughput = Throughput()
+    throughput.on_train_start(trainer, None)  # type: ignore[arg-type]
+    for seconds in (10.0, 2.0):
+        throughput.on_train_epoch_start(trainer, None)  # type: ignore[arg-type]
+        now += seconds
+        throughput.on_train_batch_end(trainer, None, None, [torch.zeros(20)], 0)  # type: ignore[arg-type]
+        assert throughput.of_epoch == 20 / seconds
+        now += 5  # a validation
+        throughput.on_validation_end(trainer, None)  # type: ignore[arg-type]
+    assert throughput.images_per_second == 40 / 12  # of the run
+
+
 METRICS = {
     **{"loss": 3.0, "train_loss": 3.0, "train_mixture_loss": 2.0, "train_nce_loss": 1.0},
     **{"train_mixmask_loss": 2.0, "train_mixmask_lam": 0.5, "train_acc1": 9.0},

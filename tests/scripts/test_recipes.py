@@ -216,7 +216,8 @@ def test_the_laptop_line_is_a_valid_run(file: Path, recipe: Any) -> None:
 @pytest.mark.parametrize("file", VARIED, ids=_id)
 def test_a_variant_has_its_methods_laptop_line(file: Path) -> None:
     plain = file.with_stem(_split(file.stem)[0])
-    assert head_of(file)["Laptop"] == head_of(plain)["Laptop"]
+    lines = [head_of(each)["Laptop"].partition("(")[0].split() for each in (file, plain)]
+    assert lines[0] == lines[1]  # each has its own minutes
 
 
 def test_cifar10_by_one_override(recipe: Any) -> None:

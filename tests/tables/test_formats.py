@@ -58,3 +58,5 @@ def test_names_are_escaped(
     odd = replace(line, cell=replace(line.cell, row="50 % of a_b & |c|"))
     assert r"50 \% of a\_b \& |c|" in FORMATS["latex"](sheet, [odd], 1.0)
     assert r"50 % of a_b & \|c\|" in FORMATS["markdown"](sheet, [odd], 1.0)
+    piped = replace(sheet, table=replace(sheet.table, head="a|b"))
+    assert r"| a\|b | column |" in FORMATS["markdown"](piped, [odd], 1.0)

@@ -14,10 +14,11 @@ import pytest
 
 from mixmask_solo.tables.compare import Line, lines
 from mixmask_solo.tables.find import choose, find_table
+from mixmask_solo.tables.identity import unlike
 from mixmask_solo.tables.match import Runs
-from mixmask_solo.tables.schema import Sheet
+from mixmask_solo.tables.schema import Sheet, read_table
 from mixmask_solo.tables.work import Training
-from support.tables import Folder
+from support.tables import TEXT, Folder
 
 Plan = Callable[..., list[Training]]
 
@@ -124,6 +125,61 @@ def test_a_probe_on_a_part_of_the_validation_images_does_not_count(
     told["config"]["limit_val_batches"] = 1
     (probe / "result.json").write_text(json.dumps(told))
     assert of(sheet, planned, folder.runs, "nothing", "linear").ours is None
+
+
+def test_a_k_nn_of_another_run_or_of_other_images_is_not_this_runs(
+    sheet: Sheet, plan: Plan, folder: Folder
+) -> None:
+    planned = plan()
+    counts = {"train": {"images": 1442}, "val": {"images": 355}}
+    for seed, told in enumerate(
+        ({"checkpoint": "/other/run/last.ckpt"}, {"test_images": 10}, {"test_images": 355})
+    ):
+        run = folder.run(planned[0], seed, data=counts)
+        folder.knn(run, 90.0 + seed)
+        content = json.loads((run / "knn.json").read_text())
+        (run / "knn.json").write_text(json.dumps({**content, **told}))
+    assert of(sheet, planned, folder.runs, "nothing", "k-NN").values == {2: 92.0}
+
+
+def test_a_probe_on_a_sample_is_passed_over(plan: Plan, folder: Folder) -> None:
+    cells = choose(find_table("table5"), rows=["nothing"], columns=["C-100 BYOL"])
+    planned = plan(cells=cells)
+    run = folder.run(planned[0], 0)
+    told = {"train": {"images": 50_000}, "val": {"images": 20}}
+    probe = folder.probe(planned[0], run, 77.0, data=told)
+    runs = folder.runs
+    assert runs.value(next(iter(runs.of(planned[0]))).record, planned[0].evaluations[0]) is None
+    assert runs.left_out == {probe: "20 validation images, not the 10,000 of cifar100"}
+
+
+def test_images_without_a_name_are_told_apart_by_their_paths(sheet: Sheet, plan: Plan) -> None:
+    own = "data.dataset=custom", "data.format=image_folder", "++data.val_path=/v"
+    cells = [
+        replace(sheet.cells[0], row=path, overrides=(*own, f"++data.train_path={path}"))
+        for path in ("/x", "/y")
+    ]
+    one, other = plan(cells=cells)
+    assert unlike(one.identity, other.identity)
+
+
+def test_a_key_that_the_table_varies_tells_its_cells_apart(plan: Plan, tmp_path: Path) -> None:
+    file = tmp_path / "precisions.yaml"
+    rows = TEXT.partition("rows:")[0]
+    file.write_text(f"{rows}rows:\n  - {{name: a}}\n  - {{name: b, overrides: [precision=bf16]}}\n")
+    assert len(plan(cells=read_table(file).cells)) == 2
+
+
+def test_a_damaged_record_is_passed_over(sheet: Sheet, plan: Plan, folder: Folder) -> None:
+    planned = plan()
+    folder.knn(folder.run(planned[0], 0), 80.0)
+    broken = [
+        folder.run(planned[0], 1, config={"optimizer": {"lr": 1}, "method": "simclr"}),
+        folder.run(planned[0], 2, config={**planned[0].identity, "data": "x"}),
+    ]
+    runs = folder.runs
+    assert of(sheet, planned, runs, "nothing", "k-NN").values == {0: 80.0}
+    assert set(runs.left_out) == set(broken)
 
 
 def test_only_the_protocol_of_the_table_counts(sheet: Sheet, plan: Plan, folder: Folder) -> None:

@@ -53,6 +53,12 @@ def test_a_share_of_a_share_and_the_batch_of_all_processes() -> None:
     assert "++optimizer.batch_size=128" in words  # half of 256
 
 
+def test_a_schedule_whose_last_epoch_has_no_rate_keeps_two() -> None:
+    scheduler = {"name": "cosine_from_one", "interval": "epoch"}
+    assert overrides(0.0005, scheduler=scheduler)["max_epochs"] == 2
+    assert overrides(0.0005)["max_epochs"] == 1
+
+
 def test_a_validation_comes_before_the_end() -> None:
     assert overrides(0.002, check_val_every_n_epoch=5)["check_val_every_n_epoch"] == 2
 
