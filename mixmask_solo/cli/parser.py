@@ -17,6 +17,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.description = (self.description or "").replace("``", "") or None
         if self.add_help:  # else it is a part of others
             help_ = "print versions and exit"
             self.add_argument("--version", action=_Version, nargs=0, help=help_)

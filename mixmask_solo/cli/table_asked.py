@@ -3,7 +3,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from mixmask_solo.records.registry.record import RunRecord, read_run
 from mixmask_solo.records.registry.scan import scan
 from mixmask_solo.runs.linear import resolve_unread
 from mixmask_solo.runs.pretrain import resolve
+from mixmask_solo.screen import track
 from mixmask_solo.tables.find import choose, find_table, names
 from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.schema import Sheet
-from mixmask_solo.tables.work import Training, trainings, why_not
+from mixmask_solo.tables.training import Training
+from mixmask_solo.tables.work import trainings, why_not
 
 COMMAND = "mixmask-tables"
 _OWN = {
@@ -100,6 +102,7 @@ def planned(
         site=asked.site,
         processes=processes,
         wrong=wrong,
+        watch=partial(track, label="composing recipes"),
     )
 
 

@@ -16,11 +16,11 @@ from mixmask_solo.report import columns
 from mixmask_solo.tables.cost import Cost, checkpoint_bytes, cost
 from mixmask_solo.tables.missing import Missing, missing
 from mixmask_solo.tables.scale import RULES
-from mixmask_solo.tables.work import Training, as_typed, in_common
+from mixmask_solo.tables.training import Training, as_typed, in_common
 
 _LEGEND = (
-    "hours of a GPU: ~ an estimate from the recipe's head, without ~ measured; training alone, and "
-    "without what overrides add"
+    "GPU time: ~ an estimate from the recipe's head, without ~ measured, ? neither; training "
+    "alone, and without what overrides add"
 )
 
 
@@ -43,12 +43,17 @@ def plan(asked: Asked) -> int:
         _print_commands(left, asked.args.runs)
         return 0
     states = {id(m.training): "measure" if m.trained else "train" for m in left}
+    sizes: dict[int, int] = {}  # seeds share an identity
+    for training in chosen:
+        same = training.identity
+        if id(same) not in sizes:
+            sizes[id(same)] = checkpoint_bytes(OmegaConf.create(same))
     rows = [
         _Row(
             training,
             states.get(id(training), "done"),
             cost(training, runs.of(training), _recipe_epochs(training.recipe)),
-            checkpoint_bytes(OmegaConf.create(training.identity)),
+            sizes[id(training.identity)],
         )
         for training in chosen
     ]
@@ -63,7 +68,7 @@ def plan(asked: Asked) -> int:
     common = in_common(chosen)
     if common:
         print(f"every run with {' '.join(common)}")
-    head = ("run", "cells", "state", "hours", "disk")
+    head = ("run", "cells", "state", "GPU time", "disk")
     print(columns([head, *(_cells(row, common) for row in rows)], right=(3, 4)))
     print(*[_total(rows), _LEGEND, *skipped], sep="\n")
     return 0
@@ -83,7 +88,8 @@ def _total(rows: Sequence[_Row]) -> str:
     told = [f"{len(train)} of {len(rows)} runs to train"]
     for kind in ("GPU", "CPU"):
         hours = [r.cost.hours for r in train if r.cost.kind == kind and r.cost.hours is not None]
-        told += [f"{_number(sum(hours))} {kind} hours"] if hours else []
+        about = "~" * any(not r.cost.measured for r in train if r.cost.kind == kind)
+        told += [f"{about}{_time(sum(hours))} of a {kind}"] if hours else []
     if unknown := sum(row.cost.hours is None for row in train):
         told.append(f"{unknown} of unknown cost")
     return ", ".join([*told, f"{_size(sum(row.bytes for row in train))} of checkpoints"])
@@ -98,14 +104,17 @@ def _cells(row: _Row, common: Sequence[str]) -> list[str]:
     hours = "?"
     if row.cost.hours is not None:
         kind = " CPU" * (row.cost.kind == "CPU")
-        hours = f"{'~' * (not row.cost.measured)}{_number(row.cost.hours)}{kind}"
+        hours = f"{'~' * (not row.cost.measured)}{_time(row.cost.hours)}{kind}"
     first, *more = (f"{cell.row}, {cell.column}" for cell in row.training.cells)
     cells = f"{first} and {len(more)} more" if more else first
     return [row.training.labelled(common), cells, row.state, hours, _size(row.bytes)]
 
 
-def _number(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+def _time(hours: float) -> str:
+    """To two figures or so, in a unit that suits."""
+    if hours >= 1:
+        return f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h"
+    return f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
 
 
 def _size(bytes_: int) -> str:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from mixmask_solo.jobs.process import Outcome, Process, Relay
 from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.missing import Missing, missing
-from mixmask_solo.tables.work import Evaluation, Training, as_typed
+from mixmask_solo.tables.training import Evaluation, Training, as_typed
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _POLL = 5.0  # seconds

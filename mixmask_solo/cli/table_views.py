@@ -15,7 +15,7 @@ from mixmask_solo.report.table_formats import FORMATS
 from mixmask_solo.tables.compare import lines
 from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.missing import missing
-from mixmask_solo.tables.work import Training, in_common
+from mixmask_solo.tables.training import Training, in_common
 
 
 def run(asked: Asked) -> int:

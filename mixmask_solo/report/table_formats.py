@@ -108,7 +108,7 @@ def as_latex(sheet: Sheet, lines: Sequence[Line], scale: float) -> str:
             *(f"    {row}" for row in rows),
             r"    \bottomrule",
             r"  \end{tabular}",
-            *(f"  % {note}" for note in notes(sheet, lines)),
+            *(rf"  \par\footnotesize {_tex(note)}" for note in notes(sheet, lines)),
             r"\end{table}",
         ]
     )

@@ -48,7 +48,8 @@ def _training(run: Run, images: ImageData) -> str:
     elif limit is not None:
         steps = int(steps * limit)
     times = int(cfg.accumulate_grad_batches)
-    how = f"{cfg.max_epochs} epochs of {-(-steps // times):,} steps"
+    epochs = f"{cfg.max_epochs} epoch{'s' * (cfg.max_epochs != 1)}"
+    how = f"{epochs} of {-(-steps // times):,} steps"
     size = f"{batch} images"
     if run.processes > 1:
         size += f" in each of {run.processes} processes"

@@ -9,7 +9,8 @@ from typing import Any
 from mixmask_solo.tables.match import Found, Runs
 from mixmask_solo.tables.schema import Cell
 from mixmask_solo.tables.statistics import Summary, summary
-from mixmask_solo.tables.work import Training, why_not
+from mixmask_solo.tables.training import Training
+from mixmask_solo.tables.work import why_not
 
 
 @dataclass(frozen=True)

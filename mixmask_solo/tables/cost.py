@@ -11,7 +11,7 @@ import torch
 from mixmask_solo.methods import get_method
 from mixmask_solo.tables.head import head_of
 from mixmask_solo.tables.match import Found
-from mixmask_solo.tables.work import Training
+from mixmask_solo.tables.training import Training
 
 _HOURS = re.compile(r"([\d.,]+) h on (a|\d+) (?:\w+ )?GPUs?")
 _STATES = {"sgd": 1, "lars": 1, "adam": 2, "adamw": 2}  # copies of the weights an optimiser keeps

@@ -12,7 +12,7 @@ from mixmask_solo.config.files import read_json
 from mixmask_solo.config.free import Difference
 from mixmask_solo.records.registry.record import LAST, RunRecord
 from mixmask_solo.tables.identity import footnote, identity, unlike
-from mixmask_solo.tables.work import Evaluation, Training
+from mixmask_solo.tables.training import Evaluation, Training
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mixmask_solo.records.registry.record import LAST
 from mixmask_solo.tables.match import Found, Runs
-from mixmask_solo.tables.work import Evaluation, Training
+from mixmask_solo.tables.training import Evaluation, Training
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,10 @@ def _checked(file: Path, content: Any) -> Sheet:
     for cell in cells:
         for recipe in (cell.recipe, cell.probe):
             if recipe is not None and not recipe.with_name(f"{recipe.name}.yaml").is_file():
-                raise ConfigError(f"cell {cell.id}: there is no recipe {recipe}.yaml")
+                raise ConfigError(
+                    f"cell {cell.id}: there is no recipe {recipe}.yaml (root is {table.root}, from "
+                    "the table's folder)"
+                )
     return Sheet(file.stem, table, columns, rows, tuple(cells))
 
 

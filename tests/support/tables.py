@@ -9,7 +9,7 @@ from typing import Any
 
 from mixmask_solo.records.registry.record import read_run
 from mixmask_solo.tables.match import Runs
-from mixmask_solo.tables.work import Training
+from mixmask_solo.tables.training import Training
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TEXT = f"""

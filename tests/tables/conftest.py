@@ -13,7 +13,8 @@ from mixmask_solo.cli.compose import compose
 from mixmask_solo.runs.linear import resolve_unread
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.tables.schema import Sheet, read_table
-from mixmask_solo.tables.work import Training, trainings
+from mixmask_solo.tables.training import Training
+from mixmask_solo.tables.work import trainings
 from support.tables import TEXT, Folder
 
 

@@ -13,7 +13,7 @@ import pytest
 from mixmask_solo.report.table_formats import FORMATS
 from mixmask_solo.tables.compare import lines
 from mixmask_solo.tables.schema import Sheet
-from mixmask_solo.tables.work import Training
+from mixmask_solo.tables.training import Training
 from support.tables import Folder
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -17,7 +17,7 @@ from mixmask_solo.tables.find import choose, find_table
 from mixmask_solo.tables.identity import unlike
 from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.schema import Sheet, read_table
-from mixmask_solo.tables.work import Training
+from mixmask_solo.tables.training import Training
 from support.tables import TEXT, Folder
 
 Plan = Callable[..., list[Training]]
