@@ -148,7 +148,7 @@ def _read(folder: Path) -> PageRun:
         columns = read_metrics(file)
     except FileNotFoundError:  # it has only begun
         columns = {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise ConfigError(f"{file} cannot be read: {type(error).__name__} {error}") from None
     return PageRun(record, columns, _steps_of_an_epoch(record, columns))
 
