@@ -133,7 +133,7 @@ def comparison(found: Sequence[Group], runs: Sequence[PageRun]) -> Table:
     for group, one in zip(found, of_each, strict=True):
         cells = [f"{one[n].value} {one[n].unit}".strip() if n in one else "–" for n in names]
         epochs = ", ".join(
-            dict.fromkeys(str(run.record.result.get("epochs", 0)) for run in group.runs)
+            dict.fromkeys(str(run.record.result.get("epochs") or 0) for run in group.runs)
         )
         states = ", ".join(dict.fromkeys(run.record.state() for run in group.runs))
         rows.append([group.label, *cells, group.seeds.partition(" ")[2], epochs, states])
