@@ -8,7 +8,7 @@ from pathlib import Path
 from mixmask_solo.cli.ending import loading, one_line
 from mixmask_solo.cli.parser import Parser, share
 from mixmask_solo.config import ConfigError
-from mixmask_solo.report.page.data import read
+from mixmask_solo.report.page.data import of_records, read
 from mixmask_solo.report.page.render import Draw, page, write
 from mixmask_solo.report.page.serve import Live
 from mixmask_solo.tables.find import names
@@ -80,7 +80,7 @@ def _made(args: Namespace, table: str | None, draw: Draw | None) -> str:
     if table is not None:
         return table_page(table, args.runs or Path("trained_models"), args.scale or 1, draw)
     runs = read(args.given)
-    return page(runs, draw=draw, cells=paper_cells(runs))
+    return page(runs, draw=draw, cells=of_records(paper_cells, runs))
 
 
 def _draw() -> Draw:

@@ -27,6 +27,11 @@ APPLIED = (
     *("limit_val_batches", "max_epochs", "name"),
     *("performance.compile", "performance.tf32"),
 )
+# Among those, what makes two runs measure different things.
+_MEASURED = (
+    *("data.train_path", "data.val_path", "limit_val_batches"),
+    "pretrained_feature_extractor",
+)
 
 
 class Difference(NamedTuple):
@@ -41,6 +46,12 @@ def has_effect(key: str) -> bool:
     """Whether what is trained depends on it, not only where, how fast and how it is watched."""
     told = ("max_epochs", "precision")  # may change when a run goes on, and tell runs apart
     return not under(key, (*FREE, *(key for key in APPLIED if key not in told)))
+
+
+def tells_apart(key: str) -> bool:
+    """Whether what is measured depends on it: what is trained, on which network and images, and
+    what it is measured on. A run that goes on is the same run whatever becomes of these."""
+    return has_effect(key) or under(key, _MEASURED)
 
 
 def under(name: str, keys: tuple[str, ...]) -> bool:

@@ -18,7 +18,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import plain_name, read_json, write_json
 from mixmask_solo.jobs.variables import RUN
 from mixmask_solo.records.checkpoints import LAST
-from mixmask_solo.records.registry.record import process_exists
+from mixmask_solo.records.registry.processes import process_exists
 from mixmask_solo.records.result import this_process
 
 _HOLDER = ".holder.json"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mixmask_solo.cli import report, run_report
+from mixmask_solo.report.page.render import Samples
 from support.pages import Parsed, run_folder
 
 
@@ -70,6 +71,67 @@ def test_wrong_input_is_one_line(
     out, err = capsys.readouterr()
     assert said in err
     assert (out, err.count("\n")) == ("", 1)
+
+
+DAMAGED: list[dict[str, Any]] = [
+    {"wall_seconds": "x"},
+    {"images_per_second": "x"},
+    {"steps": "x"},
+    {"pieces": [1]},
+    {"pieces": 1},
+    {"data": "x"},
+    {"knn": {"k": 1}},
+    {"learning_rates": [1]},
+    {"metrics": {"val_acc1": "x"}},
+    {"metrics": {"val_acc1": None}},
+    {"best_metrics": {"val_acc1": 1}},
+    {"earlier_metrics": {"val_acc1": 1}, "metrics": {}},
+    {"data": {"train": 1}},
+    {"provenance": {"overrides": [1]}},
+    {"versions": {"torch": [1]}, "provenance": {"commit": 1}},
+    {"config": {"method": "simclr", "optimizer": "x"}},
+    {"config": {"method": ["x"], "method_kwargs": "x"}},
+    {"wall_seconds": float("nan")},
+]
+
+
+@pytest.mark.parametrize("more", DAMAGED, ids=str)
+@pytest.mark.parametrize("arguments", [[], ["--no-samples"]], ids=["samples", "plain"])
+def test_a_damaged_record_is_one_line(
+    command, capsys, tmp_path: Path, monkeypatch, more: dict[str, Any], arguments: list[str]
+) -> None:
+    monkeypatch.setattr(report, "_draw", lambda: lambda record: Samples("", note="not drawn"))
+    damaged = run_folder(tmp_path / "damaged", **more)
+    out = tmp_path / "page.html"
+    status = command(run_folder(tmp_path / "run"), damaged, *arguments, "--out", out)
+    err = capsys.readouterr().err
+    assert status == 2
+    assert f"{damaged}/result.json is not as docs/results.md says: " in err
+    assert err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_what_the_papers_cells_are_told_by_is_named_too(
+    command, capsys, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(report, "_draw", lambda: lambda record: Samples("", note="not drawn"))
+    run = run_folder(tmp_path / "a", config={"method": "simclr", "data": "x"})
+    assert command(run, "--out", tmp_path / "page.html") == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"mixmask-report: {run}/result.json is not as docs/results.md says: ")
+    assert err.count("\n") == 1
+
+
+def test_null_is_as_good_as_nothing(command, tmp_path: Path) -> None:
+    keys = (
+        *("best_metrics", "earlier_metrics", "metrics", "metrics_epoch", "knn", "pieces", "data"),
+        *("learning_rates", "provenance", "versions", "wall_seconds", "images_per_second"),
+        *("steps", "processes", "error", "host"),
+    )
+    for key in (*keys, None):
+        more = dict.fromkeys(keys) if key is None else {key: None}
+        run = run_folder(tmp_path / str(key), **more)
+        assert command(run, "--no-samples", "--out", tmp_path / "page.html") == 0, key
 
 
 def test_a_live_page_ends_with_ctrl_c(start: Callable[..., Any], tmp_path: Path) -> None:

@@ -83,10 +83,17 @@ def test_text_has_no_mean() -> None:
         spread([row(x=1.0), row(x="a")], X)
 
 
-@pytest.mark.parametrize("name", ["val_loss", "rmse", "wall_seconds", "train_mixmask_loss"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("val_loss", "rmse", "wall_seconds", "train_mixmask_loss", "train_neg_cos_sim"),
+        *("train_adios_mask_loss", "momentum_val_loss", "data_errors"),
+    ],
+)
 def test_less_of_a_loss_is_better(name: str) -> None:
     assert lower_is_better(name)
     assert not lower_is_better("val_acc1")
+    assert not lower_is_better("train_embedding_std")
 
 
 @pytest.mark.parametrize(
@@ -99,6 +106,12 @@ def test_less_of_a_loss_is_better(name: str) -> None:
         ({"optimizer": {"name": "sgd", "lr": 0.2}, "seed": 1}, ["optimizer.kwargs.betas", "lr"]),
         ({"method_kwargs": {"mixmask": {"prob": 1, "grid_size": 2}}}, ["mixmask", "temperature"]),
         ({"init_from": None}, []),
+        ({"pretrained_feature_extractor": "a/last.ckpt"}, ["pretrained_feature_extractor"]),
+        ({"limit_val_batches": 3}, ["limit_val_batches"]),
+        (
+            {"data": {"dataset": "digits", "train_path": "a", "val_path": "b"}},
+            ["train_path", "val_path"],
+        ),
     ],
 )
 def test_settings_that_differ_in_a_group_are_named(

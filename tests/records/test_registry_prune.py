@@ -42,6 +42,19 @@ def test_a_run_goes_with_all_it_holds(tmp_path: Path) -> None:
     assert other.folder.is_dir()
 
 
+def test_a_run_that_holds_another_is_left_alone(tmp_path: Path) -> None:
+    row = run(tmp_path / "a")
+    inner = write_run(row.folder / "probes" / "sgd", record())
+    before = snapshot(inner)
+    with pytest.raises(ConfigError, match=f"a is left alone: another run lies in it, {inner}"):
+        remove_run(row, [tmp_path])
+    assert snapshot(inner) == before
+    assert remove_checkpoints(row, [tmp_path]) == 300  # its own alone
+    inner.rename(inner.with_name(f".sgd.{'0' * 32}.pruned"))  # what an earlier removal left
+    remove_run(row, [tmp_path])
+    assert not row.folder.exists()
+
+
 def test_checkpoints_but_the_last(tmp_path: Path) -> None:
     row = run(tmp_path / "a")
     kept = {k: v for k, v in snapshot(row.folder).items() if "-ep" not in k}

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.free import has_effect, under
+from mixmask_solo.config.free import tells_apart, under
 from mixmask_solo.records.registry.filters import is_number
 from mixmask_solo.records.registry.keys import Key
 from mixmask_solo.records.registry.row import BLOCKS, CONFIG, Row
 
-_LOW = re.compile(r"loss|rmse|error|seconds", re.IGNORECASE)
+_LOW = re.compile(r"loss|neg_cos_sim|rmse|error|seconds", re.IGNORECASE)
 
 Groups = dict[tuple[str, ...], list[Row]]
 
@@ -54,7 +54,7 @@ def ordered(rows: Sequence[Row], key: Key, *, reverse: bool = False) -> list[Row
 
 
 def lower_is_better(name: str) -> bool:
-    """Of a metric of that name: a loss, an error, a time."""
+    """Of a metric of that name: a loss, BYOL's and SimSiam's among them, an error, a time."""
     return bool(_LOW.search(name))
 
 
@@ -95,7 +95,7 @@ def spread(rows: Sequence[Row], key: Key) -> Spread | None:
 
 
 def mixed_settings(groups: Groups) -> list[str]:
-    """The keys that have an effect, other than the seed, in which runs of one group differ; of a
+    """The keys that tell runs apart, other than the seed, in which runs of one group differ; of a
     strategy that not all have its block."""
     found: set[str] = set()
     for rows in groups.values():
@@ -119,4 +119,4 @@ def _differing(rows: Sequence[Row]) -> set[str]:
 
 
 def _tells_apart(key: str) -> bool:
-    return key != "seed" and has_effect(key)
+    return key != "seed" and tells_apart(key)

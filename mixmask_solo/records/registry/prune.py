@@ -64,6 +64,8 @@ def remove_run(row: Row, roots: Sequence[Path]) -> int:
         ConfigError: where the run has gone on, or its folder is not its own.
     """
     with _held(row, roots) as folder:
+        if inner := _run_below(folder):
+            raise ConfigError(f"{folder} is left alone: another run lies in it, {inner}")
         free = size(folder)
         folder.rename(folder.with_name(f".{folder.name}.{uuid4().hex}.pruned"))
     for left in folder.parent.iterdir():
@@ -93,6 +95,15 @@ def _held(row: Row, roots: Sequence[Path]) -> Iterator[Path]:
         yield folder
     finally:
         lock.release()
+
+
+def _run_below(folder: Path) -> Path | None:
+    """A run in a run's folder, where ``scan`` does not look; not one that is being removed."""
+    for place, inner, files in os.walk(folder):
+        if RESULT in files and Path(place) != folder:
+            return Path(place)
+        inner[:] = [name for name in inner if not _HIDDEN.fullmatch(name)]
+    return None
 
 
 def _size(file: Path) -> int:

@@ -2,7 +2,6 @@
 """One run as its ``result.json`` tells it, without loading torch."""
 
 import json
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.records.registry.processes import process_began, process_exists
 
 RESULT = "result.json"
 SCHEMA = 1  # of that file and of metrics.csv; docs/results.md says what counts as a change
@@ -21,6 +21,7 @@ _BLOCKS = (  # of a result
 )
 STATES = ("running", "died", "completed", "interrupted", "failed", "diverged")
 STALE = 600.0  # seconds without a heartbeat after which a run of another machine counts as dead
+_ROUNDED = 1.0  # seconds that a process may seem younger than what it has written
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,29 @@ class RunRecord:
         return "diverged" if status == "failed" and diverged else status
 
     def _is_alive(self, at: datetime) -> bool:
+        """On this machine a process is enough, which may not write for hours of a validation; one
+        that is not known to be the run's, its number may be in use anew, needs the heartbeat."""
         process = self.result.get("process") or {}
         try:
-            here = process.get("host") == socket.gethostname()
-            if here and not process_exists(int(process["pid"])):
-                return False
+            if process.get("host") == socket.gethostname():
+                pid = int(process["pid"])
+                if pid <= 0 or not process_exists(pid):
+                    return False
+                if self._is_of(pid):
+                    return True
             beaten = datetime.fromisoformat(str(self.result["heartbeat"]))
             return (at - beaten).total_seconds() < STALE
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return False
+
+    def _is_of(self, pid: int) -> bool:
+        """Whether a process of this machine is the run's: it began before its piece."""
+        try:
+            started = datetime.fromisoformat(str(self.result["pieces"][-1]["started"])).timestamp()
+        except (LookupError, ValueError, TypeError, OverflowError):
+            return False
+        began = process_began(pid)
+        return began is not None and began <= started + _ROUNDED
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -88,12 +103,3 @@ def read_run(folder: Path) -> RunRecord:
     if not isinstance(schema, int) or schema > SCHEMA:
         raise ConfigError(f"{file} is of schema {schema}, and {SCHEMA} is known here: update")
     return RunRecord(folder, content)
-
-
-def process_exists(pid: int) -> bool:
-    """Of this machine."""
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)  # another user's
-    return True

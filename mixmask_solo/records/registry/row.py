@@ -45,7 +45,8 @@ class Row:
         """As :meth:`RunRecord.state`."""
         told = {key: self.get(key) for key in ("status", "heartbeat", "error")}
         process = {"host": self.get("process.host"), "pid": self.get("process.pid")}
-        return RunRecord(self.folder, {**told, "process": process}).state(at)
+        pieces = [{"started": self.get("provenance.date")}]  # the same moment, of the last process
+        return RunRecord(self.folder, {**told, "process": process, "pieces": pieces}).state(at)
 
 
 def flatten(result: Mapping[str, Any]) -> dict[str, Any]:

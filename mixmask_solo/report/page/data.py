@@ -2,16 +2,18 @@
 """Runs as a page shows them: record, metrics, and which of them differ in their seed alone."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.records.registry.record import RESULT, RunRecord, read_run
 from mixmask_solo.report.metrics import Series, read_metrics
 
 METRICS = "metrics.csv"
+Made = TypeVar("Made")
+_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
 # Where a run lies and how it is watched: two runs that differ in these alone are repetitions.
 _PLACE = ("checkpoint", "resume_from_checkpoint", "auto_resume", "wandb", "report")
 
@@ -82,6 +84,26 @@ def groups(runs: Sequence[PageRun]) -> list[Group]:
     ]
 
 
+def of_records(make: Callable[[Sequence[PageRun]], Made], runs: Sequence[PageRun]) -> Made:
+    """What is made of runs; a record may be whole JSON and yet hold text where a number belongs.
+
+    Raises:
+        ConfigError: naming the first record of which alone it cannot be made either.
+    """
+    try:
+        return make(runs)
+    except ConfigError:
+        raise
+    except _DAMAGE:
+        for run in runs:
+            try:
+                make([run])
+            except _DAMAGE as error:
+                file, told = run.record.folder / RESULT, f"{type(error).__name__} {error}"
+                raise ConfigError(f"{file} is not as docs/results.md says: {told}") from None
+        raise
+
+
 def differing(runs: Sequence[PageRun]) -> dict[str, list[Any]]:
     """The keys in which runs differ, each with its value per run, None where it is not set."""
     settings = [run.settings() for run in runs]
@@ -148,7 +170,7 @@ def _read(folder: Path) -> PageRun:
         columns = read_metrics(file)
     except FileNotFoundError:  # it has only begun
         columns = {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise ConfigError(f"{file} cannot be read: {type(error).__name__} {error}") from None
     return PageRun(record, columns, _steps_of_an_epoch(record, columns))
 
@@ -161,10 +183,10 @@ def _steps_of_an_epoch(record: RunRecord, columns: Mapping[str, Series]) -> floa
     try:
         images = int(record.result["data"]["train"]["images"])
         batch = int(record.config["optimizer"]["batch_size"]) * int(record.result["processes"])
-    except (KeyError, TypeError, ValueError):
+        taken = batch * int(record.config.get("accumulate_grad_batches") or 1)
+        return images // taken or None
+    except _DAMAGE:
         return None
-    taken = batch * int(record.config.get("accumulate_grad_batches") or 1)
-    return images // taken or None
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:

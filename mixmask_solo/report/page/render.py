@@ -15,7 +15,7 @@ from mixmask_solo import __version__
 from mixmask_solo.config.files import replacing
 from mixmask_solo.records.registry.record import RunRecord
 from mixmask_solo.report.page import results, sections
-from mixmask_solo.report.page.data import Group, PageRun, differing, groups, text
+from mixmask_solo.report.page.data import Group, PageRun, differing, groups, of_records, text
 from mixmask_solo.report.page.results import PaperCell, Table
 from mixmask_solo.report.page.series import as_json, charts
 from mixmask_solo.report.palette import COLORS, lighter
@@ -58,7 +58,27 @@ def page(
         tables: further sections.
         title: of the page, made of the runs when left out.
         version: of a page that is served and refreshes itself, what it is made of.
+
+    Raises:
+        ConfigError: for a record that is not as docs/results.md says, naming it.
     """
+
+    def made(of: Sequence[PageRun]) -> str:
+        drawn = draw if of is runs else None  # not again to find what is damaged
+        return _page(of, draw=drawn, cells=cells, tables=tables, title=title, version=version)
+
+    return of_records(made, runs)
+
+
+def _page(
+    runs: Sequence[PageRun],
+    *,
+    draw: Draw | None,
+    cells: Sequence[PaperCell],
+    tables: Sequence[Table],
+    title: str,
+    version: str,
+) -> str:
     found = groups(runs)
     made, constant = charts(found)
     environment = Environment(

@@ -2,11 +2,12 @@
 """The numbers that count: k-NN, classifiers, best epochs; of repetitions mean and deviation."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from mixmask_solo.config import listing
 from mixmask_solo.report.page.data import Group, PageRun, text
+from mixmask_solo.report.page.probes import probes_of, unlike
 
 
 class Number(NamedTuple):
@@ -43,6 +44,7 @@ class Table(NamedTuple):
 
 _KNN = "k-NN"
 _PROBE = "linear probe"
+_PROBED = "linear classifier on the frozen network of the last checkpoint"
 _MEASURED = {  # metric: name, what it is
     "val_knn_acc1": (
         "online k-NN",
@@ -80,23 +82,21 @@ def _knn(group: Group) -> Number | None:
 
 
 def _probe(group: Group, runs: Sequence[PageRun]) -> Number | None:
-    """Of probes on the page whose checkpoint lies in a folder of the group's runs."""
-    folders = {run.record.folder.resolve() for run in group.runs}
-    values = []
-    for run in runs:
-        path = run.record.config.get("pretrained_feature_extractor")
-        measured = measured_in(run, "val_acc1")
-        frozen = not run.record.config.get("finetune")
-        if path and frozen and Path(str(path)).resolve().parent in folders and measured:
-            values.append(measured["value"])
-    return _number(_PROBE, values, "linear classifier on the frozen network") if values else None
+    """Of probes on the page, one for each of the group's runs that has one."""
+    probes = [p for p in probes_of(group.runs, runs) if measured_in(p, "val_acc1")]
+    if not probes:
+        return None
+    if keys := unlike(probes):
+        told = f"no mean: the probes of {len(probes)} runs differ in {listing(keys, 'and')}"
+        return Number(_PROBE, "–", "", _PROBED, told)
+    return _number(_PROBE, [measured_in(p, "val_acc1")["value"] for p in probes], _PROBED)
 
 
 def _online(group: Group, metric: str, name: str, note: str) -> Number | None:
     found = _metric(group, metric)
     if not found:
         return None
-    best = [run.record.result.get("best_metrics", {}).get(metric) for run in group.runs]
+    best = [(run.record.result.get("best_metrics") or {}).get(metric) for run in group.runs]
     told = [
         f"best {float(b['value']):.2f} % in epoch {int(b['epoch']) + 1}" for b in best if b
     ] or [f"of epoch {found[0]['epoch'] + 1}"]
@@ -133,7 +133,7 @@ def comparison(found: Sequence[Group], runs: Sequence[PageRun]) -> Table:
     for group, one in zip(found, of_each, strict=True):
         cells = [f"{one[n].value} {one[n].unit}".strip() if n in one else "–" for n in names]
         epochs = ", ".join(
-            dict.fromkeys(str(run.record.result.get("epochs", 0)) for run in group.runs)
+            dict.fromkeys(str(run.record.result.get("epochs") or 0) for run in group.runs)
         )
         states = ", ".join(dict.fromkeys(run.record.state() for run in group.runs))
         rows.append([group.label, *cells, group.seeds.partition(" ")[2], epochs, states])

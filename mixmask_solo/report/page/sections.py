@@ -36,7 +36,7 @@ def summary(run: PageRun) -> str:
     """Method, network, images and length in a line."""
     config, result = run.record.config, run.record.result
     parts = [_method(config), _inner(config, "backbone", "name"), _inner(config, "data", "dataset")]
-    epochs = f"{result.get('epochs', 0)} of {config.get('max_epochs', '?')} epochs"
+    epochs = f"{result.get('epochs') or 0} of {config.get('max_epochs', '?')} epochs"
     return " · ".join([*(part for part in parts if part), epochs])
 
 
@@ -65,7 +65,7 @@ def setup(run: PageRun) -> Facts:
         ("of the run", str(config.get("pretrained_feature_extractor") or "")),
         ("network", _inner(config, "backbone", "name")),
         ("data", " · ".join(filter(None, [_inner(config, "data", "dataset"), counted]))),
-        ("epochs", f"{result.get('epochs', 0)} of {config.get('max_epochs', '?')}"),
+        ("epochs", f"{result.get('epochs') or 0} of {config.get('max_epochs', '?')}"),
         ("batch", _batch(run)),
         ("optimizer", _optimizer(optimizer, config.get("scheduler") or {})),
         ("learning rate", _rates(result.get("learning_rates") or {})),
@@ -136,10 +136,10 @@ def time_facts(run: PageRun) -> Facts:
     train = sum(float(piece.get("train_seconds") or 0) for piece in found)
     resumed = len(found) - 1
     facts = [
-        ("throughput", f"{result.get('images_per_second', 0):,.0f} images/s"),
+        ("throughput", f"{result.get('images_per_second') or 0:,.0f} images/s"),
         ("wall", duration(float(result.get("wall_seconds") or 0))),
         ("training", duration(train)),
-        ("steps", f"{result.get('steps', 0):,}"),
+        ("steps", f"{result.get('steps') or 0:,}"),
         ("resumed", {0: "never", 1: "once"}.get(resumed, f"{resumed} times") if found else ""),
     ]
     return [(key, value) for key, value in facts if value]

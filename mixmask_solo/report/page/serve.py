@@ -3,6 +3,7 @@
 
 import hashlib
 import logging
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,7 +33,7 @@ class Live(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folders: Sequence[Path], draw: Draw | None, port: int = 0) -> None:
-        self.folders = folders
+        self.folders = [given.parent if given.is_file() else given for given in folders]
         self._draw = draw
         self._drawn: dict[Path, Samples] = {}
         self._made = ("", "")
@@ -64,6 +65,13 @@ class Live(ThreadingHTTPServer):
                         raise
                     log.warning("the page stays as it is: %s", error)
             return self._made
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser may go at any time; what else an answer fails on is a line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError):
+            told = " ".join(str(error).split())
+            log.warning("a page was not answered: %s %s", type(error).__name__, told)
 
     def _version(self) -> str:
         """Another one where a run has written, or has died."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.report.curves import curves
 from mixmask_solo.report.page.data import differing, groups, read
 from mixmask_solo.report.page.results import comparison, numbers
 from support.pages import run_folder
@@ -67,6 +68,25 @@ def test_what_is_no_run_is_told_by_name(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ConfigError, match=said):
             read(wrong)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("inf,0,1.0", "OverflowError"),
+        (f"1,0,{'9' * 200_000}", "Error field larger than"),
+        ("1,0,1.0,2.0", "TypeError"),
+        ("1,0,x", "ValueError"),
+    ],
+)
+def test_damaged_metrics_are_told_by_name(tmp_path: Path, row: str, said: str) -> None:
+    folder = run_folder(tmp_path / "a")
+    file = folder / "metrics.csv"
+    file.write_text(f"step,epoch,train_loss\n{row}\n")
+    with pytest.raises(ConfigError, match=rf"a/metrics\.csv cannot be read: {said}"):
+        read([folder])
+    with pytest.raises(ConfigError, match=rf"a/metrics\.csv cannot be read: {said}"):
+        curves({"a": file}, tmp_path / "a.png")
 
 
 def test_a_run_that_has_only_begun_is_a_run(tmp_path: Path) -> None:

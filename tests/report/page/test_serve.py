@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.report.page.render import Samples
-from mixmask_solo.report.page.serve import Live
+from mixmask_solo.report.page.serve import Live, _Handler
 from support.pages import Parsed, run_folder
 
 
@@ -58,6 +59,59 @@ def test_a_file_that_is_damaged_meanwhile_leaves_the_page(live: Live) -> None:
     (live.folders[0] / "result.json").write_text("{")
     assert get(live) == before
     assert get(live, "/version")[0] == 200
+
+
+def test_a_file_of_a_run_is_its_folder(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "a")
+    with Live([folder / "result.json"], None) as server:
+        assert server.folders == [folder]
+        before = server.made()
+        told = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps({**told, "epochs": 2}))
+        version, content = server.made()
+    assert version != before[0]
+    assert "2 of 3 epochs" in Parsed(content).text
+
+
+def test_a_record_that_is_none_is_answered_in_a_line(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "a", wall_seconds="x")
+    with Live([folder], None) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        status, said = get(server)
+        server.shutdown()
+        thread.join()
+    assert status == 503
+    assert said.startswith(f"{folder}/result.json is not as docs/results.md says: ValueError")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, BrokenPipeError, ConnectionAbortedError])
+def test_a_browser_that_goes_is_not_worth_a_word(
+    live: Live, monkeypatch, capfd, caplog, error: type[Exception]
+) -> None:
+    def gone(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Handler, "_answer", gone)
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            get(live)
+    assert get(live)[0] == 200
+    assert (*capfd.readouterr(), caplog.text) == ("", "", "")
+
+
+def test_what_an_answer_fails_on_is_a_line(live: Live, monkeypatch, capfd, caplog) -> None:
+    def broken() -> tuple[str, str]:
+        raise RuntimeError("of two\nlines")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "made", broken)
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            get(live)
+    assert "a page was not answered: RuntimeError of two lines" in caplog.text
+    assert capfd.readouterr() == ("", "")
+    assert get(live)[0] == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "[::1]:80", "a:b:c"])
