@@ -3,12 +3,13 @@
 
     python benchmarks/laptop_lines.py --data DIR --out benchmarks/results/laptop-lines.json
 
-Runs ``# Laptop:`` of the pretraining recipes' heads as written, one after the other, each a whole
-process, on samples of the data sets: ``DIR/cifar10`` and ``DIR/tiny-imagenet-200`` (Parquet files
-named train-*, and test-* or val-*), ``DIR/imagenet-sample`` (folders train and val, for ImageNet,
-ImageNet-100 and STL-10; whole, since a share of the sample would be less than a batch). What the
-JSON holds already is not run again. Saliency's localiser has to be at hand; random weights in a
-ResNet-50's file in ``TORCH_HOME`` take as long. Exit status 1 where one fails or takes longer.
+Runs ``# Laptop:`` of the recipes' heads as written, one after the other, each a whole process (a
+probe's on a checkpoint that a pretraining laptop line has left, which is not timed), on samples of
+the data sets: ``DIR/cifar10`` and ``DIR/tiny-imagenet-200`` (Parquet files named train-*, and
+test-* or val-*), ``DIR/imagenet-sample`` (folders train and val, for ImageNet, ImageNet-100 and
+STL-10; whole, since a share of the sample would be less than a batch). What the JSON holds already
+is not run again. Saliency's localiser has to be at hand; random weights in a ResNet-50's file in
+``TORCH_HOME`` take as long. Exit status 1 where one fails or takes longer.
 """
 
 from __future__ import annotations
@@ -47,13 +48,31 @@ def where(group: str, data: Path) -> list[str]:
     return [f"++{x}" for x in (*named, *more)]
 
 
+def command_of(file: Path, data: Path, folder: str) -> list[str]:
+    """The laptop line, as a process."""
+    line = [word for word in head_of(file)["Laptop"].split() if "=" in word]
+    module = file.parents[1].name
+    command = [sys.executable, "-m", f"mixmask_solo.cli.{module}", "--config-path"]
+    command += [str(file.parent), "--config-name", file.stem, *line]
+    return [*command, *where(file.parent.name, data), f"checkpoint.dir={folder}"]
+
+
+def pretrained(file: Path, data: Path, folder: str) -> list[str]:
+    """The override that gives a probe a checkpoint of its backbone."""
+    group = file.parent.name
+    recipe = f"{'byol' if 'tiny' in group or file.stem == 'sololearn' else 'mocov2'}.yaml"
+    own = ROOT / "scripts" / "pretrain" / group / recipe
+    subprocess.run(command_of(own, data, folder), capture_output=True, check=True)
+    [checkpoint] = Path(folder).rglob("last.ckpt")
+    return [f"pretrained_feature_extractor={checkpoint}"]
+
+
 def run(file: Path, data: Path) -> dict[str, Any]:
     """Seconds of the whole process, and its last line where it failed."""
-    line = [word for word in head_of(file)["Laptop"].split() if "=" in word]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "mixmask_solo.cli.pretrain"]
-        command += ["--config-path", str(file.parent), "--config-name", file.stem, *line]
-        command += [*where(file.parent.name, data), f"checkpoint.dir={folder}"]
+        command = command_of(file, data, folder)
+        if file.parents[1].name == "linear":
+            command += pretrained(file, data, folder)
         start = time.perf_counter()
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=2 * LIMIT)
@@ -70,13 +89,14 @@ def main() -> int:
     """Runs what is missing, prints, saves after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--groups", nargs="+", help="folders under scripts/pretrain; default all")
+    parser.add_argument("--groups", nargs="+", help="folders with recipes; default all")
     parser.add_argument("--names", nargs="+", help="files in them; default all")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     known = json.loads(args.out.read_text())["rows"] if args.out and args.out.is_file() else []
     rows = {row["file"]: row for row in known if not row["status"]}
-    for file in sorted((ROOT / "scripts" / "pretrain").glob("*/*.yaml")):
+    folders = [ROOT / "scripts" / kind for kind in ("pretrain", "linear")]
+    for file in sorted(file for folder in folders for file in folder.glob("*/*.yaml")):
         asked = not args.groups or file.parent.name in args.groups
         named = not args.names or file.stem in args.names
         here = "the same with" in head_of(file).get("Laptop", "")

@@ -16,8 +16,6 @@ import pytest
 from mixmask_solo.cli import tables
 from support.tables import TEXT
 
-# Enough of a run that it can be killed within it.
-QUICK = ("accelerator=cpu", "devices=1", "data.num_workers=0", "optimizer.batch_size=32")
 COMMAND = [sys.executable, "-m", "mixmask_solo.cli.tables"]
 
 
@@ -32,16 +30,16 @@ def table(tmp_path: Path) -> Path:
     return file
 
 
-def call(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
 def results(runs: Path) -> list[dict[str, object]]:
     return [json.loads(file.read_text()) for file in sorted(runs.rglob("result.json"))]
 
 
-def test_killed_and_started_again_it_ends_with_both_cells(table: Path, tmp_path: Path) -> None:
+def test_killed_and_started_again_it_ends_with_both_cells(
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     runs = tmp_path / "runs"
     words = [str(table), "--runs", str(runs), "accelerator=cpu", "data.num_workers=0"]
     # the first checkpoint is there, two epochs are left
@@ -51,16 +49,16 @@ def test_killed_and_started_again_it_ends_with_both_cells(table: Path, tmp_path:
     os.killpg(first.pid, signal.SIGKILL)
     os.kill(int(record["process"]["pid"]), signal.SIGKILL)  # type: ignore[index]
     first.wait()
-    done = call("run", *words)
-    assert done.returncode == 0, done.stderr
-    assert "2 of 2 runs done and measured; 2 started" in done.stdout
+    assert run_main(monkeypatch, "run", *words) == 0
+    assert "2 of 2 runs done and measured; 2 started" in capsys.readouterr().out
     ended = results(runs)
     assert [run["status"] for run in ended] == ["completed", "completed"]
     pieces = sorted(len(run["pieces"]) for run in ended)  # type: ignore[arg-type]
     assert pieces == [1, 2]  # one was started once more, in its own folder
-    again = call("run", *words)
-    assert "2 of 2 runs done and measured; 0 started" in again.stdout
-    shown = json.loads(call("show", table, "--runs", runs, "--format", "json").stdout)
+    assert run_main(monkeypatch, "run", *words) == 0
+    assert "2 of 2 runs done and measured; 0 started" in capsys.readouterr().out
+    assert run_main(monkeypatch, "show", table, "--runs", runs, "--format", "json") == 0
+    shown = json.loads(capsys.readouterr().out)
     assert [cell["n"] for cell in shown["cells"]] == [1, 1]
     for cell, run in zip(shown["cells"], by_block(ended), strict=True):
         assert cell["mean"] == run["knn"]["acc1"]
