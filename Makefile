@@ -27,7 +27,8 @@ help:
 $(VENV)/.installed: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --upgrade pip
-	$(BIN)/python -m pip install -qq --editable '.[dev]'
+	@echo "installing PyTorch and the rest into $(VENV): some minutes the first time"
+	$(BIN)/python -m pip install -q --editable '.[dev]'
 	touch $@
 
 setup: $(VENV)/.installed
