@@ -3,22 +3,27 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mixmask_solo.cli import table_jobs
+from mixmask_solo.cli import table_jobs, table_views
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.cli.job_plan import Work
+from mixmask_solo.cli.table_asked import Asked
 from mixmask_solo.jobs.options import SlurmOptions
 from mixmask_solo.jobs.records import Submission
 from mixmask_solo.jobs.standing import Standing
+from mixmask_solo.records.registry.record import RunRecord
 from mixmask_solo.runs.linear import resolve_unread
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.tables.find import choose, find_table
-from mixmask_solo.tables.match import Runs
+from mixmask_solo.tables.match import Found, Runs
 from mixmask_solo.tables.missing import Missing, missing
 from mixmask_solo.tables.work import trainings
 
@@ -88,3 +93,29 @@ def test_a_rehearsal_and_a_site_for_one_machine_can_be_submitted(
     assert [w for w in command if w.startswith(("devices", "++devices"))] == ["++devices=2"]
     assert "++optimizer.batch_size=32" in command  # 64 in all
     assert "++optimizer.batch_size=64" not in command
+
+
+def test_a_run_that_somebody_trains_is_left_to_them(
+    handed: list[list[Work]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *others = left(tmp_path)
+    now = datetime.now(timezone.utc).isoformat()
+    told = {"status": "running", "process": {"pid": 1, "host": "elsewhere"}, "heartbeat": now}
+    alive = replace(first, run=Found(RunRecord(tmp_path / "run", told), []))
+    table_jobs.submit_missing(
+        "table5", [alive, *others], OPTIONS, runs=tmp_path / "runs", root=tmp_path / "jobs"
+    )
+    assert len(handed[0][0].jobs) == len(others)
+    assert f"{first.training.label} is being trained already" in capsys.readouterr().err
+
+
+def test_a_cell_that_cannot_be_run_here_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # without the localiser's weights
+    nothing: dict[str, list[str]] = {"datasets": [], "overrides": []}
+    args = Namespace(**nothing, rows=["MSCN", "high-pass"], columns=["MoCo v2"], seeds=[0])
+    args.scale, args.site, args.runs = 1.0, None, tmp_path
+    chosen = table_views._runnable(Asked(find_table("saliency"), args))
+    assert [training.recipe.name for training in chosen] == ["mocov2_mscn"]
+    assert "left out high-pass, MoCo v2: " in capsys.readouterr().err
