@@ -34,6 +34,23 @@ class DatasetInfo:
     # of the whole sets; None where the files tell
     train_images: int | None = None
     val_images: int | None = None
+    # what a probe's result is: top-1, or the mean of the classes' own top-1
+    metric: Literal["acc1", "mean_per_class"] = "acc1"
+    downloads: bool = False  # torchvision can fetch it
+
+
+def _benchmark(
+    classes: int, train: int, test: int, *, per_class: bool = False, downloads: bool = True
+) -> DatasetInfo:
+    """Photographs that representations are transferred to."""
+    return DatasetInfo(
+        "benchmark",
+        classes,
+        train_images=train,
+        val_images=test,
+        metric="mean_per_class" if per_class else "acc1",
+        downloads=downloads,
+    )
 
 
 # Means and deviations: solo-learn's table for pretraining; Tiny-ImageNet's from
@@ -51,6 +68,7 @@ DATASETS: dict[str, DatasetInfo] = {
         center_crop=False,
         train_images=50_000,
         val_images=10_000,
+        downloads=True,
     ),
     "cifar100": DatasetInfo(
         "cifar",
@@ -61,9 +79,16 @@ DATASETS: dict[str, DatasetInfo] = {
         center_crop=False,
         train_images=50_000,
         val_images=10_000,
+        downloads=True,
     ),
     "stl10": DatasetInfo(
-        "stl10", 10, (0.4914, 0.4823, 0.4466), (0.247, 0.243, 0.261), 96, center_crop=False
+        "stl10",
+        10,
+        (0.4914, 0.4823, 0.4466),
+        (0.247, 0.243, 0.261),
+        96,
+        center_crop=False,
+        downloads=True,
     ),
     "tiny-imagenet": DatasetInfo(
         "folder",
@@ -75,6 +100,17 @@ DATASETS: dict[str, DatasetInfo] = {
         train_images=100_000,
         val_images=10_000,
     ),
+    # Splits and metrics of SimCLR's and BYOL's transfer tables, after Kornblith et al. 2019.
+    "caltech101": _benchmark(101, 3_030, 5_647, per_class=True),
+    "flowers102": _benchmark(102, 2_040, 6_149, per_class=True),
+    "food101": _benchmark(101, 75_750, 25_250),
+    "pets": _benchmark(37, 3_680, 3_669, per_class=True),
+    "cars": _benchmark(196, 8_144, 8_041, downloads=False),
+    "aircraft": _benchmark(100, 6_667, 3_333, per_class=True),
+    "dtd": _benchmark(47, 3_760, 1_880),
+    "sun397": _benchmark(397, 19_850, 19_850),
+    "inaturalist2018": _benchmark(8_142, 437_513, 24_426, downloads=False),
+    "places205": _benchmark(205, 2_448_873, 20_500, downloads=False),
     "imagenet100": DatasetInfo("folder", 100),
     "imagenet": DatasetInfo("folder", 1000, train_images=1_281_167, val_images=50_000),
     "custom": DatasetInfo("folder", None),

@@ -58,9 +58,12 @@ class Data:
                 f"{prefix}.fraction is {self.fraction}: give a share above 0, at most 1, "
                 "or -1 for the whole training set"
             )
-        for key, kinds in (("no_labels", ("folder", "parquet")), ("download", ("cifar", "stl10"))):
-            if getattr(self, key) and facts.kind not in kinds:
-                names = listing(name for name, other in DATASETS.items() if other.kind in kinds)
+        for key, able in (
+            ("no_labels", lambda other: other.kind in ("folder", "parquet")),
+            ("download", lambda other: other.downloads),
+        ):
+            if getattr(self, key) and not able(facts):
+                names = listing(name for name, other in DATASETS.items() if able(other))
                 raise ConfigError(f"{prefix}.{key} is true for {self.dataset}: only {names} can")
         if facts.num_classes is not None and self.num_classes not in (None, facts.num_classes):
             raise ConfigError(
@@ -94,6 +97,8 @@ class LinearData(Data):
 
     def validate(self, prefix: str) -> None:
         super().validate(prefix)
+        if DATASETS[self.dataset].kind == "benchmark" and self.val_path is None:
+            self.val_path = self.train_path  # one folder holds both splits
         if self.val_path is None and self.dataset != "digits":
             raise ConfigError(
                 f"{prefix}.val_path is missing: a probe is measured on validation images"

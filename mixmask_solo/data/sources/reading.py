@@ -12,6 +12,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.config.datasets import data_block, info
 from mixmask_solo.data.sources.arrays import read_cifar, read_digits, read_stl10
 from mixmask_solo.data.sources.base import Request, Source, Split, Subset
+from mixmask_solo.data.sources.benchmarks import read_benchmark
 from mixmask_solo.data.sources.file_list import read_file_list
 from mixmask_solo.data.sources.folder import read_folder
 from mixmask_solo.data.sources.parquet import read_parquet
@@ -23,6 +24,7 @@ READERS: dict[str, Callable[[Request], Source]] = {
     "digits": read_digits,
     "cifar": read_cifar,
     "stl10": read_stl10,
+    "benchmark": read_benchmark,
     "folder": read_folder,
     "parquet": read_parquet,
     "webdataset": read_webdataset,
