@@ -13,7 +13,7 @@ from mixmask_solo.config.datasets import DATASETS, info
 def test_every_known_data_set_has_sound_facts(name: str) -> None:
     facts = info(name)
     assert facts is DATASETS[name]
-    assert facts.kind in ("digits", "cifar", "stl10", "folder", "parquet")
+    assert facts.kind in ("digits", "cifar", "stl10", "folder", "parquet", "benchmark")
     assert all(0 < mean < 1 for mean in facts.mean)
     assert all(0 < deviation < 1 for deviation in facts.std)
     assert facts.center_crop == (facts.size == 224)
