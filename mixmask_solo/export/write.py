@@ -120,7 +120,7 @@ def _compare(source: Source, target: Target, path: Path) -> tuple[float, Loaded]
     ours = source.outputs(target.images(source))
     try:
         loaded = target.load(source, path, source.images)
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
+    except (ImportError, RuntimeError, TypeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ExportError(
             f"what was written cannot be loaded: {reason}; nothing is kept"
