@@ -18,7 +18,7 @@ What was written is loaded again by the target's own library, where that is inst
 same features to 1e-5, or is not kept. docs/transfer.md has each target.
 Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C.
 """
-_OPTIONS = {"to": "--to", "which": "--which", "out": "--out", "no_filter": "--no-filter"}
+_KEYS = ("to", "which", "out", "size", "no_filter")
 
 
 def main() -> None:
@@ -76,8 +76,8 @@ def _as_options(message: str) -> str:
     message = message.replace("set evaluate=", "set --which=")
     for key, option in (("stem_padding", "stem-padding"), ("stem", "stem"), ("name", "backbone")):
         message = re.sub(rf"\bbackbone\.{key}\b", f"--{option}", message)
-    for key, option in _OPTIONS.items():
-        message = re.sub(rf"^{key}(?= is |:)", option, message)
+    for key in _KEYS:
+        message = re.sub(rf"^{key}(?= is |:)", f"--{key.replace('_', '-')}", message)
     return message
 
 

@@ -113,5 +113,7 @@ def _stem(source: Source) -> list[str]:
 
 
 def _arguments(kwargs: dict[str, Any]) -> str:
-    """Plain values as they came out of a configuration."""
+    """Plain values as they came out of a configuration, whose names might be anything."""
+    if wrong := [name for name in kwargs if not name.isidentifier()]:
+        raise ConfigError(f"the network has an argument {wrong[0]!r}: that is no name in Python")
     return ", ".join(f"{name}={value!r}" for name, value in kwargs.items())

@@ -84,10 +84,17 @@ def export(
     for there in places:
         if there.exists() and not (force and there.is_file()):
             raise ConfigError(f"out: '{there}' exists: --force replaces files, or give another")
+    try:
+        ours = source.outputs(target.images(source))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"size is {source.size}: {source.name}, or its input filter, takes no images of that "
+            f"size ({error})"
+        ) from error
     with tempfile.TemporaryDirectory(prefix=".export-", dir=place.parent) as folder:
         path = Path(folder, place.name)
         target.write(source, path, place)
-        difference, loaded = _compare(source, target, path)
+        difference, loaded = _compare(ours, source, target, path)
         if target.beside:
             write_json(Path(f"{path}.json"), source.facts)
         for there in reversed(places):  # the file itself last: where it is, all are
@@ -116,8 +123,7 @@ def _place(
 
 
 @torch.no_grad()
-def _compare(source: Source, target: Target, path: Path) -> tuple[float, Loaded]:
-    ours = source.outputs(target.images(source))
+def _compare(ours: Outputs, source: Source, target: Target, path: Path) -> tuple[float, Loaded]:
     try:
         loaded = target.load(source, path, source.images)
     except (ImportError, RuntimeError, TypeError, KeyError, ValueError) as error:

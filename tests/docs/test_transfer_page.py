@@ -44,9 +44,7 @@ def test_a_block_makes_the_networks_features(
 ) -> None:
     if "onnxruntime" in block.text:
         pytest.importorskip("onnxruntime", reason="needs the extra onnx")
-    [source] = {
-        name: s for name, s in place.items() if f'"{Path(name).name}"' in block.text
-    }.values()
+    [source] = [s for name, s in place.items() if f'"{Path(name).name}"' in block.text]
     monkeypatch.chdir(Path(next(iter(place))).parent)
     told: dict[str, Any] = {}
     exec(compile(block.text, block.place, "exec"), told)
