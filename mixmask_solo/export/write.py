@@ -82,6 +82,8 @@ def export(
     names = [place.name, *target.files(source), *([f"{place.name}.json"] if target.beside else [])]
     places = [place.with_name(name) for name in names]
     for there in places:
+        if there.exists() and there.samefile(source.pretrained.path):
+            raise ConfigError(f"out: '{there}' is the checkpoint itself: give another file")
         if there.exists() and not (force and there.is_file()):
             raise ConfigError(f"out: '{there}' exists: --force replaces files, or give another")
     try:

@@ -83,6 +83,7 @@ def test_it_tells_how_to_load_and_what_was_compared(
         ),
         ("{run} --to timm --backbone resnet50", "--backbone is resnet50, but checkpoint"),
         ("{run} --to timm --out {run}/there.pth", "there.pth' exists: --force replaces files"),
+        ("{run} --to solo --force --out {run}/last.ckpt", "is the checkpoint itself: give another"),
         ("{run} --to timm --out {run}", "a folder: give a file, e.g."),
         ("{run} --to timm --out {run}/no/a.pth", "/no' does not exist: make it"),
         ("{run} --to solo --out a.pkl", "--out is 'a.pkl': solo reads files that end in .ckpt"),
