@@ -37,7 +37,7 @@ class Onnx(Target):
         if lacking:
             raise ConfigError(
                 f"to is onnx: {listing(lacking, 'and')} cannot be imported; install the extra: "
-                "pip install 'mixmask_solo[onnx]'"
+                "pip install '.[onnx]'"
             )
 
     def write(self, source: Source, path: Path, place: Path) -> None:
