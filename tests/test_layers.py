@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "jobs": {"config"},
     "records": {"data", "config"},
     "evaluation": {"host", "methods", "data", "config", "records"},
+    "export": {"host", "strategies", "config", "records", "evaluation"},
     "runs": {
         "host",
         "methods",

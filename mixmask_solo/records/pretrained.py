@@ -133,6 +133,7 @@ class Pretrained(NamedTuple):
     evaluate: str = "online"  # or "momentum": whose weights are meant
     arch: str | None = None  # the network's name, where published code stored it so
     filters: list[str] | None = None  # strategies that filter inputs; None where not told
+    run: str | None = None  # id of the run that wrote it, where it tells one
 
     @property
     def method(self) -> str:
@@ -201,7 +202,8 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     content = read_checkpoint(file, plain_weights=True)
     arch = content["arch"] if isinstance(content.get("arch"), str) else None
     config = stored_config(content, file) or {}
-    filters = (content.get(META) or {}).get(FILTERS)
-    found = Pretrained(file, config, content["state_dict"], evaluate, arch, filters)
+    told = content.get(META) or {}
+    filters, run = told.get(FILTERS), told.get("id")
+    found = Pretrained(file, config, content["state_dict"], evaluate, arch, filters, run)
     _ = found.layout  # refused here, where the file is named
     return found

@@ -38,6 +38,7 @@ CASES: list[tuple[str, list[str]]] = [
     ("data check x --jsn y", ["unknown argument --jsn (did you mean --json?)"]),
     (f"gallery {PLAIN} --ot x", ["unknown argument --ot (did you mean --out?)"]),
     ("curves --out x.png", ["RUN"]),
+    ("export a.ckpt --to tim", ["invalid choice: 'tim'", "did you mean timm?"]),
     ("submit status --foldr x", ["unknown argument --foldr", "--folder?"]),
     # keys
     (f"pretrain {MIXED} optimizer.bacth_size=3", ["did you mean optimizer.batch_size=3?"]),
