@@ -44,8 +44,8 @@ class CollapseWatch(Callback):
         if self.dimension is None or std is None:
             return
         collapsed = verdict(std, rank, self.images, self.dimension) == COLLAPSED
-        note = self.readback.notes.get(NOTE)
-        begun = note is not None and note["until"] is None
+        before: dict[str, Any] = self.readback.notes.get(NOTE, {})
+        begun = bool(before) and before["until"] is None
         if collapsed and not begun:
             note = {"epoch": trainer.current_epoch, "until": None, "std": std}
             note |= {} if rank is None else {"rank": rank}
@@ -53,7 +53,7 @@ class CollapseWatch(Callback):
             if trainer.is_global_zero:
                 log.warning(self._told(note))
         elif begun and not collapsed:
-            self.readback.notes[NOTE] = {**note, "until": trainer.current_epoch}
+            self.readback.notes[NOTE] = {**before, "until": trainer.current_epoch}
 
     def _told(self, note: dict[str, Any]) -> str:
         assert self.dimension is not None

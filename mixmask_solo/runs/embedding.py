@@ -35,11 +35,6 @@ class EmbeddingHealth(PartOfEpoch):
         self._kept: deque[Pair] = deque()
         self._rows = 0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.resumed:
-            self._forget()
-        self.resumed = False
-
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -27,8 +27,6 @@ _BANK = ("train_features", "train_targets")
 class PartOfEpoch(Callback):
     """One that gathers something over an epoch, and wants it back where the epoch goes on."""
 
-    resumed = False  # has been given its part, ahead of the first hook of the epoch that goes on
-
     def part(self) -> Any:
         """What this process has gathered: tensors on the CPU, numbers, lists."""
 
@@ -80,10 +78,9 @@ class EpochState(Callback):
         if self._loaded is None:
             return
         parts = self._loaded.get("parts") or {}
-        for other in _gatherers(trainer):
-            if other.state_key in parts:
-                other.take(parts[other.state_key], pl_module.device)
-                other.resumed = True
+        for gatherer in _gatherers(trainer):
+            if gatherer.state_key in parts:
+                gatherer.take(parts[gatherer.state_key], pl_module.device)
         progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         if progress.completed == 0 and _VALIDATES_FIRST:
             trainer.fit_loop.epoch_loop.restarting = False
