@@ -59,7 +59,7 @@ def evaluate_health(
     where = images.network_device = network_device(device)
     dataset = images.block["dataset"]
     network = load_network(pretrained, projector=projector, backbone=backbone, dataset=dataset)
-    _, loader = images.features_dataloaders()
+    loader = images.val_features_dataloader()
     found, labels = extract(network, loader, where, kinds=kinds, watch=watch)
     views, reason = _views(pretrained, images, batch_size)
     aligned, pairs = _alignment(network, views, where, kinds, watch) if views else ({}, 0)

@@ -13,15 +13,20 @@ from mixmask_solo.runs.readback import Readback
 
 log = logging.getLogger(__name__)
 NOTE = "collapse"  # in result.json
+_ADVICE = {
+    True: "stop it, and begin anew with a lower optimizer.lr, a longer scheduler.warmup_epochs or "
+    "another seed",
+    False: "if the rank does not rise again, a lower optimizer.lr or optimizer.weight_decay helps",
+}
 
 
 class CollapseWatch(Callback):
     """Judges each epoch's metrics; stands behind the readback, which has them.
 
     The epoch's mean spread always, its effective rank where ``health`` is on. A collapse is warned
-    of once, when it begins, and noted with the epoch in which that was (and ``until``, the first
-    one in which it was over). A network that has not moved yet is not taken for a collapsed one:
-    docs/health.md has the figures.
+    of once, when it begins or from dimensional becomes complete, and noted with the epoch in which
+    that was (and ``until``, the first one without any). A network that has not moved yet is not
+    taken for a collapsed one: docs/health.md has the figures.
 
     Args:
         dimension: of the embeddings; None for runs that have none.
@@ -39,30 +44,28 @@ class CollapseWatch(Callback):
         return None if self.dimension is None else min(self.images, self.dimension)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        measured = self.readback.epoch
+        measured, notes = self.readback.epoch, self.readback.notes
         std, rank = (measured.get(f"train_embedding_{name}") for name in ("std", "rank"))
         if self.dimension is None or std is None:
             return
-        collapsed = verdict(std, rank, self.images, self.dimension) == COLLAPSED
-        before: dict[str, Any] = self.readback.notes.get(NOTE, {})
-        begun = bool(before) and before["until"] is None
-        if collapsed and not begun:
-            note = {"epoch": trainer.current_epoch, "until": None, "std": std}
-            note |= {} if rank is None else {"rank": rank}
-            self.readback.notes[NOTE] = note
+        kind = verdict(std, rank, self.images, self.dimension)
+        before: dict[str, Any] = notes.get(NOTE, {"until": 0})
+        known = before["kind"] if before["until"] is None else ""
+        if kind and known not in (kind, COLLAPSED):
+            found = {"kind": kind, "epoch": trainer.current_epoch, "until": None, "std": std}
+            notes[NOTE] = found if rank is None else {**found, "rank": rank}
             if trainer.is_global_zero:
-                log.warning(self._told(note))
-        elif begun and not collapsed:
-            self.readback.notes[NOTE] = {**before, "until": trainer.current_epoch}
+                log.warning(self._told(notes[NOTE]))
+        elif known and not kind:
+            notes[NOTE] = {**before, "until": trainer.current_epoch}
 
     def _told(self, note: dict[str, Any]) -> str:
         assert self.dimension is not None
         spread = f"std {note['std']:.2g} (spread ones: {1 / math.sqrt(self.dimension):.2g})"
-        rank = f", effective rank {note['rank']:.2g} of {self.highest}" if "rank" in note else ""
+        rank = f", effective rank {note['rank']:.3g} of {self.highest}" if "rank" in note else ""
         return (
-            f"the embeddings have collapsed in epoch {note['epoch'] + 1}: {spread}{rank}. The run "
-            "goes on, but rarely recovers: stop it, and begin anew with a lower optimizer.lr, a "
-            "longer scheduler.warmup_epochs or another seed (docs/health.md)"
+            f"{note['kind']}: the embeddings of epoch {note['epoch'] + 1} have {spread}{rank}. The "
+            f"run goes on; {_ADVICE[note['kind'] == COLLAPSED]} (a heuristic: docs/health.md)"
         )
 
 
