@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from mixmask_solo.evaluation.health import COLLAPSED, verdict
+from mixmask_solo.evaluation.health import COLLAPSED, DIMENSIONAL, verdict
 from mixmask_solo.runs.readback import Readback
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class CollapseWatch(Callback):
     The epoch's mean spread always, its effective rank where ``health`` is on. A collapse is warned
     of once, when it begins or from dimensional becomes complete, and noted with the epoch in which
     that was (and ``until``, the first one without any). A network that has not moved yet is not
-    taken for a collapsed one: docs/health.md has the figures.
+    taken for a collapsed one, and its rank not for a dimensional collapse before the second epoch.
 
     Args:
         dimension: of the embeddings; None for runs that have none.
@@ -49,6 +49,8 @@ class CollapseWatch(Callback):
         if self.dimension is None or std is None:
             return
         kind = verdict(std, rank, self.images, self.dimension)
+        if kind == DIMENSIONAL and trainer.current_epoch == 0:
+            kind = ""  # untrained heads without a norm give few directions, too
         before: dict[str, Any] = notes.get(NOTE, {"until": 0})
         known = before["kind"] if before["until"] is None else ""
         if kind and known not in (kind, COLLAPSED):

@@ -9,12 +9,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
+from mixmask_solo.data import build_pretrain
+from mixmask_solo.evaluation.health import (
+    LEAST_RANK,
+    LEAST_SPREAD,
+    embedding_std,
+    rankme,
+    verdict,
+)
 from mixmask_solo.host.builtin import methods
+from mixmask_solo.methods import get_method
 from mixmask_solo.runs.collapse import CollapseWatch, collapse_watch
-from mixmask_solo.runs.pretrain import pretrain
+from mixmask_solo.runs.pretrain import pretrain, resolve
 from mixmask_solo.runs.readback import Readback
+from support.methods import HEADS, run_config
 from support.runs import result, rows
 from support.tiny import config, interrupted
 
@@ -43,7 +54,8 @@ def watched(epochs: list[Any], readback: Any = None) -> tuple[Any, CollapseWatch
         ([LAST, HEALTHY, HEALTHY], 1, ("collapsed", 0, 1)),
         ([LAST, HEALTHY, LAST], 2, ("collapsed", 2, None)),
         ([PLANE, PLANE, LAST, PLANE], 2, ("collapsed", 2, None)),
-        ([PLANE, HEALTHY], 1, ("dimensional collapse", 0, 1)),
+        ([HEALTHY, PLANE, HEALTHY], 1, ("dimensional collapse", 1, 2)),
+        ([PLANE, HEALTHY], 0, None),
         ([(None, None)], 0, None),
     ],
 )
@@ -89,6 +101,24 @@ def test_a_probe_is_not_watched() -> None:
     watch.readback.epoch = {"train_embedding_std": 0.0}
     watch.on_train_epoch_end(SimpleNamespace(current_epoch=0), None)  # type: ignore[arg-type]
     assert not watch.readback.notes
+
+
+@pytest.mark.parametrize("method", list(HEADS))
+def test_a_network_that_has_not_moved_is_not_taken_for_a_collapsed_one(method: str) -> None:
+    """In training mode, as in a first step, on real scans."""
+    cfg = run_config(method, optimizer={"batch_size": 64}, data={"num_classes": 10})
+    cfg.backbone.name = "resnet18"
+    cfg.method_kwargs.proj_output_dim = 128
+    cfg = resolve(cfg)
+    torch.manual_seed(0)
+    model = get_method(method, "builtin")(cfg).train()
+    _, views, _ = next(iter(build_pretrain(cfg).train_dataloader()))
+    with torch.no_grad():
+        z = model(views[0])["z"]
+    std, rank = float(embedding_std(z)), float(rankme(z))
+    assert std * 128**0.5 > 10 * LEAST_SPREAD
+    assert rank > 2 * LEAST_RANK
+    assert verdict(std, rank, *z.shape) == ""
 
 
 WATCHED = {"health": {"enabled": True, "images": 64}, "log_every_n_steps": 1}
