@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "records": {"data", "config"},
     "evaluation": {"host", "methods", "data", "config", "records"},
     "runs": {
+        "objectives",
         "host",
         "methods",
         "strategies",

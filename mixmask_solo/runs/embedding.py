@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from mixmask_solo.evaluation.health import alignment, embedding_std, rankme, uniformity
+from mixmask_solo.objectives import gather_keys
 from mixmask_solo.runs.epoch_state import PartOfEpoch
 
 Pair = tuple[Tensor, Tensor]
@@ -51,8 +52,7 @@ class EmbeddingHealth(PartOfEpoch):
         """Of the embeddings of all processes, so that all of them log the same."""
         if not self._kept:
             return
-        mine = [torch.cat(views) for views in zip(*self._kept, strict=True)]
-        x, y = (trainer.strategy.all_gather(z).reshape(-1, z.shape[1]) for z in mine)
+        x, y = (gather_keys(torch.cat(views)) for views in zip(*self._kept, strict=True))
         self._forget()
         # A loss that is not finite ends the run a little later, and says where it stopped being so.
         if len(x) > 1 and bool(x.isfinite().all()):

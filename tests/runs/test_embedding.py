@@ -13,24 +13,13 @@ from torch import Tensor, nn
 
 from mixmask_solo.evaluation.health import alignment, rankme, uniformity
 from mixmask_solo.methods import get_method
+from mixmask_solo.runs import embedding
 from mixmask_solo.runs.embedding import EmbeddingHealth
 from support.methods import HEADS, method_config
 
 
-class Strategy:
-    def all_gather(self, z: Tensor) -> Tensor:
-        return z
-
-
-class TwoRanks:
-    """The second one has the same rows, negated."""
-
-    def all_gather(self, z: Tensor) -> Tensor:
-        return torch.stack([z, -z])
-
-
-def trainer(strategy: Any = None, world: int = 1) -> Any:
-    return SimpleNamespace(strategy=strategy or Strategy(), world_size=world)
+def trainer(world: int = 1) -> Any:
+    return SimpleNamespace(world_size=world)
 
 
 class Method(nn.Module):
@@ -93,10 +82,14 @@ def test_the_last_whole_batches_of_an_epoch_are_measured(images: int, batches: i
         }
 
 
-def test_processes_share_the_number_of_images_and_measure_all() -> None:
+def test_processes_share_the_number_of_images_and_measure_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second one has the same rows, negated."""
+    monkeypatch.setattr(embedding, "gather_keys", lambda z: torch.cat([z, -z]))
     callback, method = EmbeddingHealth(every=1000, images=20), Method()
     pairs = [drawn() for _ in range(4)]
-    at = trainer(TwoRanks(), 2)
+    at = trainer(2)
     steps(callback, method, pairs, at)
     method.logged = []
     callback.on_train_epoch_end(at, method)  # type: ignore[arg-type]
