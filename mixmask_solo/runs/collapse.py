@@ -14,8 +14,8 @@ from mixmask_solo.runs.readback import Readback
 log = logging.getLogger(__name__)
 NOTE = "collapse"  # in result.json
 _ADVICE = {
-    True: "stop it, and begin anew with a lower optimizer.lr, a longer scheduler.warmup_epochs or "
-    "another seed",
+    True: "stop it, and begin anew with a lower optimizer.lr or optimizer.weight_decay or a longer "
+    "scheduler.warmup_epochs",
     False: "if the rank does not rise again, a lower optimizer.lr or optimizer.weight_decay helps",
 }
 
