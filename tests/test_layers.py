@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "evaluation": {"host", "methods", "data", "config", "records"},
     "export": {"host", "strategies", "config", "records", "evaluation"},
     "runs": {
+        "objectives",
         "host",
         "methods",
         "strategies",

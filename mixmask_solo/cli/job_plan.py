@@ -15,7 +15,10 @@ from mixmask_solo.jobs.records import Planned
 from mixmask_solo.jobs.task import Task, as_path
 
 _TRAINING = ("mixmask-pretrain", "mixmask-linear")
-_OTHERS = ("mixmask-knn", "mixmask-export", "mixmask-gallery", "mixmask-data", "mixmask-solo")
+_OTHERS = (
+    *("mixmask-knn", "mixmask-health", "mixmask-export"),
+    *("mixmask-gallery", "mixmask-data", "mixmask-solo"),
+)
 _ALLOCATED = ("devices", "num_nodes")  # keys that follow from the job
 
 

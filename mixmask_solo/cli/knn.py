@@ -2,13 +2,13 @@
 """``mixmask-knn``: k-NN accuracy of a checkpoint."""
 
 import argparse
-import re
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from mixmask_solo.cli.ending import fail, loading, one_line
+from mixmask_solo.cli.evaluated import add_network_and_images, as_options, network_and_images
 from mixmask_solo.cli.parser import Parser, at_least
 from mixmask_solo.config import ConfigError
 from mixmask_solo.report import columns
@@ -34,23 +34,18 @@ def main() -> None:
             from mixmask_solo.config.files import write_json
             from mixmask_solo.evaluation.run_knn import evaluate_knn
             from mixmask_solo.screen import track
-        given = vars(args).items()
         try:
             result = evaluate_knn(
                 args.pretrained_checkpoint or args.pretrained_checkpoint_dir,
                 protocols=_protocols(args),
                 baselines=args.baselines,
-                data={k.removeprefix("data."): v for k, v in given if k.startswith("data.")},
-                backbone={"name": name} if (name := getattr(args, "backbone.name")) else None,
-                evaluate=args.evaluate,
-                batch_size=getattr(args, "optimizer.batch_size"),
-                device=args.device,
+                **network_and_images(args),
                 bank_dtype=args.bank_dtype,
                 bank_device=args.bank_device,
                 watch=partial(track, label="features"),
             )
         except ConfigError as error:
-            fail(COMMAND, _as_options(str(error)))
+            fail(COMMAND, as_options(str(error), _parser()))
         out = args.out or Path(result["checkpoint"]).parent / "knn.json"
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, result)
@@ -74,21 +69,8 @@ def _parser() -> Parser:
     add("--k", type=at_least(1), nargs="+", metavar="K", help="neighbours")
     add("--temperature", type=_positive, nargs="+", metavar="T", help="of votes")
     add("--feature_type", dest="features", nargs="+", choices=("backbone", "projector"))
-    help_ = "whose features: the network that was trained, or the one that follows it"
-    add("--evaluate", choices=("online", "momentum"), default="online", help=help_)
     add("--distance_function", dest="distance", nargs="+", choices=("cosine", "euclidean"))
-    help_ = "default: that of the pretraining"
-    add("--dataset", dest="data.dataset", metavar="DATASET", help=help_)
-    add("--train_data_path", dest="data.train_path", metavar="DIR")
-    add("--val_data_path", dest="data.val_path", metavar="DIR")
-    add("--data_format", dest="data.format", metavar="NAME", help="as data.format")
-    help_ = "of a Parquet file or CSV list"
-    add("--image_column", dest="data.image_column", metavar="NAME", help=help_)
-    add("--label_column", dest="data.label_column", metavar="NAME", help="likewise")
-    add("--batch_size", dest="optimizer.batch_size", type=at_least(1), default=256, metavar="N")
-    add("--num_workers", dest="data.num_workers", type=int, metavar="N")
-    add("--backbone", dest="backbone.name", metavar="NAME", help="for files of mere weights")
-    add("--device", default="auto", help="auto, cpu, cuda, ...")
+    add_network_and_images(parser)
     help_ = "of the training images' features; half precision takes half the memory"
     kinds = ("float32", "float16", "bfloat16")
     add("--bank_dtype", choices=kinds, default=kinds[0], help=help_)
@@ -119,14 +101,6 @@ def _protocols(args: argparse.Namespace) -> list[Any] | None:
     features = chosen.pop("features", [SOLO_LEARN.features])
     distances = chosen.pop("distance", [SOLO_LEARN.distance])
     return [Protocol(*pair, **chosen) for pair in product(features, distances)]
-
-
-def _as_options(message: str) -> str:
-    """An error line that names this command's options in the place of keys."""
-    for action in _parser()._actions:
-        if "." in action.dest:
-            message = message.replace(action.dest, action.option_strings[0])
-    return re.sub(r"(?<![\w.-])(?=(device|evaluate|feature_type)( is |=))", "--", message)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

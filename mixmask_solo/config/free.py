@@ -13,7 +13,7 @@ FREE = (
     *("data.download", "data.num_workers", "data.resident_on", "data.stage_to"),
     *("dali.device", "dali.prefetch", "dali.verify", "dali.cache", "dali.readers"),
     "dali.hw_decoder_load",
-    *("check_val_every_n_epoch", "knn_eval", "num_sanity_val_steps"),
+    *("check_val_every_n_epoch", "health", "knn_eval", "num_sanity_val_steps"),
     *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"),
     *("report", "timeout", "wandb", "wandb_run_id"),
 )

@@ -194,10 +194,15 @@ class ImageData(LightningDataModule):
         Raises:
             ConfigError: without the latter.
         """
-        train = self.opened
+        val = self.val_features_dataloader()
+        return self.in_order(self.opened, shard=False), val
+
+    def val_features_dataloader(self) -> Any:
+        """All validation images, un-augmented; raises ConfigError without any."""
+        self.setup()
         if self.val_source is None:
             raise ConfigError("data.val_path is missing: an evaluation needs validation images")
-        return self.in_order(train, shard=False), self.in_order(self.val_source, shard=False)
+        return self.in_order(self.val_source, shard=False)
 
     def reader(self, source: Source) -> Reader:
         """The only reader of one of the splits: all loaders know alike which images are damaged."""

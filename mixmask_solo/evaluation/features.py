@@ -55,7 +55,7 @@ def extract(
             # One copy with the layout change in it: cuDNN and oneDNN both prefer channels last.
             x = x.to(device, memory_format=torch.channels_last, non_blocking=ahead)
             end = start + len(x)
-            for kind, found in _read(model, x, kinds).items():
+            for kind, found in features_of(model, x, kinds).items():
                 rows = found.to(keep)
                 if kind not in stores:
                     with torch.inference_mode(False):  # so that a probe may train on the features
@@ -85,7 +85,8 @@ def _not_finite(keep: torch.dtype) -> str:
     )
 
 
-def _read(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, Tensor]:
+def features_of(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, Tensor]:
+    """Features ``(n, D)`` of a batch ``x (n, C, H, W)`` by kind, from one forward pass."""
     found = {"pixels": x.flatten(1)} if "pixels" in kinds else {}
     if "projector" in kinds:
         out = model(x)

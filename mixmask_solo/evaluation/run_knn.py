@@ -74,7 +74,7 @@ def evaluate_knn(
     if protocols is None:
         protocols = (SOLO_LEARN,) if why_no_projector(pretrained) else (SOLO_LEARN, MOCO)
     images = evaluation_data(pretrained, data or {}, batch_size)
-    where = images.network_device = _device(device)
+    where = images.network_device = network_device(device)
     loaders = images.features_dataloaders()
     dataset = images.block["dataset"]
     kinds = list(dict.fromkeys(p.features for p in protocols))
@@ -142,7 +142,7 @@ def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size
     if stored.pop("no_labels", False) and "train_path" not in wanted:
         raise ConfigError(
             f"data.train_path is missing: checkpoint '{pretrained.path}' was pretrained with "
-            "data.no_labels, and k-NN needs labelled images"
+            "data.no_labels, and an evaluation needs labelled images"
         )
     values = {**stored, **wanted}
     block = with_defaults(values, check(values, LinearData, "data"))
@@ -168,7 +168,8 @@ def _rows(
     return rows
 
 
-def _device(name: str) -> torch.device:
+def network_device(name: str) -> torch.device:
+    """The device called so, or for ``auto`` the best one here; ConfigError where there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("mps"):

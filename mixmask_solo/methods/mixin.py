@@ -41,6 +41,7 @@ class BranchesMixin(OwnSteps):
         self._filter = input_filter((type(s), s.options) for s in made)
         self._online: dict[int, Tensor] = {}
         self._rest: Any = None
+        self.embedded: tuple[Tensor, Tensor] | None = None
         self._prepare_own()
 
     @property
@@ -52,7 +53,9 @@ class BranchesMixin(OwnSteps):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """The host's ``out``, the branches' losses added to ``out["loss"]``."""
         if not self.strategies:
-            return super().training_step(batch, batch_idx)
+            out: Any = super().training_step(batch, batch_idx)
+            self._show(out)
+            return out
         indexes, loaded, targets = batch
         loaded = (loaded,) if isinstance(loaded, Tensor) else tuple(loaded)
         everything = tuple(self._filter(x) for x in loaded) if self._filter else loaded
@@ -69,12 +72,21 @@ class BranchesMixin(OwnSteps):
         for branch in branches:
             check_branch(self, branch)
         queue = self._queue_to_keep()
-        out: Any = self._host_step(indexes, views, targets, batch_idx)
+        out = self._host_step(indexes, views, targets, batch_idx)
+        self._show(out)
         if branches:
             out["loss"] = out["loss"] + self._branch_loss(out, branches)
         self._remember(clean, views, step, out, queue)
         self._rest = out["loss"]
         return out
+
+    def _show(self, out: dict[str, Any]) -> None:
+        """Leaves in ``embedded``, for whoever watches, the step's z of the first large view and of
+        its positive: the second view, or its key where that one passes the momentum network alone.
+        """
+        own, keys = out.get("z", []), out.get("momentum_z", [])
+        pair = [*own[:2], *keys[-1:]][:2]
+        self.embedded = (pair[0].detach(), pair[1].detach()) if len(pair) == 2 else None
 
     def _split(self, loaded: Sequence[Tensor]) -> tuple[Sequence[Tensor], dict[str, list[Tensor]]]:
         """The host's views, and by strategy the crops behind them that it takes for itself."""

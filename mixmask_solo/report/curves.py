@@ -13,7 +13,16 @@ from matplotlib.figure import Figure
 from mixmask_solo.report.grid import DPI, STYLE
 from mixmask_solo.report.metrics import Series, read_metrics
 from mixmask_solo.report.palette import COLORS, FAINT
-from mixmask_solo.report.panels import COMPARED, LAM, PANELS, SPREAD, label_of, means_of, panel
+from mixmask_solo.report.panels import (
+    COMPARED,
+    LAM,
+    PANELS,
+    RANK,
+    SPREAD,
+    label_of,
+    means_of,
+    panel,
+)
 
 _PANEL = (8.0, 4.0)  # inches; two of them make 1600 pixels
 _TITLE = 0.6
@@ -134,7 +143,7 @@ def _draw(axes: Axes, title: str, found: Sequence[_Curve]) -> None:
         axes.plot(*points, color=color, linewidth=2.2, marker=marker, label=label)
     axes.set_title(title, pad=28)
     axes.set_xlabel("step")
-    if title in (LAM, SPREAD):
+    if title in (LAM, SPREAD, RANK):
         axes.set_ylim(0, 1 if title == LAM else axes.get_ylim()[1] * 1.1)
 
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from mixmask_solo.report.metrics import Series
 
 LAM, SPREAD = "own share λ", "spread of the embedding (0 = collapse)"
+RANK = "effective rank of the embedding (1 = collapse)"
 PANELS = {  # title: names of the metrics
     "loss terms": r"train(_.*)?_(loss|neg_cos_sim)",
     LAM: r"train(_.*)?_lam",
     SPREAD: r"train_(embedding|z)_std",
-    "rank of the embedding": r"(train|val)_(\w+_)?rank(me)?",
+    RANK: r"train_embedding_rank",
+    "uniformity and alignment": r"train_embedding_(uniformity|alignment)",
     "accuracy in %": r"(val_knn|val|train)_acc1",
     "learning rate": r"train_lr",
     "norm of the gradient": r"train_grad_norm",
@@ -19,6 +21,7 @@ PANELS = {  # title: names of the metrics
 COMPARED = {  # of several runs one metric a panel
     "loss": ("train_loss", "train_nce_loss", "train_neg_cos_sim"),
     SPREAD: ("train_embedding_std", "train_z_std"),
+    RANK: ("train_embedding_rank",),
     "online k-NN in %": ("val_knn_acc1",),
     "linear classifier on validation images, in %": ("val_acc1",),
 }
@@ -28,7 +31,9 @@ _LABELS = {
     "train_acc1": "online classifier, training",
     "train_embedding_std": "std of z over a batch, view 1",
     "train_z_std": "std of z over a batch, all views",
-    "train_embedding_rank": "effective rank of z over a batch",
+    "train_embedding_rank": "RankMe of z, view 1",
+    "train_embedding_uniformity": "uniformity of z, view 1",
+    "train_embedding_alignment": "alignment of z, both views",
     "train_loss": "sum",
     "train_neg_cos_sim": "method",
     "train_nce_loss": "method",

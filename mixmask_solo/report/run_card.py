@@ -82,6 +82,7 @@ def _facts(run: RunRecord) -> Iterator[tuple[str, str]]:
     yield "run", str(run.folder)
     yield "state", run.state()
     yield "error", str(result.get("error") or "").partition("\n")[0]
+    yield "collapse", run.collapse
     yield "epochs", f"{result.get('epochs', 0)} of {config.get('max_epochs', '?')}"
     yield "command", str(told.get("command") or "")
     dirty = " with changes" if told.get("dirty") else ""

@@ -24,8 +24,20 @@ _VALIDATES_FIRST = tuple(map(int, lightning.__version__.split(".")[:2])) < (2, 5
 _BANK = ("train_features", "train_targets")
 
 
+class PartOfEpoch(Callback):
+    """One that gathers something over an epoch, and wants it back where the epoch goes on."""
+
+    def part(self) -> Any:
+        """What this process has gathered: tensors on the CPU, numbers, lists."""
+
+    def take(self, part: Any, device: torch.device) -> None:
+        """Goes on from it."""
+
+
 class EpochState(Callback):
     """Saves running means and the k-NN's features, and adds them to those of the resumed epoch.
+
+    So it does with what other callbacks have gathered (:class:`PartOfEpoch`).
 
     Every rank gets its own back, so that the sums are made in the same order.
     """
@@ -45,6 +57,7 @@ class EpochState(Callback):
         if progress.ready == progress.processed:
             return
         mine = {"sums": {**self._sums, **_sums(trainer)}, **_features(pl_module)}
+        mine["parts"] = {other.state_key: other.part() for other in _gatherers(trainer)}
         if self._incomplete:
             mine["incomplete"] = True
         checkpoint[_KEY] = self._ranks.collected(mine)
@@ -61,9 +74,13 @@ class EpochState(Callback):
         self._sums = dict(self._loaded.get("sums") or {})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gives the k-NN its features back."""
+        """Gives the k-NN its features back, and other callbacks their part."""
         if self._loaded is None:
             return
+        parts = self._loaded.get("parts") or {}
+        for gatherer in _gatherers(trainer):
+            if gatherer.state_key in parts:
+                gatherer.take(parts[gatherer.state_key], pl_module.device)
         progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         if progress.completed == 0 and _VALIDATES_FIRST:
             trainer.fit_loop.epoch_loop.restarting = False
@@ -122,6 +139,11 @@ class EpochState(Callback):
         if self._incomplete:
             setattr(pl_module, _SWITCH, True)
             self._incomplete = False
+
+
+def _gatherers(trainer: Trainer) -> list[PartOfEpoch]:
+    callbacks: Any = trainer.callbacks  # type: ignore[attr-defined]
+    return [other for other in callbacks if isinstance(other, PartOfEpoch)]
 
 
 def validates(trainer: Trainer) -> bool:

@@ -16,7 +16,7 @@ from mixmask_solo.data import ImageData, build_pretrain
 from mixmask_solo.host import load
 from mixmask_solo.methods import get_method
 from mixmask_solo.methods.refused import check_method, check_options
-from mixmask_solo.runs.embedding import EmbeddingStd
+from mixmask_solo.runs.embedding import EmbeddingHealth
 from mixmask_solo.runs.final_knn import final_knn
 from mixmask_solo.runs.gauges import StepGauges
 from mixmask_solo.runs.init_from import beginning, initialise
@@ -68,6 +68,7 @@ def pretrain(cfg: DictConfig, report: Ended | None = None) -> dict[str, Any]:
     cfg = resolve(cfg)
     _question_name(cfg)
     images, host = build_pretrain(cfg), load(cfg.host).name
+    watched = int(cfg.health.images) if cfg.health.enabled else 0
 
     def build(
         run: Run, trainer: Trainer, announce: Callable[[], None]
@@ -93,7 +94,7 @@ def pretrain(cfg: DictConfig, report: Ended | None = None) -> dict[str, Any]:
         host=host,
         completed=completed,
         extra=beginning(cfg.get("init_from")),
-        callbacks=[EmbeddingStd(), StepGauges()],
+        callbacks=[EmbeddingHealth(images=watched), StepGauges()],
         measure=measure,
         ended=report if cfg.report else None,
     )

@@ -19,9 +19,12 @@ class ProgressReport(Callback):
     """Epoch, batches, time left, and as many :func:`terms` as there is room for; a line for each
     finished epoch. Validation has a bar of its own under it."""
 
-    def __init__(self, readback: Readback, throughput: Throughput) -> None:
+    def __init__(
+        self, readback: Readback, throughput: Throughput, highest_rank: int | None = None
+    ) -> None:
         self.readback = readback
         self.throughput = throughput
+        self.highest_rank = highest_rank
         self._task: Any = None  # the context of what is shown, and what is shown
         self._shown: screen.Task | None = None
         self._inner: Any = None
@@ -79,7 +82,7 @@ class ProgressReport(Callback):
             self._last_line = now
             took = screen.duration(now - self._epoch_begun)
             head = f"epoch {number}/{trainer.max_epochs} in {took}"
-            screen.say([head, *terms(self.readback.epoch, self.throughput.of_epoch)])
+            screen.say([head, *self._terms(self.readback.epoch)])
 
     def close(self) -> None:
         """Takes the bars away. Not a hook: Lightning calls none at the end of a failed fit."""
@@ -94,20 +97,26 @@ class ProgressReport(Callback):
         total = int(trainer.num_training_batches)
         self._shown.label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self._shown.total, self._shown.done = total, batches
-        measured = {k: v for k, v in self.readback.epoch.items() if k.startswith("val_")}
+        epoch = self.readback.epoch
+        measured = {k: v for k, v in epoch.items() if k.startswith("val_") or k == _RANK}
         lr = float(trainer.optimizers[0].param_groups[0]["lr"])
         now = {**measured, **self.readback.latest, "train_lr": lr}
-        self._shown.terms = terms(now, self.throughput.of_epoch)
+        self._shown.terms = self._terms(now)
         done = trainer.current_epoch * total + batches
         if done > self._first_batch and trainer.max_epochs:
             rate = (time.perf_counter() - self._begun) / (done - self._first_batch)
             self._shown.left = rate * (trainer.max_epochs * total - done)
 
+    def _terms(self, values: Mapping[str, float]) -> list[str]:
+        return terms(values, self.throughput.of_epoch, self.highest_rank)
 
+
+_RANK = "train_embedding_rank"
 _FIRST = {  # metric: what it is called, and its format
     "val_knn_acc1": ("online k-NN", "{:.1f}%"),
     "val_acc1": ("linear", "{:.1f}%"),
     "train_embedding_std": ("std", "{:.3f}"),
+    _RANK: ("rank", "{:.0f}"),
 }
 _LAST = {
     "train_class_loss": ("classifier", "{:.3f}"),
@@ -117,13 +126,20 @@ _LAST = {
 _HIDDEN = ("loss", "train_loss", "train_mixture_loss", *_LAST)  # totals, and what stands elsewhere
 
 
-def terms(values: Mapping[str, float], images_per_second: float) -> list[str]:
+def terms(
+    values: Mapping[str, float], images_per_second: float, highest_rank: int | None = None
+) -> list[str]:
     """Metrics in words, in the order in which they have a right to be shown: loss, online k-NN,
-    online linear classifier, embedding's std, λ, images/s, the loss's terms, learning rate, norm
-    of the gradient."""
+    online linear classifier, embedding's std and rank (of the highest one), λ, images/s, the loss's
+    terms, learning rate, norm of the gradient."""
     total = values.get("loss", values.get("train_loss"))
     told = [] if total is None else [f"loss {total:.3f}"]
-    told += [f"{n} {form.format(values[k])}" for k, (n, form) in _FIRST.items() if k in values]
+    ends = {_RANK: f"/{highest_rank}"} if highest_rank else {}
+    told += [
+        f"{name} {form.format(values[key])}{ends.get(key, '')}"
+        for key, (name, form) in _FIRST.items()
+        if key in values
+    ]
     told += [f"λ {v:.3f}" for k, v in values.items() if k.endswith("_lam")]
     if images_per_second:
         told.append(f"{images_per_second:,.0f} img/s")

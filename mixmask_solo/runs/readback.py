@@ -50,6 +50,7 @@ class Readback(Callback):
         self.epoch_number: int | None = None
         self.earlier: dict[str, dict[str, Any]] = {}
         self.best: dict[str, dict[str, Any]] = {}  # accuracies on validation images
+        self.notes: dict[str, Any] = {}  # what others have found in them, for ``result.json``
         self._seen: dict[str, Any] = {}
         self._pending: deque[_Pending] = deque()
         self._judged = ["loss"]
@@ -106,7 +107,8 @@ class Readback(Callback):
         """Entries of ``result.json``."""
         earlier = {"earlier_metrics": self.earlier} if self.earlier else {}
         best = {"best_metrics": self.best} if self.best else {}
-        return {"metrics": self.epoch, "metrics_epoch": self.epoch_number, **earlier, **best}
+        found = {**earlier, **best, **self.notes}
+        return {"metrics": self.epoch, "metrics_epoch": self.epoch_number, **found}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -114,6 +116,7 @@ class Readback(Callback):
             "number": self.epoch_number,
             "earlier": self.earlier,
             "best": self.best,
+            "notes": self.notes,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -121,6 +124,7 @@ class Readback(Callback):
         self.epoch_number = state_dict["number"]
         self.earlier = dict(state_dict["earlier"])
         self.best = dict(state_dict.get("best", {}))
+        self.notes = dict(state_dict.get("notes", {}))
 
     def settle(self) -> None:
         """Looks at every step so far, for which it waits."""

@@ -20,6 +20,7 @@ from mixmask_solo.records.registry.record import RESULT
 from mixmask_solo.runs.banner import banner
 from mixmask_solo.runs.beat import Beat
 from mixmask_solo.runs.checkpointer import Checkpointer
+from mixmask_solo.runs.collapse import collapse_watch
 from mixmask_solo.runs.contradictions import Completed
 from mixmask_solo.runs.epoch_state import EpochState
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
@@ -95,8 +96,9 @@ def train(
         EpochMeans(),
     ]
     saving = [Checkpointer(run), interrupts] if run.saves else [interrupts]
-    progress = ProgressReport(readback, throughput)
-    telling = [readback, progress, Beat(run)]
+    watch = collapse_watch(readback, cfg, len(images.opened))
+    progress = ProgressReport(readback, throughput, watch.highest)
+    telling = [readback, watch, progress, Beat(run)]
     trainer = build_trainer(cfg, [*measuring, *telling, *saving])
     run.processes, run.writes = trainer.world_size, trainer.is_global_zero
     try:

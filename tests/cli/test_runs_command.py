@@ -207,12 +207,14 @@ def test_show(command: Command, root: Path) -> None:
     best = {"val_acc1": {"value": 81.25, "epoch": 1}}
     pieces = [{"started": "then", "status": s, "steps": 5} for s in ("killed", "failed")]
     more = {"best_metrics": best, "pieces": pieces, "data_errors": 1, "damaged_images": ["x: cut"]}
+    more["collapse"] = {"kind": "collapsed", "epoch": 1, "until": None, "std": 0.0}
     content = json.loads((folder / "result.json").read_text())
     write_run(folder, {**content, **more})
     _, out, _ = command("show", folder)
     lines = dict(re.findall(r"^(\S+)  +(.*)$", out, re.M))
     assert lines["state"] == "diverged"
     assert lines["error"] == NONFINITE.partition("\n")[0]
+    assert lines["collapse"] == "collapsed from epoch 2 (a heuristic)"
     assert lines["command"] == "mixmask-pretrain a b"
     assert lines["checkpoint"] == "last.ckpt (2.0 MB)"
     assert lines["val_acc1"].split() == ["80.00", "4", "81.25", "2"]

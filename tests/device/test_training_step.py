@@ -18,7 +18,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
 from mixmask_solo.methods import get_method
-from mixmask_solo.runs.embedding import EmbeddingStd
+from mixmask_solo.runs.embedding import EmbeddingHealth
 from mixmask_solo.runs.gauges import StepGauges
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.runs.readback import Readback
@@ -107,7 +107,7 @@ def waits(monkeypatch: pytest.MonkeyPatch, method: str, **blocks: Any) -> Counte
             enable_checkpointing=False,
             enable_model_summary=False,
             limit_val_batches=0,
-            callbacks=[look, EmbeddingStd(2), StepGauges(), Readback(None)],  # type: ignore[arg-type]
+            callbacks=[look, EmbeddingHealth(2, 64), StepGauges(), Readback(None)],  # type: ignore[arg-type]
         )
         for name in ("to", "cuda"):
             monkeypatch.setattr(nn.Module, name, lambda self, *_, **__: to_gpu(self))

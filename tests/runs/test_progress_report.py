@@ -54,6 +54,12 @@ def test_terms_are_short_and_in_the_order_of_their_right_to_be_shown() -> None:
     ]
 
 
+def test_the_rank_is_told_of_the_highest_there_can_be() -> None:
+    measured = {"train_embedding_std": 0.08, "train_embedding_rank": 41.3, "val_acc1": 9.0}
+    assert terms(measured, 0.0, 128) == ["linear 9.0%", "std 0.080", "rank 41/128"]
+    assert terms(measured, 0.0)[-1] == "rank 41"
+
+
 def test_a_finished_epoch_leaves_a_line(capsys: Any) -> None:
     kept: Any = SimpleNamespace(latest={}, epoch={"train_loss": 2.5, "val_knn_acc1": 12.34})
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)

@@ -27,7 +27,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A run with a strategy, a momentum network and its classifier, and a probe of it."""
     root = tmp_path_factory.mktemp("runs")
     knn = {"enabled": True, "k": 5, "final": True}
-    cfg = config(root, "byol", max_epochs=1, knn_eval=knn, log_every_n_steps=1)
+    watched = {"knn_eval": knn, "health": {"enabled": True}, "log_every_n_steps": 1}
+    cfg = config(root, "byol", max_epochs=1, **watched)
     cfg.momentum.classifier = True
     run = Path(pretrain(cfg)["directory"])
     probe = {

@@ -48,6 +48,14 @@ class _KNNEval:
 
 
 @dataclass
+class _Health:
+    """Ours: once an epoch, rank, alignment and uniformity of the embeddings of its last images."""
+
+    enabled: bool = False
+    images: int = option(4096, low=64)  # over all processes; whole batches
+
+
+@dataclass
 class _Performance:
     disable_channel_last: bool = False
     compile: bool = False  # ours: backbone and heads by torch.compile
@@ -151,6 +159,7 @@ class Pretrain(_Run):
     optimizer: Optimizer = option()
     scheduler: Scheduler = option()
     knn_eval: _KNNEval = field(default_factory=_KNNEval)
+    health: _Health = field(default_factory=_Health)
     method_kwargs: dict[str, Any] = option({})  # the method's own keys and strategies' blocks
     momentum: dict[str, Any] | None = option(None, absent=True)
     # ours: checkpoint whose weights a new run starts with; a resumed run goes on from its own

@@ -5,20 +5,25 @@
 Pillow decodes.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from mixmask_solo.config.check import get
 from mixmask_solo.data.module import ImageData
+from mixmask_solo.data.sources import Split
 from mixmask_solo.data.tasks import Task, pretraining, probe
 
 
-def build_pretrain(cfg: Any) -> ImageData:
-    """The data of a pretraining run; files are looked at in ``setup``.
+def build_pretrain(cfg: Any, split: Split | None = None) -> ImageData:
+    """The data of a pretraining run, or the same views of another ``split``'s images.
+
+    Files are looked at in ``setup``.
 
     Raises:
         ConfigError: for anything wrong in the keys it reads.
     """
-    return _build(cfg, pretraining(cfg))
+    task = pretraining(cfg)
+    return _build(cfg, task if split is None else replace(task, split=split))
 
 
 def build_classification(cfg: Any) -> ImageData:

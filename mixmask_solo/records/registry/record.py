@@ -16,7 +16,7 @@ RESULT = "result.json"
 SCHEMA = 1  # of that file and of metrics.csv; docs/results.md says what counts as a change
 LAST = "last.ckpt"  # the checkpoint that a run goes on from
 _BLOCKS = (  # of a result
-    *("config", "knn", "process", "provenance", "versions"),
+    *("collapse", "config", "knn", "process", "provenance", "versions"),
     *("metrics", "earlier_metrics", "best_metrics"),
 )
 STATES = ("running", "died", "completed", "interrupted", "failed", "diverged")
@@ -44,6 +44,16 @@ class RunRecord:
     def kind(self) -> str:
         """``pretrain`` or ``linear``."""
         return "pretrain" if "method" in self.config else "linear"
+
+    @property
+    def collapse(self) -> str:
+        """What was noted of a collapse of its embeddings, epochs from 1; empty without one."""
+        note = self.result.get("collapse") or {}
+        if not note:
+            return ""
+        until = note.get("until")
+        over = "" if until is None else f", over in epoch {until + 1}"
+        return f"{note['kind']} from epoch {note['epoch'] + 1}{over} (a heuristic)"
 
     def state(self, at: datetime | None = None) -> str:
         """``running``, ``died`` (it says it runs, but is gone), ``completed``, ``interrupted``,

@@ -128,6 +128,7 @@ def _told(run: PageRun) -> dict[str, Any]:
         "name": run.name,
         "folder": run.record.name,
         "state": run.record.state(),
+        "collapse": run.record.collapse,
         "error": str(run.record.result.get("error") or ""),
         "summary": sections.summary(run),
         "blocks": sections.blocks(run),

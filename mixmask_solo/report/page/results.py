@@ -68,6 +68,10 @@ def numbers(group: Group, runs: Sequence[PageRun] = ()) -> list[Number]:
         value = fmean(x["value"] for x in spread)
         note = "of unit-length projections over the batch; 0 is collapse"
         found.append(Number("embedding std", f"{value:.4f}", "", note, raw=value))
+    ranks = [x["value"] for x in _metric(group, "train_embedding_rank")]
+    if ranks:
+        note = "RankMe of training views' projections; 1 is collapse"
+        found.append(Number("embedding rank", f"{fmean(ranks):.1f}", "", note, raw=fmean(ranks)))
     return [number for number in found if number is not None]
 
 

@@ -110,6 +110,21 @@ def test_every_state_is_told(tmp_path: Path, status: str) -> None:
     assert wanted.get(status, status) in text
 
 
+def test_a_collapse_is_told_and_its_rank_shown(tmp_path: Path) -> None:
+    note = {"kind": "collapsed", "epoch": 1, "until": None, "std": 1e-4, "rank": 1.0}
+    measured = {"train_embedding_std": 1e-4, "train_embedding_rank": 1.04}
+    folder = run_folder(tmp_path / "a", metrics=measured, collapse=note)
+    columns = "step,epoch,train_embedding_rank,train_embedding_uniformity,train_embedding_alignment"
+    (folder / "metrics.csv").write_text(f"{columns}\n9,0,60.0,-2.5,0.7\n19,1,1.04,-0.01,0.0\n")
+    parsed = shown(folder)
+    assert "collapsed from epoch 2 (a heuristic)" in parsed.text
+    assert "embedding rank 1.0" in parsed.text
+    found = {chart["title"]: chart for chart in parsed.data["charts"]}
+    assert found["effective rank of the embedding (1 = collapse)"]["curves"][0]["y"] == [60.0, 1.04]
+    both = found["uniformity and alignment"]["curves"]
+    assert [c["label"] for c in both] == ["alignment of z, both views", "uniformity of z, view 1"]
+
+
 def test_a_run_that_measured_nothing_has_a_page(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
