@@ -29,7 +29,7 @@ from conditions import conditions, save
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.cli.ending import quiet
 from mixmask_solo.evaluation.run_knn import evaluate_knn
-from mixmask_solo.runs.metrics_csv import METRICS
+from mixmask_solo.records.registry.record import METRICS
 from mixmask_solo.runs.pretrain import pretrain
 
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")

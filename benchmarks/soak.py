@@ -29,8 +29,7 @@ from conditions import conditions, save
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
-from mixmask_solo.records.registry.record import RESULT
-from mixmask_solo.runs.metrics_csv import METRICS
+from mixmask_solo.records.registry.record import METRICS, RESULT
 
 RECIPES = Path(__file__).parents[1] / "scripts" / "pretrain" / "digits"
 POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)

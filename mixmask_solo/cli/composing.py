@@ -32,14 +32,24 @@ def read_arguments(arguments: Sequence[str]) -> Any:
     options = [o for action in parser._actions for o in action.option_strings]
     for word in unknown:
         if word.startswith("-"):
-            near = did_you_mean(word.partition("=")[0], options)
-            raise ConfigError(f"unknown option {word}{near} (see --help)")
+            raise ConfigError(f"unknown option {word}{_as_key(word, options)} (see --help)")
     args.overrides += unknown
     options_alone = [word for word in arguments if word not in args.overrides]
     args.ordered = [*options_alone, *args.overrides]
     if not args.config_name:
         raise ConfigError("give --config-path FOLDER and --config-name FILE (see --help)")
     return args
+
+
+def _as_key(word: str, options: Sequence[str]) -> str:
+    """What to write in the place of an option that there is not."""
+    name, _, value = word.lstrip("-").partition("=")
+    if name.replace("-", "_") in ("resume", "auto_resume"):
+        return ": auto_resume.enabled=true goes on with it, resume_from_checkpoint=FILE with a file"
+    key = next((k for k in (name, name.replace("-", "_")) if k in set(_known())), None)
+    if key is not None:
+        return f": keys go without dashes, write {key}={value or 'VALUE'}"
+    return did_you_mean(word.partition("=")[0], options)
 
 
 def explain(
@@ -125,6 +135,8 @@ def _no_key(
     if group:
         return f"{key}: a group of files that is not in the list of defaults; add it: +{given}"
     there, known = set(_there(path, name)), set(_known())
+    if key == "pretrained_feature_extractor" and "method" in there:
+        return f"{name} is a recipe of pretraining, not of a probe: those are in scripts/linear"
     if key in known:
         return f"{key}: the file has no such key yet; add it with a +: +{given}"
     found = _meant(key, there, known)

@@ -6,6 +6,7 @@ from pathlib import Path
 from mixmask_solo.cli.ending import loading, one_line
 from mixmask_solo.cli.parser import Parser
 from mixmask_solo.config import ConfigError
+from mixmask_solo.records.registry.record import METRICS
 
 COMMAND = "mixmask-curves"
 EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
@@ -19,12 +20,12 @@ def main() -> None:
     parser.add_argument("--out", default="curves.png", type=Path, help=help_)
     args = parser.parse_args()
     with one_line(COMMAND, args.out):
-        with loading(COMMAND):
-            from mixmask_solo.report.curves import curves
-            from mixmask_solo.runs.metrics_csv import METRICS
+        # first what needs no library that takes seconds to load
         files = {_name(run): _file(run, METRICS) for run in args.runs}
         if len(files) < len(args.runs):
             raise ConfigError("two of the runs have the same name: give each run once")
+        with loading(COMMAND):
+            from mixmask_solo.report.curves import curves
         args.out.parent.mkdir(parents=True, exist_ok=True)
         try:
             curves(files, args.out)

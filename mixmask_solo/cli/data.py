@@ -11,6 +11,7 @@ from typing import Any
 from mixmask_solo.cli.compose import add_config_arguments, compose
 from mixmask_solo.cli.ending import fail, loading, one_line
 from mixmask_solo.cli.parser import Parser, at_least
+from mixmask_solo.config import ConfigError
 
 COMMAND = "mixmask-data"
 _LOOK = "read every image, list what is wrong or odd"
@@ -80,12 +81,14 @@ def _how(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(args: argparse.Namespace) -> int:
+    if bool(args.paths) == bool(args.config_name):
+        fail(f"{COMMAND} check", "give either PATH or --config-path and --config-name (see --help)")
+    for path in args.paths:
+        _require(path)
     with loading(f"{COMMAND} check"):
         from mixmask_solo.data.order.workers import core_share
         from mixmask_solo.data.tools import check, open_config, open_path
         from mixmask_solo.report.data import check_text
-    if bool(args.paths) == bool(args.config_name):
-        fail(f"{COMMAND} check", "give either PATH or --config-path and --config-name (see --help)")
     if args.paths:
         sets = {path: open_path(path, **_how(args)) for path in args.paths}
     else:
@@ -103,7 +106,16 @@ def _check(args: argparse.Namespace) -> int:
     return 1 if any(report.damaged for report in reports.values()) else 0
 
 
+def _require(path: str) -> None:
+    """Refuses a path that leads nowhere before anything is loaded, unless it is a pattern."""
+    if not set(path) & set("*?[{") and not Path(path).expanduser().exists():
+        raise ConfigError(
+            f"the path is '{path}': there is nothing; give a folder, shards or a list"
+        )
+
+
 def _convert(args: argparse.Namespace) -> int:
+    _require(args.source)
     with loading(f"{COMMAND} convert"):
         from mixmask_solo.data.tools import convert, open_path
     splits = open_path(args.source, **_how(args))

@@ -22,9 +22,9 @@ def main() -> None:
         with loading(COMMAND):
             from mixmask_solo.config.files import write_json
             from mixmask_solo.evaluation.run_knn import evaluate_knn
+            from mixmask_solo.records.registry.record import METRICS
             from mixmask_solo.report.curves import curves
             from mixmask_solo.report.picture import picture
-            from mixmask_solo.runs.metrics_csv import METRICS
             from mixmask_solo.runs.pretrain import pretrain
         folder = f"checkpoint.dir={hydra_value(str(out))}"
         overrides = [folder, "auto_resume.enabled=true", "++knn_eval.final=false", *args.overrides]

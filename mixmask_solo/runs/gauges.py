@@ -25,12 +25,10 @@ class StepGauges(Callback):
     ) -> None:
         """Gradients are complete, summed over batches and ranks, unscaled and not clipped yet."""
         self._rate = float(optimizer.param_groups[0]["lr"])
-        self._norm = None
-        if trainer._logger_connector.should_update_logs:
-            parameters = (p for group in optimizer.param_groups for p in group["params"])
-            grads = [p.grad.detach() for p in parameters if p.grad is not None]
-            if grads:
-                self._norm = torch.stack(torch._foreach_norm(grads)).norm()
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        grads = [p.grad.detach() for p in parameters if p.grad is not None]
+        # of every step, logged or not, so that an epoch's mean is one
+        self._norm = torch.stack(torch._foreach_norm(grads)).norm() if grads else None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Ctrl-C, SIGTERM, Slurm's SIGUSR1: finish the step, save, say how to resume."""
 
+import os
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.throughput import Throughput
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_STOPPING = ": stops after this step and saves; Ctrl-C once more stops at once\n"
 _WORTH_SAVING = 60.0  # seconds of training since the last checkpoint
 
 
@@ -69,6 +71,9 @@ class InterruptSaver(Callback):
     def _request(self, number: int, *_: Any) -> None:
         if self.requested and number == signal.SIGINT:
             raise self._interrupted(number, saved=False)
+        if not self.requested and self.run.writes:  # not print, which may be at work right now
+            name = signal.Signals(number).name
+            os.write(2, f"\r\x1b[K{name}{_STOPPING}".encode() if os.isatty(2) else b"")
         self.requested = number
 
     def on_train_batch_start(

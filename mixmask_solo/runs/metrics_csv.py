@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from mixmask_solo.config.files import replacing
+from mixmask_solo.records.registry.record import METRICS
 
-METRICS = "metrics.csv"
 _FIRST = ("step", "epoch")
 
 Row = dict[str, str]

@@ -9,6 +9,7 @@ from mixmask_solo.config.errors import ConfigError, listing
 from mixmask_solo.config.option import option
 
 _Storage = Literal["image_folder", "parquet", "webdataset", "file_list"]
+_FETCH = ", or one to fetch them into with data.download=true"
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Data:
         if self.train_path is None and facts.kind != "digits":
             raise ConfigError(
                 f"{prefix}.train_path is missing: data set {self.dataset} needs the folder "
-                "with its training images"
+                f"with its training images{_FETCH * facts.downloads}"
             )
         if self.fraction != -1 and not 0 < self.fraction <= 1:
             raise ConfigError(

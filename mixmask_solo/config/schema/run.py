@@ -189,8 +189,8 @@ class Linear(_Run):
         path = self.pretrained_feature_extractor
         if not path.endswith((".ckpt", ".pth", ".pt", ".pth.tar")):
             raise ConfigError(
-                f"pretrained_feature_extractor is {path!r}: give a checkpoint that ends in "
-                ".ckpt, .pth, .pt or .pth.tar"
+                f"pretrained_feature_extractor is {path!r}: give a run's folder that is there, or "
+                "a checkpoint that ends in .ckpt, .pth, .pt or .pth.tar"
             )
         if self.optimizer.layer_decay and not self.finetune:
             raise ConfigError(

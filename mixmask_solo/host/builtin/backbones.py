@@ -2,6 +2,7 @@
 """Backbones by name, with the stem that solo-learn gives small images."""
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 import timm
@@ -27,10 +28,10 @@ def build_backbone(cfg: DictConfig) -> nn.Module:
     """
     name, kwargs = cfg.backbone.name, _as_dict(cfg.backbone.kwargs)
     if name not in _TORCHVISION and not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
+        near = ", ".join(get_close_matches(name, [*_TORCHVISION, *timm.list_models()], 5))
         raise ValueError(
             f"backbone.name is {name!r}: neither torchvision's ResNets nor timm have it"
-            + (f"; near it timm has {near}" if near else "")
+            + (f"; near it are {near}" if near else "")
         )
     try:
         if name in _TORCHVISION:

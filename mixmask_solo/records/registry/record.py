@@ -14,6 +14,7 @@ from mixmask_solo.records.registry.processes import process_began, process_exist
 
 RESULT = "result.json"
 SCHEMA = 1  # of that file and of metrics.csv; docs/results.md says what counts as a change
+METRICS = "metrics.csv"
 LAST = "last.ckpt"  # the checkpoint that a run goes on from
 _BLOCKS = (  # of a result
     *("collapse", "config", "knn", "process", "provenance", "versions"),

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.registry.record import RESULT, RunRecord, read_run
+from mixmask_solo.records.registry.record import METRICS, RESULT, RunRecord, read_run
 from mixmask_solo.report.metrics import Series, read_metrics
 
-METRICS = "metrics.csv"
 Made = TypeVar("Made")
 _DAMAGE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
 # Where a run lies and how it is watched: two runs that differ in these alone are repetitions.

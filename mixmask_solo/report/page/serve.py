@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.registry.record import RESULT, RunRecord, read_run
-from mixmask_solo.report.page.data import METRICS, read
+from mixmask_solo.records.registry.record import METRICS, RESULT, RunRecord, read_run
+from mixmask_solo.report.page.data import read
 from mixmask_solo.report.page.render import LIVE_POLICY, Draw, Samples, page
 
 log = logging.getLogger(__name__)
