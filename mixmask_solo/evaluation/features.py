@@ -96,7 +96,8 @@ def _read(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, Tensor
 
 
 class CachedFeatures(LightningDataModule):
-    """Training and validation features ``(M, D)`` with labels ``(M,)``, whole on one device.
+    """Training and validation features ``(M, D)`` with labels ``(M,)``, whole on one device; those
+    of images ``held`` out are validated, too, by a loader of their own.
 
     The order of an epoch is a function of (seed, epoch), so a resumed run sees the same batches.
     The last, smaller batch is kept.
@@ -104,9 +105,16 @@ class CachedFeatures(LightningDataModule):
 
     train_labels = "all"
 
-    def __init__(self, train: Labelled, val: Labelled, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        train: Labelled,
+        val: Labelled,
+        batch_size: int,
+        seed: int,
+        held: Labelled | None = None,
+    ) -> None:
         super().__init__()
-        self.train, self.val = train, val
+        self.train, self.val, self.held = train, val, held
         self.batch_size, self.seed = batch_size, seed
 
     def train_dataloader(self) -> Any:
@@ -123,6 +131,12 @@ class CachedFeatures(LightningDataModule):
             yield features[rows], labels[rows]
 
     def val_dataloader(self) -> Any:
-        batches = list(zip(*(x.split(_VALIDATED) for x in self.val), strict=True))
-        # a generator of its own: a loader draws a number, also where it has no use for it
-        return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
+        return (
+            _validated(self.val) if self.held is None else [*map(_validated, (self.val, self.held))]
+        )
+
+
+def _validated(rows: Labelled) -> DataLoader[Any]:
+    batches = list(zip(*(x.split(_VALIDATED) for x in rows), strict=True))
+    # a generator of its own: a loader draws a number, also where it has no use for it
+    return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]

@@ -94,7 +94,12 @@ class LinearModel(LabelledMeans, LightningModule):
             X = X.to(memory_format=torch.channels_last)
         with nullcontext() if self.finetune else torch.no_grad():
             feats = self.backbone(X)
-        return {"logits": self.classifier(feats), "feats": feats}
+        return {"logits": self.classify(feats), "feats": feats}
+
+    def classify(self, feats: Tensor) -> Tensor:
+        """Logits ``(N, classes)`` of ``feats (N, F)``."""
+        logits: Tensor = self.classifier(feats)
+        return logits
 
     def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Loss and accuracy of ``batch = (X, targets)``; no accuracy for mixed targets.
