@@ -131,9 +131,8 @@ class CachedFeatures(LightningDataModule):
             yield features[rows], labels[rows]
 
     def val_dataloader(self) -> Any:
-        return (
-            _validated(self.val) if self.held is None else [*map(_validated, (self.val, self.held))]
-        )
+        validated = _validated(self.val)
+        return validated if self.held is None else [validated, _validated(self.held)]
 
 
 def _validated(rows: Labelled) -> DataLoader[Any]:

@@ -10,13 +10,11 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor, nn
 
+from mixmask_solo.config.schema.optimizer import HEADS
 from mixmask_solo.evaluation.probe import Probe, build_probe, exponential
 from mixmask_solo.host.builtin.labelled import class_metrics, labelled_means
 from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives import full_precision
-
-LISTS = ("optimizer.lr", "optimizer.weight_decay", "probe.normalize")
-"""The keys that may hold several values."""
 
 METRICS = ("loss", "acc1", "acc5")
 
@@ -30,8 +28,8 @@ class Head(NamedTuple):
 
 
 def heads_of(cfg: DictConfig) -> list[Head]:
-    """All combinations of the values of ``LISTS``, in their order; the last key varies fastest."""
-    values = [OmegaConf.select(cfg, key, default=False) for key in LISTS]
+    """All combinations of the values of ``HEADS``, in their order; the last key varies fastest."""
+    values = [OmegaConf.select(cfg, key, default=False) for key in HEADS]
     return [Head(*v) for v in product(*(v if isinstance(v, ListConfig) else [v] for v in values))]
 
 
@@ -171,7 +169,7 @@ def _is_finite(value: float) -> bool:
 def _alone(cfg: DictConfig, head: Head) -> DictConfig:
     """The configuration of a run of this head."""
     own: Any = OmegaConf.create(OmegaConf.to_container(cfg))
-    for key, value in zip(LISTS, head, strict=True):
+    for key, value in zip(HEADS, head, strict=True):
         OmegaConf.update(own, key, value, force_add=True)
     settings: DictConfig = own
     return settings

@@ -15,10 +15,11 @@ from torch import nn
 from mixmask_solo import screen
 from mixmask_solo.config import ConfigError, check, resolve_linear, to_values
 from mixmask_solo.config.rules import count_devices
+from mixmask_solo.config.schema.optimizer import HEADS
 from mixmask_solo.data import ImageData, build_classification
 from mixmask_solo.evaluation.features import CachedFeatures, extract
 from mixmask_solo.evaluation.head_table import HeadTable
-from mixmask_solo.evaluation.heads import LISTS, Head, build_heads, heads_of
+from mixmask_solo.evaluation.heads import Head, build_heads, heads_of
 from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.probe import BestEpoch, Identity, ProbeOptions
 from mixmask_solo.host.builtin.backbones import actual_stem
@@ -85,9 +86,15 @@ def _as_written(cfg: DictConfig) -> list[Head]:
 
 def _completed(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration with the defaults that its version did not write down."""
-    probe = {**asdict(ProbeOptions()), "holdout": None, **(stored.get("probe") or {})}
+    probe = {**_stored(ProbeOptions()), **(stored.get("probe") or {})}
     performance = {"compile": False, "tf32": False, **(stored.get("performance") or {})}
     return {**stored, "probe": probe, "performance": performance}
+
+
+def _stored(probe: ProbeOptions) -> dict[str, Any]:
+    """The block as it is recorded: what is off is left out, so that a record made before there was
+    such a key says the same."""
+    return {k: v for k, v in asdict(probe).items() if v not in (None, False, "auto")}
 
 
 def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
@@ -122,10 +129,10 @@ def resolve_unread(cfg: Any, visible: int | None = None) -> DictConfig:
     probe = check(values.pop("probe", None), ProbeOptions, "probe")
     values["backbone"] = values.get("backbone") or {"name": "resnet18"}  # the checkpoint's follows
     resolved = resolve_linear(values, trainer_keys=trainer_keys(), visible=visible)
-    resolved.probe = asdict(probe)
+    resolved.probe = _stored(probe)
     heads = len(heads_of(resolved))
-    if probe.holdout == "auto":
-        resolved.probe.holdout = _HOLDOUT if heads > 1 else None
+    if probe.holdout == "auto" and heads > 1:
+        resolved.probe.holdout = _HOLDOUT
     _check_probe(resolved)
     if heads > 1:
         _check_heads(resolved, heads)
@@ -147,10 +154,10 @@ def _check_probe(cfg: DictConfig) -> None:
 
 def _check_heads(cfg: DictConfig, count: int) -> None:
     """Refuses what would make one of several heads depend on the others."""
-    listed = next(key for key in LISTS if isinstance(OmegaConf.select(cfg, key), ListConfig))
+    listed = next(key for key in HEADS if isinstance(OmegaConf.select(cfg, key), ListConfig))
     if count > _MOST:
         raise ConfigError(
-            f"{' x '.join(LISTS)} gives {count} heads: at most {_MOST} train at once; give fewer "
+            f"{' x '.join(HEADS)} gives {count} heads: at most {_MOST} train at once; give fewer "
             "values, or several runs"
         )
     why = {

@@ -95,8 +95,9 @@ class ProgressReport(Callback):
         self._shown.label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self._shown.total, self._shown.done = total, batches
         measured = {k: v for k, v in self.readback.epoch.items() if k.startswith("val_")}
-        lr = float(trainer.optimizers[0].param_groups[0]["lr"])
-        now = {**measured, **self.readback.latest, "train_lr": lr}
+        now = {**measured, **self.readback.latest}
+        if not hasattr(trainer.lightning_module, "heads"):  # which have a rate each
+            now["train_lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._shown.terms = terms(now, self.throughput.of_epoch)
         done = trainer.current_epoch * total + batches
         if done > self._first_batch and trainer.max_epochs:

@@ -7,6 +7,9 @@ from typing import Any, Literal
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 
+HEADS = ("optimizer.lr", "optimizer.weight_decay", "probe.normalize")
+"""Keys of a probe that may hold several values: one head for each combination."""
+
 
 def unlisted(value: Any) -> Any:
     """The item of a list of one; any other value as it is."""
