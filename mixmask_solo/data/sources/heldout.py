@@ -23,6 +23,7 @@ def hold_out(source: Source, share: float, seed: int) -> tuple[Source, Source]:
         )
     except ValueError as error:
         raise ConfigError(
-            f"probe.holdout is {share}: {error} Hold out more, or set probe.holdout=null"
+            f"probe.holdout is {share}: {str(error).rstrip('.')}; hold out more, or set "
+            "probe.holdout=null"
         ) from None
     return Subset(source, np.sort(kept)), Subset(source, np.sort(held))
