@@ -96,7 +96,7 @@ class ProgressReport(Callback):
         self._shown.total, self._shown.done = total, batches
         measured = {k: v for k, v in self.readback.epoch.items() if k.startswith("val_")}
         now = {**measured, **self.readback.latest}
-        if not hasattr(trainer.lightning_module, "heads"):  # which have a rate each
+        if not getattr(trainer.lightning_module, "many_rates", False):
             now["train_lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._shown.terms = terms(now, self.throughput.of_epoch)
         done = trainer.current_epoch * total + batches
