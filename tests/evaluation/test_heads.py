@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.head_table import HeadTable
@@ -152,6 +153,21 @@ def test_the_loss_is_a_mean_and_its_gradient_that_of_the_sum() -> None:
     for p, grad in zip(model.classifiers.parameters(), expected, strict=True):  # type: ignore[union-attr]
         assert p.grad is not None
         assert torch.equal(p.grad, grad)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_images_are_mixed_for_all_heads_as_for_one() -> None:
+    mixed = cfg(mixup=0.8, cutmix=1.0, optimizer={"batch_size": 10}, scheduler={"name": "none"})
+    backbone = nn.Sequential(nn.Conv2d(3, WIDTH, 4), nn.Flatten())
+    backbone.num_features = WIDTH  # type: ignore[assignment]
+    x, y = torch.rand(10, 3, 4, 4), torch.arange(10) % CLASSES
+    found = []
+    for config in (mixed, single(mixed, heads_of(mixed)[3])):
+        torch.manual_seed(7)
+        model = build_heads(backbone, config)
+        model.training_step([x.clone(), y], 2).backward()
+        found.append(model.classifiers[3] if isinstance(model, Heads) else model.classifier)
+    assert torch.equal(found[0].weight.grad, found[1].weight.grad)
 
 
 def test_unit_length() -> None:
