@@ -60,8 +60,6 @@ class Heads(Probe):
         counts: how many images of either kind that was.
     """
 
-    many_rates = True  # of which none is shown as the rate
-
     def __init__(self, backbone: nn.Module, cfg: DictConfig, heads: list[Head]) -> None:
         alone = [_alone(cfg, head) for head in heads]
         super().__init__(backbone, alone[0])

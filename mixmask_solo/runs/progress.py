@@ -96,8 +96,9 @@ class ProgressReport(Callback):
         self._shown.total, self._shown.done = total, batches
         measured = {k: v for k, v in self.readback.epoch.items() if k.startswith("val_")}
         now = {**measured, **self.readback.latest}
-        if not getattr(trainer.lightning_module, "many_rates", False):
-            now["train_lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        group = trainer.optimizers[0].param_groups[0]
+        if group.get("name") != "head_0":  # of a probe with several, each at a rate of its own
+            now["train_lr"] = float(group["lr"])
         self._shown.terms = terms(now, self.throughput.of_epoch)
         done = trainer.current_epoch * total + batches
         if done > self._first_batch and trainer.max_epochs:
