@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from mixmask_solo.config.schema.optimizer import HEADS
 from mixmask_solo.evaluation.probe import Probe, build_probe, exponential
-from mixmask_solo.host.builtin.labelled import class_metrics, labelled_means
+from mixmask_solo.host.builtin.labelled import class_metrics, labelled_means, mixed_loss
 from mixmask_solo.host.knn import UNLABELLED
-from mixmask_solo.objectives import full_precision
 
 METRICS = ("loss", "acc1", "acc5")
 
@@ -101,8 +100,8 @@ class Heads(Probe):
         X, targets = batch
         if self.training and self.mixup_func is not None:
             X, targets = self.mixup_func(X, targets)
-            loss = full_precision(F.cross_entropy)
-            return {"loss": torch.stack([loss(own, targets) for own in self(X)["logits"]])}
+            logits = self(X)["logits"]
+            return {"loss": torch.stack([mixed_loss(own, targets) for own in logits])}
         found = [class_metrics(own, targets) for own in self(X)["logits"]]
         return {name: torch.stack([one[name] for one in found]) for name in found[0]}
 
