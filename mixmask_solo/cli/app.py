@@ -31,13 +31,19 @@ Result = dict[str, Any]
 
 
 def run_hydra(
-    command: str, usage: str, folder: str, task: str, headline: Callable[[Result], str]
+    command: str,
+    usage: str,
+    folder: str,
+    task: str,
+    headline: Callable[[Result], str],
+    details: Callable[[Result], str] | None = None,
 ) -> None:
     """Composes the configuration the command line names, trains, prints the closing line.
 
     Hydra itself is imported only once there is something to compose, so that ``--help`` is quick;
     it calls the runs' ``folder`` so. ``task`` is the ``module:function`` from the composed
-    configuration to a run's result, which ``headline`` tells in a few words.
+    configuration to a run's result, which ``headline`` tells in a few words, after the lines of
+    ``details``, where there are any.
     """
     arguments = sys.argv[1:]
     if "--version" in arguments:
@@ -62,7 +68,7 @@ def run_hydra(
         from mixmask_solo.cli.plan import expand
         from mixmask_solo.cli.sweep import sweep
 
-        run = _Task(command, task, headline, starting, told)
+        run = _Task(command, task, headline, details, starting, told)
         try:
             plans = expand(sys.argv[1:])
             if plans is not None:
@@ -86,6 +92,7 @@ class _Task:
     command: str
     task: str
     headline: Callable[[Result], str]
+    details: Callable[[Result], str] | None
     starting: ExitStack | None
     told: list[Outcome]
 
@@ -121,6 +128,8 @@ class _Task:
         result = supervise(self.command, run, folder=folder)
         if "status" in result:  # not so in a process that does not write the result
             text = self.headline(result)
+            if self.details is not None and (lines := self.details(result)):
+                print(lines)
             done = "nothing is left to do; " if result.get("already") else ""
             print(f"{done}{result['status']}: {text} -> {result['directory']}", flush=True)
             self.told.append(Outcome(text, result["directory"]))

@@ -4,6 +4,7 @@
 from typing import Any
 
 from mixmask_solo.cli.app import run_hydra, told_metrics
+from mixmask_solo.report.heads_table import chosen_head, heads_table
 
 COMMAND = "mixmask-linear"
 USAGE = """
@@ -22,6 +23,11 @@ solo-learn's main_linear.py and reads the same files; every weight of the backbo
   probe.features=cached          features of un-augmented images, computed once
   probe.init=normal              classifier starts from N(0, 0.01^2), bias 0
   scheduler.name=exponential     from optimizer.lr to scheduler.min_lr, once an epoch
+  optimizer.lr=[0.1,1,10]        so many heads on one forward pass, each as if it were alone; with
+                                 lists of optimizer.weight_decay and ++probe.normalize=[false,true]
+                                 all combinations. A table in the end; the best one is chosen on
+                                 a tenth of the training images, which is held out
+  ++probe.holdout=null           nothing is held out, and no head is called the best
   key=value                      override a key; +key=value adds one the file does not have
   --cfg job                      print the composed configuration and stop
   -m, --multirun                 a sweep, e.g. optimizer.lr=0.1,1,10: one run after the other
@@ -35,13 +41,16 @@ def headline(result: dict[str, Any]) -> str:
     shown = told_metrics(result, METRICS)
     if "best_epoch" in result:
         shown.append(f"best {result['best_val_acc1']:.2f} % in epoch {result['best_epoch'] + 1}")
+    if told := chosen_head(result):
+        shown.append(told)
     kind = "fine-tuned" if result["config"]["finetune"] else "linear"
     line = ", ".join([*shown, f"{result['wall_seconds']:.0f} s"])
     return f"{kind} {line}"
 
 
 def main() -> None:
-    run_hydra(COMMAND, USAGE, "linear", "mixmask_solo.runs.linear:linear", headline)
+    task = "mixmask_solo.runs.linear:linear"
+    run_hydra(COMMAND, USAGE, "linear", task, headline, heads_table)
 
 
 if __name__ == "__main__":

@@ -62,13 +62,19 @@ def under(name: str, keys: tuple[str, ...]) -> bool:
 def walk(old: Any, new: Any, key: str) -> Iterator[Difference]:
     """The keys in which two values differ; null and absent mean the same.
 
-    Where a whole block is absent from one side, the block is the difference.
+    Where a whole block is absent from one side, the block is the difference, as is a whole list of
+    plain values.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted(old.keys() | new.keys()):
             yield from walk(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+    elif _blocks(old) and _blocks(new) and len(old) == len(new):
         for i, pair in enumerate(zip(old, new, strict=True)):
             yield from walk(*pair, f"{key}[{i}]")
     elif old != new:
         yield Difference(key, old, new)
+
+
+def _blocks(value: Any) -> bool:
+    """Whether it is a list that holds blocks, or lists."""
+    return isinstance(value, list) and any(isinstance(one, (Mapping, list)) for one in value)

@@ -29,14 +29,17 @@ def option(
     above: float | None = None,
     choices: Sequence[Any] | None = None,
     length: int | None = None,
+    distinct: bool = False,
     absent: bool = False,
 ) -> Any:
     """A field of a schema; without ``default``, which is copied for each instance, it is required.
 
     Its number (or each of a list of ``length``) is from ``low`` to ``high`` and greater than
-    ``above``. With ``absent`` a null value is left out of the resolved configuration.
+    ``above``. A list of ``distinct`` items has one at least. With ``absent`` a null value is left
+    out of the resolved configuration.
     """
     limits = {"low": low, "high": high, "above": above, "choices": choices, "length": length}
+    limits["distinct"] = distinct or None
     metadata = {"absent": absent, **{k: limit for k, limit in limits.items() if limit is not None}}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
@@ -117,6 +120,8 @@ def _refuse_beyond(limits: Mapping[str, Any], value: Any, hint: Any, key: str) -
         length = limits.get("length")
         if length is not None and len(value) != length:
             raise ConfigError(f"{key} has {len(value)} items: give {length}")
+        if "distinct" in limits:
+            _refuse_repeats(value, key)
         for i, item in enumerate(value):
             _refuse_beyond(limits, item, hint, f"{key}[{i}]")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -124,6 +129,14 @@ def _refuse_beyond(limits: Mapping[str, Any], value: Any, hint: Any, key: str) -
         within = low <= value <= high and value > limits.get("above", -math.inf)
         if not within or not math.isfinite(value):
             raise ConfigError(f"{key} is {value}: {describe(hint, limits)}")
+
+
+def _refuse_repeats(items: list[Any], key: str) -> None:
+    if not items:
+        raise ConfigError(f"{key} is an empty list: give one value at least")
+    twice = next((item for i, item in enumerate(items) if item in items[:i]), None)
+    if twice is not None:
+        raise ConfigError(f"{key} holds {str(twice).lower()} twice: give each value once")
 
 
 def _names(hint: Any, limits: Mapping[str, Any]) -> list[str]:

@@ -105,5 +105,7 @@ def _finish(run: Any, visible: int | None) -> int:
 
 
 def _scaled(result: dict[str, Any], batch: int) -> DictConfig:
-    result["optimizer"]["lr"] *= batch / 256
+    lr = result["optimizer"]["lr"]
+    scale = batch / 256
+    result["optimizer"]["lr"] = [x * scale for x in lr] if isinstance(lr, list) else lr * scale
     return OmegaConf.create(literal(result))

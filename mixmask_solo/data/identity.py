@@ -18,7 +18,7 @@ def identity(data: ImageData) -> dict[str, Any]:
     Raises:
         ConfigError: where the images cannot be found.
     """
-    splits = {"train": data.opened, "val": data.val_source}
+    splits = {"train": data.opened, "val": data.val_source, "holdout": data.held_out}
     return {
         name: {
             "images": len(source),

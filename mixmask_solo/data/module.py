@@ -17,6 +17,7 @@ from mixmask_solo.data.order.sampler import EpochBatches, Shard, position
 from mixmask_solo.data.order.workers import worker_count
 from mixmask_solo.data.sources import Source, read
 from mixmask_solo.data.sources.base import UNLABELLED
+from mixmask_solo.data.sources.heldout import hold_out
 from mixmask_solo.data.stage import staged
 from mixmask_solo.data.tasks import Task
 from mixmask_solo.data.tolerance import Reader, Tolerance
@@ -65,8 +66,9 @@ class ImageData(LightningDataModule):
         )
         self.train_source: Source | None = None
         self.val_source: Source | None = None
+        self.held_out: Source | None = None  # of the training split, see `task.holdout`
         self.train_labels = "all"  # or some, or none, of the training images have one
-        self._uncounted: Source | None = None
+        self._uncounted: dict[int, Source] = {}
         self._readers: dict[int, Reader] = {}
 
     def setup(self, stage: str | None = None) -> None:
@@ -90,6 +92,8 @@ class ImageData(LightningDataModule):
         if self.train_labels != "none":  # else there is no class to recognise
             val = read(block, "val", classes=train.classes or None)
             self.val_source = None if val is None else self._labelled(val, "val_path")
+        if self.task.holdout is not None:
+            train, self.held_out = hold_out(train, self.task.holdout, self.seed)
         self.train_source = train
 
     def _labelled(self, source: Source, key: str) -> Source | None:
@@ -178,15 +182,20 @@ class ImageData(LightningDataModule):
         return self.decoder.in_order(self, source, batches)
 
     def val_dataloader(self) -> Any:
-        """This process' share of the validation images; an empty list where there are none."""
+        """This process' share of the validation images, and in a second loader of those held out;
+        an empty list where there are none."""
         self.setup()
         if self.val_source is None:
             return []
-        if self.place[0] < len(self.val_source):
-            return self.in_order(self.val_source, shard=True)
+        validated = self._validated(self.val_source)
+        return validated if self.held_out is None else [validated, self._validated(self.held_out)]
+
+    def _validated(self, source: Source) -> Any:
+        if self.place[0] < len(source):
+            return self.in_order(source, shard=True)
         # the others wait for this process where sums are made, so it has to take part
-        self._uncounted = self._uncounted or uncounted(self.val_source)
-        return self.in_order(self._uncounted, shard=False)
+        one = self._uncounted.setdefault(id(source), uncounted(source))
+        return self.in_order(one, shard=False)
 
     def features_dataloaders(self) -> tuple[Any, Any]:
         """All training and all validation images, un-augmented.
@@ -203,6 +212,11 @@ class ImageData(LightningDataModule):
         if self.val_source is None:
             raise ConfigError("data.val_path is missing: an evaluation needs validation images")
         return self.in_order(self.val_source, shard=False)
+
+    def held_out_dataloader(self) -> Any:
+        """All images held out of training, un-augmented; None where there are none."""
+        self.setup()
+        return None if self.held_out is None else self.in_order(self.held_out, shard=False)
 
     def reader(self, source: Source) -> Reader:
         """The only reader of one of the splits: all loaders know alike which images are damaged."""

@@ -32,12 +32,14 @@ class Task:
         labelled: whether a training batch is ``[x (N, 3, H, W), targets (N,)]``, as un-augmented
             ones always are, in place of ``[indexes (N,), [view_1, ..., view_V] each (N, 3, H, W),
             targets (N,)]``. Images are float32 and normalised.
+        holdout: share of each class of the training images that is kept apart; None for none.
     """
 
     split: Split
     dataset: DatasetInfo
     pipelines: list[Pipeline]
     labelled: bool
+    holdout: float | None = None
 
     @property
     def still(self) -> Pipeline:
@@ -91,7 +93,8 @@ def probe(cfg: Any) -> Task:
             f"it; give at least {size}"
         )
     options = replace(probe_options(dataset, size), mean=view.get("mean"), std=view.get("std"))
-    return Task("train", dataset, [assemble("solo", options, dataset, key)], labelled=True)
+    views = [assemble("solo", options, dataset, key)]
+    return Task("train", dataset, views, labelled=True, holdout=get(cfg, "probe.holdout"))
 
 
 def resizing(dataset: DatasetInfo, size: int) -> tuple[int | None, Kernel]:

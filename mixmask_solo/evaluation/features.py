@@ -97,7 +97,8 @@ def features_of(model: nn.Module, x: Tensor, kinds: Sequence[str]) -> dict[str, 
 
 
 class CachedFeatures(LightningDataModule):
-    """Training and validation features ``(M, D)`` with labels ``(M,)``, whole on one device.
+    """Training and validation features ``(M, D)`` with labels ``(M,)``, whole on one device; those
+    of images ``held`` out are validated, too, by a loader of their own.
 
     The order of an epoch is a function of (seed, epoch), so a resumed run sees the same batches.
     The last, smaller batch is kept.
@@ -105,9 +106,16 @@ class CachedFeatures(LightningDataModule):
 
     train_labels = "all"
 
-    def __init__(self, train: Labelled, val: Labelled, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        train: Labelled,
+        val: Labelled,
+        batch_size: int,
+        seed: int,
+        held: Labelled | None = None,
+    ) -> None:
         super().__init__()
-        self.train, self.val = train, val
+        self.train, self.val, self.held = train, val, held
         self.batch_size, self.seed = batch_size, seed
 
     def train_dataloader(self) -> Any:
@@ -124,6 +132,11 @@ class CachedFeatures(LightningDataModule):
             yield features[rows], labels[rows]
 
     def val_dataloader(self) -> Any:
-        batches = list(zip(*(x.split(_VALIDATED) for x in self.val), strict=True))
-        # a generator of its own: a loader draws a number, also where it has no use for it
-        return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
+        validated = _validated(self.val)
+        return validated if self.held is None else [validated, _validated(self.held)]
+
+
+def _validated(rows: Labelled) -> DataLoader[Any]:
+    batches = list(zip(*(x.split(_VALIDATED) for x in rows), strict=True))
+    # a generator of its own: a loader draws a number, also where it has no use for it
+    return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]

@@ -11,8 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.option import option
+from mixmask_solo.config.schema.optimizer import unlisted
 from mixmask_solo.data.augmentations.randomness import numpy_seeded
 from mixmask_solo.host.builtin import LinearModel
+from mixmask_solo.host.builtin.labelled import labelled_means
+from mixmask_solo.host.knn import UNLABELLED
 
 
 @dataclass
@@ -24,10 +28,20 @@ class ProbeOptions:
             MixMask's protocol); ``cached`` runs each un-augmented image through it once and
             trains on the features (htdt/self-supervised, behind the papers' CIFAR figures).
         init: ``default`` is PyTorch's; ``normal`` is MoCo's and MixMask's, N(0, 0.01²), bias 0.
+        normalize: whether features are brought to unit length (L2) ahead of the classifier; each
+            of two values is for heads of its own.
+        holdout: share of each class of the training images that is kept out of training and
+            measured beside the test images; ``auto`` is 0.1 where one of several heads has to be
+            chosen, else none.
     """
 
     features: Literal["augmented", "cached"] = "augmented"
     init: Literal["default", "normal"] = "default"
+    normalize: bool | list[bool] = option(False, distinct=True)
+    holdout: float | Literal["auto"] | None = option("auto", above=0.0, high=0.5)
+
+    def validate(self, prefix: str) -> None:
+        self.normalize = unlisted(self.normalize)
 
 
 class Identity(nn.Identity):
@@ -78,33 +92,63 @@ class SoftTargets:
 
 
 class Probe(LinearModel):
-    """The host's probe, which tells its soft targets which batch they are drawn for."""
+    """The host's probe, which tells its soft targets which batch they are drawn for, and measures
+    held-out training images, where there are any, beside the validation images.
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+    ``cfg`` is resolved; it decides the classifier's start, schedule and soft targets. ``backbone``
+    is a pretrained one, or :class:`Identity` on cached features.
+    """
+
+    def __init__(self, backbone: nn.Module, cfg: DictConfig) -> None:
+        settings: Any = OmegaConf.create(OmegaConf.to_container(cfg))
+        if cfg.scheduler.name == "exponential":
+            settings.scheduler = {**settings.scheduler, **exponential(cfg)}
+        if isinstance(backbone, Identity):
+            settings.performance.disable_channel_last = True  # features have no such layout
+        soft = cfg.mixup > 0 or cfg.cutmix > 0 or cfg.label_smoothing > 0
+        super().__init__(backbone, settings, mixup_func=SoftTargets(cfg) if soft else None)
+        if cfg.probe.init == "normal":
+            nn.init.normal_(self.classifier.weight, std=0.01)
+            nn.init.zeros_(self.classifier.bias)
+        self.normalize = bool(cfg.probe.get("normalize"))
+        self.held_out_outputs: list[dict[str, Any]] = []
+
+    def classify(self, feats: Tensor) -> Tensor:
+        return super().classify(F.normalize(feats, dim=1) if self.normalize else feats)
+
+    def place_soft_targets(self, batch_idx: int) -> None:
+        """Tells them the batch that comes next."""
         if isinstance(self.mixup_func, SoftTargets):
             self.mixup_func.place = (self.current_epoch, batch_idx, self.global_rank)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.place_soft_targets(batch_idx)
         return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collects loss and accuracies; a second loader has the images that were held out."""
+        if dataloader_idx == 0:
+            super().validation_step(batch, batch_idx)
+        else:
+            count = (batch[1] != UNLABELLED).sum()
+            self.held_out_outputs.append({**self.shared_step(batch, 0), "batch_size": count})
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means over all validation images, and over those held out."""
+        super().on_validation_epoch_end()
+        if self.held_out_outputs:
+            means, _ = labelled_means(self.held_out_outputs, ("loss", "acc1"), self.device)
+            held_out = {f"holdout_{name}": mean for name, mean in means.items()}
+            self.log_dict(held_out, sync_dist=True)
+            self.held_out_outputs.clear()
 
 
 def build_probe(backbone: nn.Module, cfg: DictConfig) -> Probe:
-    """A probe of a pretrained backbone, or of :class:`Identity` on cached features.
-
-    ``cfg`` is resolved; it decides the classifier's start, schedule and soft targets.
-    """
-    settings: Any = OmegaConf.create(OmegaConf.to_container(cfg))
-    if cfg.scheduler.name == "exponential":
-        settings.scheduler = {**settings.scheduler, **_exponential(cfg)}
-    if isinstance(backbone, Identity):
-        settings.performance.disable_channel_last = True  # features have no such layout
-    soft = cfg.mixup > 0 or cfg.cutmix > 0 or cfg.label_smoothing > 0
-    model = Probe(backbone, settings, mixup_func=SoftTargets(cfg) if soft else None)
-    if cfg.probe.init == "normal":
-        nn.init.normal_(model.classifier.weight, std=0.01)
-        nn.init.zeros_(model.classifier.bias)
-    return model
+    """A probe of a pretrained backbone, or of :class:`Identity` on cached features."""
+    return Probe(backbone, cfg)
 
 
-def _exponential(cfg: DictConfig) -> dict[str, Any]:
+def exponential(cfg: DictConfig) -> dict[str, Any]:
     """A constant factor each epoch, which would reach ``min_lr`` with the epoch after the last."""
     epochs, lr, low = int(cfg.max_epochs), float(cfg.optimizer.lr), float(cfg.scheduler.min_lr)
     if not 0 < low <= lr:
@@ -133,6 +177,10 @@ class BestEpoch(Callback):
                 "best_val_acc1": float(acc1),
                 "best_val_acc5": float(trainer.callback_metrics["val_acc5"]),
             }
+
+    def told(self) -> dict[str, Any]:
+        """Entries of ``result.json``."""
+        return dict(self.best)
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.best)

@@ -11,6 +11,7 @@ from mixmask_solo.records.registry.prune import checkpoints
 from mixmask_solo.records.registry.record import RunRecord
 from mixmask_solo.records.registry.row import leaves
 from mixmask_solo.report import columns
+from mixmask_solo.report.heads_table import chosen_head, heads_table, of_one_head
 from mixmask_solo.report.runs_table import age, text
 
 _ABSENT = "-"
@@ -21,6 +22,7 @@ def card(run: RunRecord) -> str:
     parts = [
         columns([(name, value) for name, value in _facts(run) if value]),
         _metrics(run.result),
+        heads_table(run.result),
         _pieces(run.result),
         _damaged(run.result),
     ]
@@ -95,6 +97,7 @@ def _facts(run: RunRecord) -> Iterator[tuple[str, str]]:
     for name, block in (config.get("method_kwargs") or {}).items():
         if isinstance(block, Mapping):
             yield name, _inline(block)
+    yield "chosen", chosen_head(result)
     yield "overrides", " ".join(told.get("overrides") or [])
     seconds = result.get("wall_seconds")
     yield "time", f"{seconds:,.0f} s ({age(seconds)})" if seconds else ""
@@ -115,6 +118,8 @@ def _metrics(result: Mapping[str, Any]) -> str:
     told = {name: {"value": value, "epoch": number} for name, value in last.items()}
     lines = [("", "last", "epoch", "best", "epoch")]
     for name, one in {**told, **earlier}.items():
+        if of_one_head(name):  # they have a table of their own
+            continue
         top = best.get(name) or {}
         lines.append((name, *_at_epoch(name, one), *(_at_epoch(name, top) if top else ("", ""))))
     knn = result.get("knn") or {}

@@ -25,7 +25,8 @@ def banner(run: Run, trainer: Trainer, images: ImageData, subject: str) -> str:
     for name, block in blocks.items():
         rows.append((str(name), _values(block)))
     val = "no" if images.val_source is None else f"{len(images.val_source):,}"
-    counts = f"{len(images.opened):,} training, {val} validation images"
+    held = "" if images.held_out is None else f" {len(images.held_out):,} held-out,"
+    counts = f"{len(images.opened):,} training,{held} {val} validation images"
     where = data.get("train_path")
     source = f"{data['dataset']}" + (f" in {where}" if where else "")
     classes = f"{images.num_classes} classes" if images.train_labels != "none" else "no labels"
@@ -57,7 +58,10 @@ def _training(run: Run, images: ImageData) -> str:
         size += f", {times} batches a step"
     optimizer = cfg.optimizer
     factor = times if "method" in cfg else 1  # not so in a probe
-    rate = f"{optimizer.name}, learning rate {float(optimizer.lr) * factor:.4g}"
+    several = hasattr(optimizer.lr, "__iter__")  # a head of a probe each
+    rates = optimizer.lr if several else [optimizer.lr]
+    told = ", ".join(f"{float(one) * factor:.4g}" for one in rates)
+    rate = f"{optimizer.name}, learning rate{'s' * several} {told}"
     return f"{how}, {size}; {rate}, {cfg.scheduler.name}; seed {cfg.get('seed')}"
 
 

@@ -46,9 +46,16 @@ def _unscaled(config: Mapping[str, Any]) -> dict[str, Any]:
     data = config.get("data") or {}
     validates = data.get("val_path") is not None or data.get("dataset") == "digits"
     for name in ("lr", "classifier_lr") if validates else ("lr",):
-        if isinstance(optimizer.get(name), (int, float)):
-            optimizer[name] = float(f"{optimizer[name] * 256 / images:.10g}")
+        if name in optimizer:
+            optimizer[name] = per_256(optimizer[name], images)
     return {**config, "optimizer": optimizer}
+
+
+def per_256(lr: Any, images: int) -> Any:
+    """A resolved learning rate, or a list of them, as it is written; ``images``: global batch."""
+    if isinstance(lr, list):
+        return [per_256(one, images) for one in lr]
+    return float(f"{lr * 256 / images:.10g}") if isinstance(lr, (int, float)) else lr
 
 
 def refuse_contradictions(

@@ -99,8 +99,10 @@ class ProgressReport(Callback):
         self._shown.total, self._shown.done = total, batches
         epoch = self.readback.epoch
         measured = {k: v for k, v in epoch.items() if k.startswith("val_") or k == _RANK}
-        lr = float(trainer.optimizers[0].param_groups[0]["lr"])
-        now = {**measured, **self.readback.latest, "train_lr": lr}
+        now = {**measured, **self.readback.latest}
+        group = trainer.optimizers[0].param_groups[0]
+        if group.get("name") != "head_0":  # of a probe with several, each at a rate of its own
+            now["train_lr"] = float(group["lr"])
         self._shown.terms = self._terms(now)
         done = trainer.current_epoch * total + batches
         if done > self._first_batch and trainer.max_epochs:

@@ -104,10 +104,13 @@ def _other_images(run: RunRecord) -> str:
     """Why its images cannot be the whole data set that the configuration names, or its share."""
     data = run.config.get("data") or {}
     splits = run.result.get("data") or {}
-    train, val = (splits.get(name) or {} for name in ("train", "val"))
+    train, val, held = (splits.get(name) or {} for name in ("train", "val", "holdout"))
     fraction = float(data.get("fraction") or -1)
     share = 1 if fraction == -1 else fraction
-    return _other(str(data.get("dataset")), train.get("images"), val.get("images"), share)
+    images = train.get("images")
+    if images is not None:
+        images += int(held.get("images") or 0)  # chosen among: a part of the training images
+    return _other(str(data.get("dataset")), images, val.get("images"), share)
 
 
 def _other(dataset: str, train: int | None, val: int | None, share: float = 1) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixmask_solo.config import ConfigError, to_values
+from mixmask_solo.config.check import get
+from mixmask_solo.config.schema.optimizer import HEADS
 from mixmask_solo.tables.identity import fingerprint, identity, processes_of, unlike
 from mixmask_solo.tables.scale import scaled
 from mixmask_solo.tables.schema import Cell, Protocol
@@ -155,6 +157,12 @@ def _evaluation(
 
     alone = None if processes is None else 1  # a job that measures has one process
     found = _settle(composed, resolve, scale, _local(site, cell.dataset, processes), alone)
+    listed = [key for key in HEADS if isinstance(get(found.identity, key), list)]
+    if listed and get(found.identity, "probe.holdout") is None:
+        raise ConfigError(
+            f"{listed[0]} is a list and probe.holdout is null: no head would be the cell's figure; "
+            "give a share, such as 0.1"
+        )
     own = [*protocol.overrides, *found.smaller, *found.local]
     return Evaluation(protocol, probe, own, found.identity)
 

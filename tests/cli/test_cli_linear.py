@@ -47,6 +47,35 @@ def test_a_probe_ends_with_one_line_and_a_result(
     assert (directory / "last.ckpt").is_file()
 
 
+def test_heads_end_with_a_table_and_one_line(weights: Path, tmp_path: Path, command: Any) -> None:
+    done = command(
+        *("linear", *DIGITS, f"pretrained_feature_extractor={weights}", "max_epochs=1"),
+        *("++limit_train_batches=2", "accelerator=cpu", f"checkpoint.dir={tmp_path}"),
+        *("optimizer.lr=[0.1,1]", "optimizer.weight_decay=[0,1e-6]"),
+    )
+    assert done.returncode == 0, done.stderr
+    head, *heads, line = done.stdout.strip().splitlines()
+    assert head.split() == [
+        "lr",
+        "weight",
+        "decay",
+        "normalize",
+        "held-out",
+        "top-1",
+        "top-1",
+        "top-5",
+        "loss",
+    ]
+    assert [row.split()[-7:-4] for row in heads] == [
+        [lr, decay, "false"] for lr in ("0.1", "1") for decay in ("0", "1e-06")
+    ]
+    [chosen] = [row for row in heads if row.startswith("* head")]
+    result = json.loads((Path(line.rpartition(" -> ")[2]) / "result.json").read_text())
+    assert chosen.split()[2] == str(result["chosen"]["head"])
+    assert line.startswith(f"completed: linear top-1 {chosen.split()[-3]} %, top-5 ")
+    assert "best of 4 heads on 145 held-out training images" in line
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -60,6 +89,8 @@ def test_a_probe_ends_with_one_line_and_a_result(
         ),
         (["pretrained_feature_extractor={weights}", "+probe.inits=x"], "did you mean init?"),
         (["pretrained_feature_extractor={weights}", "optimizer.name=sgdd"], "optimizer.name"),
+        (["pretrained_feature_extractor={weights}", "optimizer.lr=0.1,1"], "which -m asks for"),
+        (["pretrained_feature_extractor={weights}", "optimizer.lr=[]"], "lr is an empty list"),
         (["pretrained_feature_extractor={weights}", "optimiser.name=sgd"], "optimiser"),
         ([], "pretrained_feature_extractor"),
     ],

@@ -44,3 +44,17 @@ def test_a_default_list_is_copied() -> None:
 
     Keys().sizes.append(2)
     assert Keys().sizes == [1]
+
+
+def test_items_that_have_to_differ() -> None:
+    limits = {"distinct": True, "above": 0.0}
+    hint = float | list[float]
+    assert convert([1, 0.5], hint, "lr", limits) == [1.0, 0.5]
+    assert convert(1, hint, "lr", limits) == 1.0
+    for value, message in (
+        ([], "lr is an empty list: give one value at least"),
+        ([1, 2, 1.0], "lr holds 1.0 twice: give each value once"),
+        ([1, 0], r"lr\[1\] is 0.0: give a number or a list, each item a number above 0.0"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{message}$"):
+            convert(value, hint, "lr", limits)

@@ -7,6 +7,14 @@ from typing import Any, Literal
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 
+HEADS = ("optimizer.lr", "optimizer.weight_decay", "probe.normalize")
+"""Keys of a probe that may hold several values: one head for each combination."""
+
+
+def unlisted(value: Any) -> Any:
+    """The item of a list of one; any other value as it is."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
 
 @dataclass
 class _Torch:
@@ -75,15 +83,18 @@ class Optimizer:
 
 @dataclass
 class LinearOptimizer:
-    """Optimiser of a probe."""
+    """Optimiser of a probe; each of several values (ours) is for heads of its own."""
 
     name: str = option(choices=_NAMES)
     batch_size: int = option(low=1)
-    lr: float = option(above=0.0)
-    weight_decay: float = option(0.0, low=0.0)
+    lr: float | list[float] = option(above=0.0, distinct=True)
+    weight_decay: float | list[float] = option(0.0, low=0.0, distinct=True)
     exclude_bias_n_norm_wd: bool = False
     layer_decay: float = option(0.0, low=0.0, high=1.0)  # while fine-tuning only
     kwargs: dict[str, Any] = option({})
+
+    def validate(self, prefix: str) -> None:
+        self.lr, self.weight_decay = unlisted(self.lr), unlisted(self.weight_decay)
 
 
 @dataclass

@@ -38,6 +38,12 @@ def class_metrics(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     return {"loss": total / count, "acc1": acc1, "acc5": acc5}
 
 
+@full_precision
+def mixed_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross entropy of ``logits (N, C)`` to ``targets (N, C)``, a share of every class."""
+    return F.cross_entropy(logits, targets)
+
+
 def labelled_means(
     outputs: Sequence[Mapping[str, Any]], names: Sequence[str], device: torch.device
 ) -> tuple[dict[str, Tensor], int]:

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 from timm.optim import param_groups_layer_decay
@@ -14,9 +13,8 @@ from torch import Tensor, nn
 
 from mixmask_solo.host.builtin.backbones import features_dim
 from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
-from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics
+from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics, mixed_loss
 from mixmask_solo.host.builtin.optimization import configure_optimizers, read_options
-from mixmask_solo.objectives import full_precision
 
 
 class LinearModel(LabelledMeans, LightningModule):
@@ -94,7 +92,12 @@ class LinearModel(LabelledMeans, LightningModule):
             X = X.to(memory_format=torch.channels_last)
         with nullcontext() if self.finetune else torch.no_grad():
             feats = self.backbone(X)
-        return {"logits": self.classifier(feats), "feats": feats}
+        return {"logits": self.classify(feats), "feats": feats}
+
+    def classify(self, feats: Tensor) -> Tensor:
+        """Logits ``(N, classes)`` of ``feats (N, F)``."""
+        logits: Tensor = self.classifier(feats)
+        return logits
 
     def shared_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Loss and accuracy of ``batch = (X, targets)``; no accuracy for mixed targets.
@@ -104,7 +107,7 @@ class LinearModel(LabelledMeans, LightningModule):
         X, targets = batch
         if self.training and self.mixup_func is not None:
             X, targets = self.mixup_func(X, targets)
-            return {"loss": full_precision(F.cross_entropy)(self(X)["logits"], targets)}
+            return {"loss": mixed_loss(self(X)["logits"], targets)}
         return class_metrics(self(X)["logits"], targets)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

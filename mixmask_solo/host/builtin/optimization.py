@@ -6,8 +6,8 @@ Rates are closed forms of the step, so that a resumed run needs no history of th
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -51,7 +51,8 @@ def configure_optimizers(module: Any, groups: list[Group]) -> Any:
     """What Lightning's hook of the same name returns.
 
     ``module`` has the attributes of :func:`read_options` and is attached to a trainer;
-    ``static_lr: True`` keeps a group's rate constant.
+    ``static_lr: True`` keeps a group's rate constant, a group's own ``gamma`` stands for the
+    module's.
     """
     if module.exclude_bias_n_norm_wd:
         groups = exclude_bias_and_norm(groups)
@@ -62,10 +63,11 @@ def configure_optimizers(module: Any, groups: list[Group]) -> Any:
     optimizer = build_optimizer(module.optimizer, groups, allow_fused=allow_fused, **kwargs)
     groups = optimizer.param_groups
     static = tuple(i for i, group in enumerate(groups) if group.pop("static_lr", False))
+    gammas = [group.pop("gamma", module.lr_gamma) for group in groups]
     if module.scheduler == "none":
         return optimizer
     schedule, interval = schedule_of(module)
-    scheduler = ScheduledLR(optimizer, schedule, static)
+    scheduler = ScheduledLR(optimizer, schedule, static, gammas)
     return [optimizer], [{"scheduler": scheduler, "interval": interval, "frequency": 1}]
 
 
@@ -168,19 +170,25 @@ class ScheduledLR(LRScheduler):
     """Applies a :class:`Schedule` to every group of an optimiser, whose rates are the base rates.
 
     The ``static`` groups (SimSiam's predictor), given by index, keep theirs; as in solo-learn their
-    very first step is part of the warm-up.
+    very first step is part of the warm-up. ``gammas``, one a group, take the schedule's place.
     """
 
     def __init__(
-        self, optimizer: Optimizer, schedule: Schedule, static: tuple[int, ...] = ()
+        self,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        static: tuple[int, ...] = (),
+        gammas: Sequence[float] = (),
     ) -> None:
         self.schedule, self.static = schedule, static
+        gammas = gammas or [schedule.gamma] * len(optimizer.param_groups)
+        self._own = [replace(schedule, gamma=gamma) for gamma in gammas]
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
         at = self.last_epoch
         return [
-            base if i in self.static and at > 0 else self.schedule.lr(base, at)
+            base if i in self.static and at > 0 else self._own[i].lr(base, at)
             for i, base in enumerate(map(float, self.base_lrs))
         ]
 

@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from mixmask_solo.config import listing
+from mixmask_solo.report.heads_table import chosen_head
 from mixmask_solo.report.page.data import Group, PageRun, text
 from mixmask_solo.report.page.probes import probes_of, unlike
 
@@ -62,6 +63,8 @@ def numbers(group: Group, runs: Sequence[PageRun] = ()) -> list[Number]:
             tuned = group.runs[0].record.config.get("finetune")
             name = "fine-tuned accuracy" if tuned else "linear accuracy"
             note = "top-1 on validation images"
+            chosen = chosen_head(group.runs[0].record.result)
+            note += f" ({chosen})" if chosen and len(group.runs) == 1 else ""
         found.append(_online(group, metric, name, note))
     spread = _metric(group, "train_embedding_std")
     if spread:
