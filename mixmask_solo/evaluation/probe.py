@@ -98,10 +98,15 @@ def build_probe(backbone: nn.Module, cfg: DictConfig) -> Probe:
         settings.performance.disable_channel_last = True  # features have no such layout
     soft = cfg.mixup > 0 or cfg.cutmix > 0 or cfg.label_smoothing > 0
     model = Probe(backbone, settings, mixup_func=SoftTargets(cfg) if soft else None)
-    if cfg.probe.init == "normal":
-        nn.init.normal_(model.classifier.weight, std=0.01)
-        nn.init.zeros_(model.classifier.bias)
+    start_classifier(model.classifier, cfg.probe.init)
     return model
+
+
+def start_classifier(classifier: nn.Linear, init: str) -> None:
+    """Draws weights as ``ProbeOptions.init`` says, in place, from the global generator."""
+    if init == "normal":
+        nn.init.normal_(classifier.weight, std=0.01)
+        nn.init.zeros_(classifier.bias)
 
 
 def _exponential(cfg: DictConfig) -> dict[str, Any]:
