@@ -11,9 +11,9 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer, see
 from omegaconf import DictConfig
 from torch import nn
 
-from mixmask_solo.config import resolve_finetune, to_values
+from mixmask_solo.config import ConfigError, resolve_finetune, to_values
 from mixmask_solo.config.schema.data import LABELS
-from mixmask_solo.data import build_finetuning
+from mixmask_solo.data import ImageData, build_finetuning
 from mixmask_solo.evaluation.finetuned import build_finetuned
 from mixmask_solo.evaluation.network import load_network, new_backbone
 from mixmask_solo.evaluation.probe import BestEpoch
@@ -40,6 +40,7 @@ def finetune(cfg: DictConfig) -> dict[str, Any]:
     def build(
         run: Run, trainer: Trainer, announce: Callable[[], None]
     ) -> tuple[LightningModule, LightningDataModule]:
+        _refuse_lone_image(images, trainer.world_size)
         announce()
         seed_everything(int(cfg.seed), workers=True)
         return build_finetuned(backbone, cfg), images
@@ -65,6 +66,17 @@ def _backbone(cfg: DictConfig, pretrained: Pretrained | None) -> nn.Module:
     if pretrained is None:
         return new_backbone(cfg.backbone, cfg.data.dataset, int(cfg.seed))
     return load_network(pretrained, backbone=cfg.backbone, dataset=cfg.data.dataset)
+
+
+def _refuse_lone_image(images: ImageData, world: int) -> None:
+    """A kept last batch of one image a process: BatchNorm in training mode has no use for it."""
+    whole, count = images.batch_size * world, len(images.opened)
+    if images.block.get("last_batch") == "keep" and 0 < count % whole <= world:
+        raise ConfigError(
+            f"data.last_batch is keep: the last batch of {count:,} training images has one image "
+            "in a process, of which BatchNorm learns nothing; set data.last_batch=drop, or another "
+            "optimizer.batch_size"
+        )
 
 
 def _subject(cfg: DictConfig) -> str:

@@ -44,8 +44,8 @@ class FewLabels:
         """The chosen images of a source of labelled ones, in its order; its classes stay.
 
         Raises:
-            ConfigError: where images of the list are not there, two are called alike, or a class has
-            none.
+            ConfigError: where images of the list are not there, two are called alike, or it has
+                none of a class.
         """
         if self.names is not None:
             imagenet = self.labels in PUBLISHED
@@ -113,9 +113,7 @@ def _read(labels: str) -> list[str]:
         if name:
             lines[name] = number
     if not lines:
-        raise ConfigError(
-            f"{_KEY} is '{labels}': no name in it; write an image's name on each line"
-        )
+        raise ConfigError(f"{_KEY} is '{labels}': no name in it; write an image's on each line")
     return list(lines)
 
 
@@ -158,8 +156,8 @@ def _require_all(
     example = source.path(0)
     if example is None:
         raise ConfigError(
-            f"{_KEY} is '{labels}': the training images ({printable(source.name(0))}) have no names "
-            "to find a list's by; choose with data.fraction instead"
+            f"{_KEY} is '{labels}': the training images ({printable(source.name(0))}) have no "
+            "names to find a list's by; choose with data.fraction instead"
         )
     instead = "give the whole of ImageNet-1K" if imagenet else "correct the list"
     raise ConfigError(
@@ -174,8 +172,8 @@ def _require_each_class(source: Source, chosen: NDArray[np.int64], labels: str) 
     if len(absent):
         raise ConfigError(
             f"{_KEY} is '{labels}': none of its images is of class "
-            f"{printable(source.classes[absent[0]])} ({len(absent)} of {source.num_classes} classes "
-            "have none): name at least one of each"
+            f"{printable(source.classes[absent[0]])} (of {len(absent)} of {source.num_classes} "
+            "classes): name at least one of each"
         )
 
 
