@@ -5,9 +5,10 @@
 
 Pretrains scripts/pretrain/digits/simclr_mixmask once, shortened, then trains
 scripts/finetune/digits/sgd on a tenth of the labels, from the pretrained network and from scratch,
-with equal epochs, images and classifier's rate. The backbone's rate is chosen for each side by one
-seed that counts in no figure, out of as many; the figures are of five further seeds, each of which
-draws labels, order, crops and start anew. Exit status 1 where fine-tuning is not 3 points ahead.
+with equal epochs, images and classifier's rate. Fine-tuning takes the recipe's rate as it is; from
+scratch the best of three counts, chosen by a seed that counts in no figure. The figures are of five
+further seeds, each of which draws labels, order, crops and start anew. Exit status 1 where
+fine-tuning is not 3 points ahead.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mixmask_solo.runs.finetune import finetune
 from mixmask_solo.runs.pretrain import pretrain
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-RATES = {"fine-tuned": (0.1, 0.4, 1.6), "from scratch": (0.4, 1.6, 6.4)}  # per 256 images
+RATES = {"fine-tuned": (0.1,), "from scratch": (0.1, 0.4, 1.6)}  # per 256 images
 AHEAD = 3.0  # points
 TUNING = 0  # the seed that chooses rates
 COMMON = ("accelerator=cpu", "data.format=resident")
@@ -73,8 +74,10 @@ def main() -> int:
         folder = Path(temporary)
         network = args.checkpoint or pretrained(folder, args.epochs)
         for side, checkpoint in (("fine-tuned", network), ("from scratch", "null")):
-            tried = [top1(checkpoint, rate, TUNING, folder) for rate in RATES[side]]
-            best = max(tried, key=lambda row: row["top1"])["rate"]
+            best, tried = RATES[side][0], []
+            if len(RATES[side]) > 1:
+                tried = [top1(checkpoint, rate, TUNING, folder) for rate in RATES[side]]
+                best = max(tried, key=lambda row: row["top1"])["rate"]
             seeds = range(TUNING + 1, TUNING + 1 + args.seeds)
             runs = [top1(checkpoint, best, seed, folder) for seed in seeds]
             figures = [run["top1"] for run in runs]
@@ -86,7 +89,7 @@ def main() -> int:
     print(f"ahead {ahead:.2f} points, bar >= {AHEAD}: {'ok' if met else 'MISSED'}")
     setting = (
         "digits, resnet10t, 10 % of the labels of each class, 20 epochs at batch 16, classifier's "
-        f"rate 1.6 per 256; pretrained with SimCLR + MixMask for {args.epochs} epochs"
+        f"rate 0.5 per 256; pretrained with SimCLR + MixMask for {args.epochs} epochs"
     )
     told = {"setting": setting, **sides, "ahead": ahead, "bar": AHEAD, "met": met}
     seconds = round(time.perf_counter() - start, 1)

@@ -95,8 +95,6 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained | None]:
     values: dict[str, Any] = dict(to_values(cfg) or {})
     name_file(values)
     resolved = resolve_unread(values, visible=torch.cuda.device_count())
-    if resolved.data.labels not in LABELS:
-        resolved.data.labels = os.path.abspath(os.path.expanduser(resolved.data.labels))
     if resolved[KEY] is None:
         return resolved, None
     pretrained = read_start(resolved, values)
@@ -115,4 +113,7 @@ def resolve_unread(cfg: Any, visible: int | None = None) -> DictConfig:
     values: dict[str, Any] = dict(to_values(cfg) or {})
     if values.get(KEY) is not None:
         values["backbone"] = values.get("backbone") or {"name": "resnet18"}  # the file's follows
-    return resolve_finetune(values, trainer_keys=trainer_keys(), visible=visible)
+    resolved = resolve_finetune(values, trainer_keys=trainer_keys(), visible=visible)
+    if resolved.data.labels not in LABELS:  # what is stored tells which file it was
+        resolved.data.labels = os.path.abspath(os.path.expanduser(resolved.data.labels))
+    return resolved
