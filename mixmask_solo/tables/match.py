@@ -132,10 +132,9 @@ def _other(
     ):
         if there is None or all_ is None:
             continue
-        if abs(there - all_ * part) > max(
-            1, 0.005 * all_ * part, off
-        ):  # damaged ones may be left out
-            return f"{there:,} {kind} images, not the {all_ * part:,.0f} of {dataset}"
+        wanted_here = all_ * part
+        if abs(there - wanted_here) > max(1, 0.005 * wanted_here, off):  # damaged: left out
+            return f"{there:,} {kind} images, not the {wanted_here:,.0f} of {dataset}"
     return ""
 
 
