@@ -50,10 +50,10 @@ def weights(result: dict[str, Any]) -> State:
 
 
 def test_the_whole_network_is_trained_at_two_rates(tmp_path: Path, run_folder: Path) -> None:
-    result = finetune(config(tmp_path, run_folder, data={"augmentations": {"crop_size": 32}}))
+    result = finetune(config(tmp_path, run_folder, optimizer={"lr": 1.6, "classifier_lr": 0.4}))
     assert result["status"] == "completed"
     assert (result["steps"], result["data"]["train"]["images"]) == (4, 145)
-    rates = {"backbone": 0.04 * 64 / 256, "classifier": 0.4 * 64 / 256}
+    rates = {"backbone": 1.6 * 64 / 256, "classifier": 0.4 * 64 / 256}
     assert result["learning_rates"] == pytest.approx(rates)
     assert {"val_acc1", "val_acc5", "train_loss"} <= result["metrics"].keys()
     assert result["best_val_acc1"] >= result["metrics"]["val_acc1"]
