@@ -6,8 +6,8 @@
 
 Pretrains scripts/pretrain/digits/simclr_mixmask once, shortened, then trains
 scripts/finetune/digits/sgd on a tenth of the labels, from the pretrained network and from scratch,
-with equal epochs (--budget), images and classifier's rate. Fine-tuning takes the recipe's rate as it
-is; from scratch the best of three counts, chosen by a seed that counts in no figure. The figures
+with equal epochs (--budget), images and classifier's rate. Fine-tuning takes the recipe's rate as
+it is; from scratch the best of three counts, chosen by a seed that counts in no figure. The figures
 are of five further seeds, each of which draws labels, order, crops and start anew. Exit status 1
 where fine-tuning is not 3 points ahead.
 """

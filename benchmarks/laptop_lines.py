@@ -6,10 +6,10 @@
 Runs ``# Laptop:`` of the recipes' heads as written, one after the other, each a whole process (a
 probe's or a fine-tuning's on a checkpoint that a pretraining laptop line has left, which is not
 timed), on samples of the data sets: ``DIR/cifar10`` and ``DIR/tiny-imagenet-200`` (Parquet files
-named train-*, and test-* or val-*), ``DIR/imagenet-sample`` (folders train and val, for ImageNet, ImageNet-100 and
-STL-10; whole, since a share of the sample would be less than a batch). What the JSON holds already
-is not run again. Saliency's localiser has to be at hand; random weights in a ResNet-50's file in
-``TORCH_HOME`` take as long. Exit status 1 where one fails or takes longer.
+named train-*, and test-* or val-*), ``DIR/imagenet-sample`` (folders train and val, for ImageNet,
+ImageNet-100 and STL-10; whole, since a share of the sample would be less than a batch). What the
+JSON holds already is not run again. Saliency's localiser has to be at hand; random weights in a
+ResNet-50's file in ``TORCH_HOME`` take as long. Exit status 1 where one fails or takes longer.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ FILES = sorted(
 )
 PRETRAIN = [file for file in FILES if "pretrain" in file.parts]
 LINEAR = [file for file in FILES if "linear" in file.parts]
-FINETUNE = [file for file in FILES if "finetune" in file.parts]
+FINETUNE = [file for file in FILES if file.parents[1].name == "finetune"]
 VARIED = [file for file in PRETRAIN if "_" in file.stem]
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
 DATASETS = ("cifar", "tiny-imagenet", "imagenet", "imagenet-100")
