@@ -4,12 +4,12 @@
     python benchmarks/laptop_lines.py --data DIR --out benchmarks/results/laptop-lines.json
 
 Runs ``# Laptop:`` of the recipes' heads as written, one after the other, each a whole process (a
-probe's on a checkpoint that a pretraining laptop line has left, which is not timed), on samples of
-the data sets: ``DIR/cifar10`` and ``DIR/tiny-imagenet-200`` (Parquet files named train-*, and
-test-* or val-*), ``DIR/imagenet-sample`` (folders train and val, for ImageNet, ImageNet-100 and
-STL-10; whole, since a share of the sample would be less than a batch). What the JSON holds already
-is not run again. Saliency's localiser has to be at hand; random weights in a ResNet-50's file in
-``TORCH_HOME`` take as long. Exit status 1 where one fails or takes longer.
+probe's or a fine-tuning's on a checkpoint that a pretraining laptop line has left, which is not
+timed), on samples of the data sets: ``DIR/cifar10`` and ``DIR/tiny-imagenet-200`` (Parquet files
+named train-*, and test-* or val-*), ``DIR/imagenet-sample`` (folders train and val, for ImageNet,
+ImageNet-100 and STL-10; whole, since a share of the sample would be less than a batch). What the
+JSON holds already is not run again. Saliency's localiser has to be at hand; random weights in a
+ResNet-50's file in ``TORCH_HOME`` take as long. Exit status 1 where one fails or takes longer.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def command_of(file: Path, data: Path, folder: str) -> list[str]:
 
 
 def pretrained(file: Path, data: Path, folder: str) -> list[str]:
-    """The override that gives a probe a checkpoint of its backbone."""
+    """The override that gives a probe or fine-tuning a checkpoint of its backbone."""
     group = file.parent.name
     recipe = f"{'byol' if 'tiny' in group or file.stem == 'sololearn' else 'mocov2'}.yaml"
     own = ROOT / "scripts" / "pretrain" / group / recipe
@@ -71,7 +71,7 @@ def run(file: Path, data: Path) -> dict[str, Any]:
     """Seconds of the whole process, and its last line where it failed."""
     with tempfile.TemporaryDirectory() as folder:
         command = command_of(file, data, folder)
-        if file.parents[1].name == "linear":
+        if file.parents[1].name != "pretrain":
             command += pretrained(file, data, folder)
         start = time.perf_counter()
         try:
@@ -95,7 +95,7 @@ def main() -> int:
     args = parser.parse_args()
     known = json.loads(args.out.read_text())["rows"] if args.out and args.out.is_file() else []
     rows = {row["file"]: row for row in known if not row["status"]}
-    folders = [ROOT / "scripts" / kind for kind in ("pretrain", "linear")]
+    folders = [ROOT / "scripts" / kind for kind in ("pretrain", "linear", "finetune")]
     for file in sorted(file for folder in folders for file in folder.glob("*/*.yaml")):
         asked = not args.groups or file.parent.name in args.groups
         named = not args.names or file.stem in args.names

@@ -13,7 +13,7 @@ from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.records.registry.record import RunRecord, read_run
 from mixmask_solo.records.registry.scan import scan
-from mixmask_solo.runs.linear import resolve_unread
+from mixmask_solo.runs import finetune, linear
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.screen import track
 from mixmask_solo.tables.find import choose, find_table, names
@@ -97,7 +97,8 @@ def planned(
         asked.args.seeds if seeds is None else seeds,
         compose=lambda folder, name, overrides: composed(folder, name, tuple(overrides)),
         resolve=lambda cfg: resolve(cfg, here=False),
-        resolve_probe=resolve_unread,
+        resolve_probe=linear.resolve_unread,
+        others={"mixmask-finetune": finetune.resolve_unread},
         scale=asked.args.scale,
         site=asked.site,
         processes=processes,

@@ -21,6 +21,7 @@ from mixmask_solo.config.schema import (
     METHOD_KWARGS,
     MOMENTUM,
     OPTIMIZER_KWARGS,
+    Finetune,
     Linear,
     Momentum,
     Pretrain,
@@ -78,6 +79,18 @@ def resolve_linear(
     batch = _finish(run, visible)
     run.name = run.name or f"linear-{run.data.dataset}"
     return _scaled(with_defaults(values, run), batch)
+
+
+def resolve_finetune(
+    cfg: Any, *, trainer_keys: Collection[str] = (), visible: int | None = None
+) -> DictConfig:
+    """Checks a fine-tuning's configuration and completes it; both of its rates are scaled."""
+    values, run = _read(cfg, Finetune, trainer_keys)
+    batch = _finish(run, visible)
+    run.name = run.name or f"finetune-{run.data.dataset}"
+    result = with_defaults(values, run)
+    result["optimizer"]["classifier_lr"] *= batch / 256
+    return _scaled(result, batch)
 
 
 def _read(cfg: Any, schema: type[Any], extra: Collection[str]) -> tuple[Any, Any]:

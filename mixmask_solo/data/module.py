@@ -83,10 +83,12 @@ class ImageData(LightningDataModule):
         if self.train_source is not None:
             return
         block = staged(self.block)
-        train = read(block, self.task.split)
+        choose = self.task.choose
+        train = read(block if choose is None else {**block, "fraction": None}, self.task.split)
         assert train is not None, "only a val split may be absent"
         if self.task.labelled:
             train = cast(Source, self._labelled(train, "train_path"))
+            train = train if choose is None else choose(train)
         else:
             self.train_labels = share(train, "data.train_path")
         if self.train_labels != "none":  # else there is no class to recognise

@@ -4,7 +4,7 @@
 Un-augmented images and a probe's training images are fixed by the protocols.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from mixmask_solo.config.rules import extra_crops
 from mixmask_solo.config.schema.augmentations import Chance, Crop, SoloOptions
 from mixmask_solo.data.augmentations.pipeline import Pipeline, assemble, build_all
 from mixmask_solo.data.batched.geometry import Kernel
-from mixmask_solo.data.sources import Split
+from mixmask_solo.data.sources import Source, Split
+from mixmask_solo.data.sources.few_labels import few_labels
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Task:
             ones always are, in place of ``[indexes (N,), [view_1, ..., view_V] each (N, 3, H, W),
             targets (N,)]``. Images are float32 and normalised.
         holdout: share of each class of the training images that is kept apart; None for none.
+        choose: which of the training images are used, in the place of ``data.fraction``.
     """
 
     split: Split
@@ -40,6 +42,7 @@ class Task:
     pipelines: list[Pipeline]
     labelled: bool
     holdout: float | None = None
+    choose: Callable[[Source], Source] | None = None
 
     @property
     def still(self) -> Pipeline:
@@ -95,6 +98,22 @@ def probe(cfg: Any) -> Task:
     options = replace(probe_options(dataset, size), mean=view.get("mean"), std=view.get("std"))
     views = [assemble("solo", options, dataset, key)]
     return Task("train", dataset, views, labelled=True, holdout=get(cfg, "probe.holdout"))
+
+
+def finetuning(cfg: Any) -> Task:
+    """The views of :func:`probe` of the images that ``data.labels`` and ``data.fraction`` choose.
+
+    Raises:
+        ConfigError: as there, and for a list of names that cannot be read.
+    """
+    block = data_block(cfg)
+    choose = few_labels(
+        str(block.get("labels") or "100percent"),
+        float(block.get("fraction") or -1),
+        int(get(cfg, "seed", 5)),
+        block["dataset"],
+    )
+    return replace(probe(cfg), choose=choose)
 
 
 def resizing(dataset: DatasetInfo, size: int) -> tuple[int | None, Kernel]:

@@ -55,8 +55,23 @@ def load_network(
     return network
 
 
+def new_backbone(block: Mapping[str, Any], dataset: str, seed: int) -> nn.Module:
+    """A network as ``seed`` draws it, on the CPU, from ``(N, C, H, W)`` to ``(N, features)``.
+
+    ``dataset`` decides the stem where ``block`` leaves it to that; raises ConfigError where no
+    such network can be built.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _build(block, dataset)
+
+
 def _backbone(pretrained: Pretrained, block: Mapping[str, Any], dataset: str | None) -> nn.Module:
-    data = {"dataset": pretrained.data.get("dataset") or dataset or "imagenet"}
+    return _build(block, pretrained.data.get("dataset") or dataset or "imagenet")
+
+
+def _build(block: Mapping[str, Any], dataset: str) -> nn.Module:
+    data = {"dataset": dataset}
     try:
         return build_backbone(OmegaConf.create({"backbone": dict(block), "data": data}))
     except (ValueError, TypeError) as error:

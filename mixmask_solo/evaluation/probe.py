@@ -95,11 +95,13 @@ class Probe(LinearModel):
     """The host's probe, which tells its soft targets which batch they are drawn for, and measures
     held-out training images, where there are any, beside the validation images.
 
-    ``cfg`` is resolved; it decides the classifier's start, schedule and soft targets. ``backbone``
-    is a pretrained one, or :class:`Identity` on cached features.
+    Args:
+        backbone: a pretrained one, or :class:`Identity` on cached features.
+        cfg: resolved; it decides schedule and soft targets.
+        init: the classifier's start; by default what ``cfg.probe`` says.
     """
 
-    def __init__(self, backbone: nn.Module, cfg: DictConfig) -> None:
+    def __init__(self, backbone: nn.Module, cfg: DictConfig, init: str | None = None) -> None:
         settings: Any = OmegaConf.create(OmegaConf.to_container(cfg))
         if cfg.scheduler.name == "exponential":
             settings.scheduler = {**settings.scheduler, **exponential(cfg)}
@@ -107,10 +109,8 @@ class Probe(LinearModel):
             settings.performance.disable_channel_last = True  # features have no such layout
         soft = cfg.mixup > 0 or cfg.cutmix > 0 or cfg.label_smoothing > 0
         super().__init__(backbone, settings, mixup_func=SoftTargets(cfg) if soft else None)
-        if cfg.probe.init == "normal":
-            nn.init.normal_(self.classifier.weight, std=0.01)
-            nn.init.zeros_(self.classifier.bias)
-        self.normalize = bool(cfg.probe.get("normalize"))
+        start_classifier(self.classifier, init or cfg.probe.init)
+        self.normalize = bool(OmegaConf.select(cfg, "probe.normalize"))
         self.held_out_outputs: list[dict[str, Any]] = []
 
     def classify(self, feats: Tensor) -> Tensor:
@@ -146,6 +146,13 @@ class Probe(LinearModel):
 def build_probe(backbone: nn.Module, cfg: DictConfig) -> Probe:
     """A probe of a pretrained backbone, or of :class:`Identity` on cached features."""
     return Probe(backbone, cfg)
+
+
+def start_classifier(classifier: nn.Linear, init: str) -> None:
+    """Draws weights as ``ProbeOptions.init`` says, in place, from the global generator."""
+    if init == "normal":
+        nn.init.normal_(classifier.weight, std=0.01)
+        nn.init.zeros_(classifier.bias)
 
 
 def exponential(cfg: DictConfig) -> dict[str, Any]:

@@ -24,14 +24,13 @@ from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.probe import BestEpoch, Identity, ProbeOptions
 from mixmask_solo.host.builtin.backbones import actual_stem
 from mixmask_solo.records.checkpoints import checksum
-from mixmask_solo.records.pretrained import Pretrained, find_checkpoint, read_pretrained
-from mixmask_solo.records.weights import backbone_block
+from mixmask_solo.records.pretrained import Pretrained
 from mixmask_solo.runs.contradictions import per_256
 from mixmask_solo.runs.run import Run
+from mixmask_solo.runs.start import KEY, name_file, read_start
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 
-_KEY = "pretrained_feature_extractor"
 _MOST = 64  # heads: each has columns of its own in metrics.csv
 _HOLDOUT = 0.1  # share of the training images that tells which of several heads is the best
 
@@ -74,7 +73,7 @@ def _subject(cfg: DictConfig) -> str:
     probe = "a probe" if count == 1 else f"{count} probes at once"
     kind = "fine-tuning of" if cfg.finetune else f"{probe} on {cfg.probe.features} features of"
     momentum = "the momentum network of " if cfg.evaluate == "momentum" else ""
-    return f"{kind} {momentum}{cfg[_KEY]} ({cfg.backbone.name})"
+    return f"{kind} {momentum}{cfg[KEY]} ({cfg.backbone.name})"
 
 
 def _as_written(cfg: DictConfig) -> list[Head]:
@@ -104,20 +103,9 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained]:
     latter; raises ConfigError naming the key, its value, what is allowed.
     """
     values: dict[str, Any] = dict(to_values(cfg) or {})
-    given = values.get("backbone")
-    path = values.get(_KEY)
-    if isinstance(path, str) and Path(path).expanduser().is_dir():
-        values[_KEY] = str(find_checkpoint(path))
+    name_file(values)
     resolved = resolve_unread(values, visible=torch.cuda.device_count())
-    try:
-        pretrained = read_pretrained(resolved[_KEY], resolved.evaluate)
-    except ConfigError as error:
-        raise ConfigError(f"{_KEY}: {error}") from error
-    resolved.backbone = backbone_block(pretrained, given)
-    if pretrained.data.get("dataset") == resolved.data.dataset:
-        view = (values.get("data") or {}).get("augmentations") or {}
-        resolved.data.augmentations = {**pretrained.view, **view}
-    return resolved, pretrained
+    return resolved, read_start(resolved, values)
 
 
 def resolve_unread(cfg: Any, visible: int | None = None) -> DictConfig:

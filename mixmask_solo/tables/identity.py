@@ -18,7 +18,8 @@ ALIKE = (*_TOLD, *_STORED, "dali", "benchmark", "strategy")
 _OWN = ("seed", "name", "scale", "processes")  # of one run
 _PARTS = ("limit_val_batches",)  # a resumed run may change it, but it is no measurement of a cell
 _PATHS = ("data.train_path", "data.val_path")
-_FOLLOWS = ("backbone", "data.augmentations", "pretrain_method")  # from a probe's checkpoint
+# From the checkpoint that is probed or fine-tuned; method_kwargs are its filters of inputs.
+_FOLLOWS = ("backbone", "data.augmentations", "pretrain_method", "method_kwargs")
 
 
 def identity(config: Mapping[str, Any], processes: int | None = None) -> dict[str, Any]:

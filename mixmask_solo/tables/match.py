@@ -10,6 +10,7 @@ from typing import Any
 from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.config.files import read_json
 from mixmask_solo.config.free import Difference
+from mixmask_solo.config.schema.data import LABELS
 from mixmask_solo.records.registry.record import LAST, RunRecord
 from mixmask_solo.tables.identity import footnote, identity, unlike
 from mixmask_solo.tables.training import Evaluation, Training
@@ -110,20 +111,32 @@ def _other_images(run: RunRecord) -> str:
     images = train.get("images")
     if images is not None:
         images += int(held.get("images") or 0)  # chosen among: a part of the training images
-    return _other(str(data.get("dataset")), images, val.get("images"), share)
+    tuned = run.kind == "finetune" and "labels" in data  # mixmask-finetune's
+    if tuned and data["labels"] not in LABELS:
+        images = None  # as many as a file names
+    share *= LABELS.get(str(data.get("labels")), 1) if tuned else 1
+    # its share is rounded class by class
+    slack = int(train.get("classes") or 0) if tuned and fraction not in (-1, 1) else 0
+    return _other(str(data.get("dataset")), images, val.get("images"), share, slack)
 
 
-def _other(dataset: str, train: int | None, val: int | None, share: float = 1) -> str:
-    """What is wrong with these numbers of images; nothing where they are right or not known."""
+def _other(
+    dataset: str, train: int | None, val: int | None, share: float = 1, slack: int = 0
+) -> str:
+    """What is wrong with these numbers of images; nothing where they are right or not known.
+
+    ``slack``: how many training images more or fewer than their ``share`` are right, too.
+    """
     info = DATASETS.get(dataset)
     wanted = (None, None) if info is None else (info.train_images, info.val_images)
-    for kind, there, all_, part in zip(
-        ("training", "validation"), (train, val), wanted, (share, 1), strict=True
+    for kind, there, all_, part, off in zip(
+        *(("training", "validation"), (train, val), wanted, (share, 1), (slack, 0)), strict=True
     ):
         if there is None or all_ is None:
             continue
-        if abs(there - all_ * part) > max(1, 0.005 * all_ * part):  # damaged ones may be left out
-            return f"{there:,} {kind} images, not the {all_ * part:,.0f} of {dataset}"
+        wanted_here = all_ * part
+        if abs(there - wanted_here) > max(1, 0.005 * wanted_here, off):  # damaged: left out
+            return f"{there:,} {kind} images, not the {wanted_here:,.0f} of {dataset}"
     return ""
 
 

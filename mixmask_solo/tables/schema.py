@@ -19,8 +19,8 @@ _NAME = re.compile(r"[\w.-]+")
 class Protocol:
     """What measures a pretrained network.
 
-    ``mixmask-knn`` by its options; ``mixmask-linear`` by a recipe of its own with overrides, of
-    whose last epoch ``value`` counts, or of its best one with ``best``.
+    ``mixmask-knn`` by its options; ``mixmask-linear`` and ``mixmask-finetune`` by a recipe of its
+    own with overrides, of whose last epoch ``value`` counts, or of its best one with ``best``.
     """
 
     command: Literal["mixmask-knn", "mixmask-linear", "mixmask-finetune", "mixmask-detect"]
@@ -34,9 +34,11 @@ class Protocol:
     temperature: float = option(0.1, above=0)
 
     def validate(self, prefix: str) -> None:
-        """A probe has a recipe."""
-        if self.command == "mixmask-linear" and not self.recipe:
-            raise ConfigError(f"{prefix}.recipe is missing: give the probe's, as linear/cifar/sgd")
+        """A probe and fine-tuning have a recipe."""
+        whose = {"mixmask-linear": "the probe's, as linear/cifar/sgd"}
+        whose["mixmask-finetune"] = "the fine-tuning's, as finetune/cifar/sgd"
+        if self.command in whose and not self.recipe:
+            raise ConfigError(f"{prefix}.recipe is missing: give {whose[self.command]}")
 
 
 @dataclass

@@ -18,7 +18,7 @@ Resolver = Callable[[Any], Any]
 Site = Mapping[str, Sequence[str]]  # data set, or `all`, to overrides
 _ONE = ("++devices=1", "++num_nodes=1")  # a rehearsal's process has the whole, small batch
 _ALLOCATED = ("devices", "num_nodes", "accelerator", "strategy")
-_LATER = {"mixmask-finetune": "fine-tuning", "mixmask-detect": "detection"}
+_LATER = {"mixmask-detect": "detection"}
 
 
 def why_not(protocol: Protocol) -> str:
@@ -34,6 +34,7 @@ def trainings(
     compose: Composer,
     resolve: Resolver,
     resolve_probe: Resolver,
+    others: Mapping[str, Resolver] | None = None,
     scale: float = 1,
     site: Site | None = None,
     processes: int | None = None,
@@ -44,7 +45,8 @@ def trainings(
 
     The global batch is the recipe's on whatever number of ``processes`` (default: what recipe and
     ``site`` say), so that rates and results are the cell's. Cells whose protocol is not there are
-    left out; ``watch`` wraps the cells, for a progress bar. What is wrong with a cell's
+    left out. ``others`` resolve what other commands than a probe's measure with, by the command;
+    ``watch`` wraps the cells, for a progress bar. What is wrong with a cell's
     configuration on this machine is put into ``wrong`` by the cell's id, where that is given.
 
     Raises:
@@ -56,7 +58,8 @@ def trainings(
             continue
         try:
             own = _training(cell, compose, resolve, scale, site or {}, processes)
-            probe = _evaluation(cell, compose, resolve_probe, scale, site or {}, processes)
+            measure = (others or {}).get(cell.protocol.command, resolve_probe)
+            probe = _evaluation(cell, compose, measure, scale, site or {}, processes)
         except ConfigError as error:
             if wrong is None:
                 raise ConfigError(f"cell {cell.id}: {error}") from None

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import DictConfig
 
 from mixmask_solo.cli.compose import compose
-from mixmask_solo.config import resolve_linear, to_values
+from mixmask_solo.config import resolve_finetune, resolve_linear, to_values
 from mixmask_solo.runs.contradictions import differences
 from mixmask_solo.strategies import blocks
 from mixmask_solo.strategies.erase import EraseOptions
@@ -34,6 +34,7 @@ FILES = sorted(
 )
 PRETRAIN = [file for file in FILES if "pretrain" in file.parts]
 LINEAR = [file for file in FILES if "linear" in file.parts]
+FINETUNE = [file for file in FILES if file.parents[1].name == "finetune"]
 VARIED = [file for file in PRETRAIN if "_" in file.stem]
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
 DATASETS = ("cifar", "tiny-imagenet", "imagenet", "imagenet-100")
@@ -89,12 +90,18 @@ def _linear(file: Path, *overrides: str) -> DictConfig:
     return resolve_linear(compose(str(file.parent), file.stem, given), trainer_keys={"probe"})
 
 
+def _finetune(file: Path, *overrides: str) -> DictConfig:
+    given = ["pretrained_feature_extractor=last.ckpt", *overrides]
+    return resolve_finetune(compose(str(file.parent), file.stem, given))
+
+
 def test_the_table_of_recipes_is_complete() -> None:
     assert {_id(file) for file in PRETRAIN} == {
         f"pretrain/{d}/{name}.yaml" for d, name in GRID + OTHERS
     }
     assert {file.parent.name for file in LINEAR} == {"digits", *DATASETS}
-    assert len(PRETRAIN) + len(LINEAR) == len(FILES)
+    assert {file.parent.name for file in FINETUNE} == {"digits", "cifar", *DATASETS[2:]}
+    assert len(PRETRAIN) + len(LINEAR) + len(FINETUNE) == len(FILES)
 
 
 @pytest.mark.parametrize(("dataset", "name"), GRID + OTHERS)
@@ -202,8 +209,8 @@ def test_the_head_names_command_cost_and_outcome(file: Path) -> None:
 @pytest.mark.parametrize("file", [f for f in FILES if f not in VARIED], ids=_id)
 def test_the_laptop_line_is_a_valid_run(file: Path, recipe: Any) -> None:
     overrides = [word for word in head_of(file).get("Laptop", "").split() if "=" in word]
-    if file in LINEAR:
-        cfg = _linear(file, *overrides)
+    if file in LINEAR + FINETUNE:
+        cfg = (_linear if file in LINEAR else _finetune)(file, *overrides)
     else:
         cfg = recipe(file.parent.name, file.stem, *overrides)
     if file.parent.name != "digits":
@@ -238,8 +245,6 @@ def test_the_readme_lists_every_file() -> None:
     table = (SCRIPTS / "README.md").read_text()
     for file in FILES:
         method, variant = _split(file.stem)
-        family = (
-            file.parent.name in DATASETS and variant in VARIANTS | ERASED and file not in LINEAR
-        )
+        family = file in PRETRAIN and file.parent.name in DATASETS and variant in VARIANTS | ERASED
         name = f"{method}*" if family else file.stem
         assert f"`{_id(file.with_stem(name))}`" in table

@@ -3,6 +3,14 @@
 
 from mixmask_solo.config.schema.method import METHOD_KWARGS, MOMENTUM, Momentum
 from mixmask_solo.config.schema.optimizer import OPTIMIZER_KWARGS
-from mixmask_solo.config.schema.run import Linear, Pretrain
+from mixmask_solo.config.schema.run import Finetune, Linear, Pretrain
 
-__all__ = ["METHOD_KWARGS", "MOMENTUM", "OPTIMIZER_KWARGS", "Linear", "Momentum", "Pretrain"]
+__all__ = [
+    "METHOD_KWARGS",
+    "MOMENTUM",
+    "OPTIMIZER_KWARGS",
+    "Finetune",
+    "Linear",
+    "Momentum",
+    "Pretrain",
+]

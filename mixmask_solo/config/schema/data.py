@@ -90,7 +90,7 @@ class _ProbeImage:
 
 @dataclass
 class LinearData(Data):
-    """``data`` of a probe, with the size and the normalisation of its images."""
+    """``data`` of a classifier's training, with the size and the normalisation of its images."""
 
     # may also be kept incomplete, as PyTorch's loaders do by themselves
     last_batch: Literal["drop", "pad", "keep"] = "drop"  # type: ignore[assignment]
@@ -102,9 +102,36 @@ class LinearData(Data):
             self.val_path = self.train_path  # one folder holds both splits
         if self.val_path is None and self.dataset != "digits":
             raise ConfigError(
-                f"{prefix}.val_path is missing: a probe is measured on validation images"
+                f"{prefix}.val_path is missing: a classifier is measured on validation images"
             )
         if self.no_labels:
-            raise ConfigError(f"{prefix}.no_labels is true: a probe learns from labels")
+            raise ConfigError(f"{prefix}.no_labels is true: a classifier learns from labels")
         if self.augmentations.crop_size is None:
             self.augmentations.crop_size = DATASETS[self.dataset].size
+
+
+LABELS = {"1percent": 0.01, "10percent": 0.1, "100percent": 1.0}
+"""What ``data.labels`` may name, and the share of ImageNet's training images; else it is a file."""
+_OF_IMAGENET = ("imagenet", "imagenet100")
+
+
+@dataclass
+class FinetuneData(LinearData):
+    """``data`` of fine-tuning.
+
+    ``fraction`` is of the labelled images chosen by ``labels``, class by class, drawn by ``seed``.
+    """
+
+    # which images have a label: SimCLR's published lists, all, or a text file of names, one a line
+    labels: str = "100percent"
+
+    def validate(self, prefix: str) -> None:
+        super().validate(prefix)
+        if self.labels in LABELS and LABELS[self.labels] < 1:
+            known = DATASETS[self.dataset].num_classes is not None
+            if known and self.dataset not in _OF_IMAGENET:
+                raise ConfigError(
+                    f"{prefix}.labels is {self.labels}: SimCLR's list is of ImageNet-1K, not of "
+                    f"{self.dataset}; set {prefix}.fraction={LABELS[self.labels]:g}, or give a "
+                    "text file of names"
+                )

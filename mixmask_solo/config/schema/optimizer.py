@@ -98,6 +98,19 @@ class LinearOptimizer:
 
 
 @dataclass
+class FinetuneOptimizer:
+    """Optimiser of fine-tuning: ``lr`` is the backbone's rate; both are per 256 images."""
+
+    name: str = option(choices=_NAMES)
+    batch_size: int = option(low=2)  # of one process; BatchNorm, which trains too, needs two
+    lr: float = option(above=0.0)
+    classifier_lr: float = option(above=0.0)
+    weight_decay: float = option(0.0, low=0.0)
+    exclude_bias_n_norm_wd: bool = False
+    kwargs: dict[str, Any] = option({})
+
+
+@dataclass
 class Scheduler:
     """solo-learn's ``warmup_cosine``, ``step``, ``none``; the others are ours.
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 from mixmask_solo.config.schema.augmentations import Augmentation
-from mixmask_solo.config.schema.data import Data, LinearData
+from mixmask_solo.config.schema.data import Data, FinetuneData, LinearData
 from mixmask_solo.config.schema.method import METHOD_KWARGS
 from mixmask_solo.config.schema.optimizer import (
+    FinetuneOptimizer,
     LinearOptimizer,
     LinearScheduler,
     Optimizer,
@@ -168,31 +169,69 @@ class Pretrain(_Run):
 
 
 @dataclass(kw_only=True)
-class Linear(_Run):
-    """Keys of ``mixmask-linear``."""
+class _Classifier(_Run):
+    """Keys that a probe and fine-tuning share: a classifier is trained on a pretrained network."""
 
-    pretrained_feature_extractor: str = option()  # checkpoint whose backbone is probed
     evaluate: Literal["online", "momentum"] = "online"  # ours: whose weights are taken
     backbone: Backbone | None = option(None, absent=True)  # where the checkpoint does not tell
     pretrain_method: str | None = None  # for the records
+    label_smoothing: float = option(0.0, low=0.0, high=1.0)
+    mixup: float = option(0.0, low=0.0)
+    cutmix: float = option(0.0, low=0.0)
+
+
+@dataclass(kw_only=True)
+class Linear(_Classifier):
+    """Keys of ``mixmask-linear``."""
+
+    pretrained_feature_extractor: str = option()  # checkpoint whose backbone is probed
     data: LinearData = option()
     optimizer: LinearOptimizer = option()
     scheduler: LinearScheduler = option()
     finetune: bool = False  # trains the backbone too
     auto_augment: bool = False
-    label_smoothing: float = option(0.0, low=0.0, high=1.0)
-    mixup: float = option(0.0, low=0.0)
-    cutmix: float = option(0.0, low=0.0)
 
     def validate(self, prefix: str) -> None:
         super().validate(prefix)
-        path = self.pretrained_feature_extractor
-        if not path.endswith((".ckpt", ".pth", ".pt", ".pth.tar")):
-            raise ConfigError(
-                f"pretrained_feature_extractor is {path!r}: give a run's folder that is there, or "
-                "a checkpoint that ends in .ckpt, .pth, .pt or .pth.tar"
-            )
+        _require_checkpoint(self.pretrained_feature_extractor)
         if self.optimizer.layer_decay and not self.finetune:
             raise ConfigError(
                 f"optimizer.layer_decay is {self.optimizer.layer_decay}: it needs finetune=true"
             )
+
+
+@dataclass(kw_only=True)
+class Finetune(_Classifier):
+    """Keys of ``mixmask-finetune``, all ours: the whole network is trained."""
+
+    # checkpoint whose backbone is trained on; null starts from scratch, the baseline
+    pretrained_feature_extractor: str | None = option()
+    data: FinetuneData = option()
+    optimizer: FinetuneOptimizer = option()
+    scheduler: Scheduler = option()
+    finetune: Literal[True] = True  # tells a record from a probe's
+    # the classifier's start: N(0, 0.01^2) with bias 0, or PyTorch's
+    classifier_init: Literal["normal", "default"] = "normal"
+
+    def validate(self, prefix: str) -> None:
+        super().validate(prefix)
+        if self.pretrained_feature_extractor is not None:
+            _require_checkpoint(self.pretrained_feature_extractor)
+        elif self.backbone is None:
+            raise ConfigError(
+                "backbone.name is missing: pretrained_feature_extractor is null, and nothing else "
+                "tells which network to train from scratch; give the name, e.g. resnet50"
+            )
+        elif self.evaluate != "online":
+            raise ConfigError(
+                f"evaluate is {self.evaluate}: pretrained_feature_extractor is null, so there is "
+                "no such network; leave it out"
+            )
+
+
+def _require_checkpoint(path: str) -> None:
+    if not path.endswith((".ckpt", ".pth", ".pt", ".pth.tar")):
+        raise ConfigError(
+            f"pretrained_feature_extractor is {path!r}: give a run's folder that is "
+            "there, or a checkpoint that ends in .ckpt, .pth, .pt or .pth.tar"
+        )

@@ -11,7 +11,7 @@ from typing import Any
 from mixmask_solo.config.check import get
 from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.sources import Split
-from mixmask_solo.data.tasks import Task, pretraining, probe
+from mixmask_solo.data.tasks import Task, finetuning, pretraining, probe
 
 
 def build_pretrain(cfg: Any, split: Split | None = None) -> ImageData:
@@ -33,6 +33,15 @@ def build_classification(cfg: Any) -> ImageData:
         ConfigError: as for :func:`build_pretrain`.
     """
     return _build(cfg, probe(cfg))
+
+
+def build_finetuning(cfg: Any) -> ImageData:
+    """The data of fine-tuning: a probe's, of the images whose labels it may use.
+
+    Raises:
+        ConfigError: as for :func:`build_pretrain`, and for a list of names that cannot be read.
+    """
+    return _build(cfg, finetuning(cfg))
 
 
 def _build(cfg: Any, task: Task) -> ImageData:

@@ -131,4 +131,6 @@ def _knn_kind(row: Row) -> str | None:
 
 
 def _kind(row: Row) -> str:
-    return "pretrain" if f"{CONFIG}method" in row.keys.place else "linear"
+    if f"{CONFIG}method" in row.keys.place:
+        return "pretrain"
+    return "finetune" if row.get(f"{CONFIG}finetune") else "linear"

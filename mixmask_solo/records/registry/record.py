@@ -43,8 +43,10 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """``pretrain`` or ``linear``."""
-        return "pretrain" if "method" in self.config else "linear"
+        """``pretrain``, ``linear``, or ``finetune`` where the whole network learns from labels."""
+        if "method" in self.config:
+            return "pretrain"
+        return "finetune" if self.config.get("finetune") else "linear"
 
     @property
     def collapse(self) -> str:

@@ -59,9 +59,9 @@ def numbers(group: Group, runs: Sequence[PageRun] = ()) -> list[Number]:
     """What a group reached. ``runs`` are all of the page: a probe of one of the group's counts."""
     found = [_knn(group), _probe(group, runs)]
     for metric, (name, note) in _MEASURED.items():
-        if group.runs[0].record.kind == "linear":
-            tuned = group.runs[0].record.config.get("finetune")
-            name = "fine-tuned accuracy" if tuned else "linear accuracy"
+        kind = group.runs[0].record.kind
+        if kind != "pretrain":
+            name = "fine-tuned accuracy" if kind == "finetune" else "linear accuracy"
             note = "top-1 on validation images"
             chosen = chosen_head(group.runs[0].record.result)
             note += f" ({chosen})" if chosen and len(group.runs) == 1 else ""

@@ -146,9 +146,10 @@ def time_facts(run: PageRun) -> Facts:
 
 
 def _method(config: Mapping[str, Any]) -> str:
-    return str(
-        config.get("method") or ("fine-tuning" if config.get("finetune") else "linear probe")
-    )
+    if "method" in config or not config.get("finetune"):
+        return str(config.get("method") or "linear probe")
+    scratch = config.get("pretrained_feature_extractor") is None
+    return "training from scratch" if scratch else "fine-tuning"
 
 
 def _batch(run: PageRun) -> str:
