@@ -109,9 +109,7 @@ def _check(args: argparse.Namespace) -> int:
 def _require(path: str) -> None:
     """Refuses a path that leads nowhere before anything is loaded, unless it is a pattern."""
     if not set(path) & set("*?[{") and not Path(path).expanduser().exists():
-        raise ConfigError(
-            f"the path is '{path}': there is nothing; give a folder, shards or a list"
-        )
+        raise ConfigError(f"the path is '{path}': nothing is there; give a {_PATH}")
 
 
 def _convert(args: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ def main() -> None:
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
             from mixmask_solo.config.files import write_json
+            from mixmask_solo.evaluation.knn_record import record_knn
             from mixmask_solo.evaluation.run_knn import evaluate_knn
             from mixmask_solo.screen import track
         try:
@@ -49,6 +50,7 @@ def main() -> None:
         out = args.out or Path(result["checkpoint"]).parent / "knn.json"
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, result)
+        record_knn(result)
     print(columns([_HEAD, *map(_cells, result["rows"])], right=(3, 4, 5, 6)))
     print(_summary(result, out))
 

@@ -11,10 +11,10 @@ from omegaconf import DictConfig
 
 from mixmask_solo import screen
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.files import read_json, write_json
+from mixmask_solo.config.files import write_json
+from mixmask_solo.evaluation.knn_record import write_knn
 from mixmask_solo.evaluation.run_knn import SOLO_LEARN, evaluate_knn
 from mixmask_solo.records.checkpoints import LAST
-from mixmask_solo.records.registry.record import RESULT
 
 log = logging.getLogger(__name__)
 _LIMITS = ("limit_train_batches", "limit_val_batches")
@@ -89,7 +89,4 @@ def final_knn(
         log.warning("k-NN of %s: %s; mixmask-knn measures it", folder / LAST, error)
         return {}
     write_json(folder / "knn.json", found)
-    keys = ("features", "distance", "k", "temperature", "acc1", "acc5")
-    told = {"knn": {key: found["rows"][0][key] for key in keys}}
-    write_json(folder / RESULT, {**read_json(folder / RESULT), **told})
-    return told
+    return write_knn(folder, found["rows"][0])

@@ -17,7 +17,7 @@ def _metric(name: str) -> list[str]:
     return [f"metrics.{name}", f"earlier_metrics.{name}.value"]
 
 
-EVALUATED = "knn.acc1"  # in evaluation mode, of the completed run
+EVALUATED = "knn.acc1"  # in evaluation mode, of the last checkpoint
 _ONLINE = _metric("val_knn_acc1")
 
 
