@@ -34,7 +34,7 @@ def record_knn(found: Mapping[str, Any]) -> bool:
     own = images == {"train": found["train_images"], "val": found["test_images"]}
     same = (result.get("config") or {}).get("data", {}).get("dataset") == found["dataset"]
     features, distance, [k], [temperature] = SOLO_LEARN
-    wanted = {"network": "trained", "features": features, "distance": distance}
+    wanted: dict[str, Any] = {"network": "trained", "features": features, "distance": distance}
     wanted |= {"k": k, "temperature": temperature}
     row = next((r for r in found["rows"] if wanted.items() <= r.items()), None)
     last = checkpoint.name == LAST and found["evaluate"] == "online"
