@@ -3,8 +3,8 @@
 
 from typing import Any
 
-from mixmask_solo.cli.app import run_hydra, told_metrics
-from mixmask_solo.cli.linear import METRICS
+from mixmask_solo.cli.app import run_hydra
+from mixmask_solo.cli.linear import told_accuracies
 
 COMMAND = "mixmask-finetune"
 USAGE = """
@@ -35,9 +35,7 @@ labels. Filters of the pretraining's inputs (MSCN, saliency) apply here too.
 
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
-    shown = told_metrics(result, METRICS)
-    if "best_epoch" in result:
-        shown.append(f"best {result['best_val_acc1']:.2f} % in epoch {result['best_epoch'] + 1}")
+    shown = told_accuracies(result)
     scratch = result["config"]["pretrained_feature_extractor"] is None
     line = ", ".join([*shown, f"{result['wall_seconds']:.0f} s"])
     return f"{'from scratch' if scratch else 'fine-tuned'} {line}"

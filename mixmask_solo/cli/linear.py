@@ -4,6 +4,7 @@
 from typing import Any
 
 from mixmask_solo.cli.app import run_hydra, told_metrics
+from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.report.heads_table import chosen_head, heads_table
 
 COMMAND = "mixmask-linear"
@@ -34,13 +35,23 @@ solo-learn's main_linear.py and reads the same files; every weight of the backbo
                                  whatever becomes of each, then a table of them all
 """
 METRICS = [("val_acc1", "top-1", "{:.2f} %"), ("val_acc5", "top-5", "{:.2f} %")]
+_PER_CLASS = ("val_mean_class_acc1", "mean per class", "{:.2f} %")
+
+
+def told_accuracies(result: dict[str, Any]) -> list[str]:
+    """The data set's own metric first, then the rest, and the best epoch's top-1."""
+    info = DATASETS.get(str(result["config"]["data"]["dataset"]))
+    own = [] if info is None or info.metric == "acc1" else [_PER_CLASS]
+    shown = told_metrics(result, [*own, *METRICS])
+    if "best_epoch" in result:
+        best, epoch = result["best_val_acc1"], result["best_epoch"] + 1
+        shown.append(f"best{' top-1' * bool(own)} {best:.2f} % in epoch {epoch}")
+    return shown
 
 
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
-    shown = told_metrics(result, METRICS)
-    if "best_epoch" in result:
-        shown.append(f"best {result['best_val_acc1']:.2f} % in epoch {result['best_epoch'] + 1}")
+    shown = told_accuracies(result)
     if told := chosen_head(result):
         shown.append(told)
     kind = "fine-tuned" if result["config"]["finetune"] else "linear"

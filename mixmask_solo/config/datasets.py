@@ -35,7 +35,7 @@ class DatasetInfo:
     train_images: int | None = None
     val_images: int | None = None
     # what a probe's result is: top-1, or the mean of the classes' own top-1
-    metric: Literal["acc1", "mean_per_class"] = "acc1"
+    metric: Literal["acc1", "mean_class_acc1"] = "acc1"
     downloads: bool = False  # torchvision can fetch it
 
 
@@ -48,7 +48,7 @@ def _benchmark(
         classes,
         train_images=train,
         val_images=test,
-        metric="mean_per_class" if per_class else "acc1",
+        metric="mean_class_acc1" if per_class else "acc1",
         downloads=downloads,
     )
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mixmask_solo.config.schema.optimizer import HEADS
 from mixmask_solo.evaluation.probe import Probe, build_probe, exponential
 from mixmask_solo.host.builtin.labelled import class_metrics, labelled_means, mixed_loss
+from mixmask_solo.host.builtin.per_class import MEAN_CLASS, MeanPerClass
 from mixmask_solo.host.knn import UNLABELLED
 
 METRICS = ("loss", "acc1", "acc5")
@@ -55,7 +56,8 @@ class Heads(Probe):
 
     Attributes:
         measured: of the last validation, a row of plain numbers a head: ``val_loss``, ``val_acc1``,
-            ``val_acc5``, the same of ``holdout`` images, or ``diverged: True`` in their place.
+            ``val_acc5``, ``val_mean_class_acc1``, the first three of ``holdout`` images, too; or
+            ``diverged: True`` in their place.
         counts: how many images of either kind that was.
     """
 
@@ -67,6 +69,7 @@ class Heads(Probe):
         self._gammas = [exponential(own)["gamma"] if geometric else self.lr_gamma for own in alone]
         self.classifiers = nn.ModuleList(deepcopy(self.classifier) for _ in heads)
         del self.classifier
+        self.per_classes = [MeanPerClass(int(cfg.data.num_classes)) for _ in heads]
         self.measured: list[dict[str, Any]] = []
         self.counts: dict[str, int] = {}
 
@@ -122,9 +125,13 @@ class Heads(Probe):
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collects every head's loss and accuracies, see :class:`Probe`."""
-        found = self.shared_step(batch, batch_idx)
-        kept = {f"{name}_{i}": found[name][i] for name in METRICS for i in range(len(self.heads))}
-        kept["batch_size"] = (batch[1] != UNLABELLED).sum()
+        X, targets = batch
+        kept: dict[str, Any] = {"batch_size": (targets != UNLABELLED).sum()}
+        for i, own in enumerate(self(X)["logits"]):
+            found = class_metrics(own, targets)
+            kept |= {f"{name}_{i}": found[name] for name in METRICS}
+            if not dataloader_idx:
+                self.per_classes[i].add(own, targets)
         (self.held_out_outputs if dataloader_idx else self.validation_step_outputs).append(kept)
 
     def on_validation_epoch_end(self) -> None:
@@ -135,6 +142,10 @@ class Heads(Probe):
         for part, found in outputs.items():
             if found:  # in all processes, or in none
                 self.counts[part] = self._add(rows, part, found)
+        if outputs["val"]:
+            for row, counted in zip(rows, self.per_classes, strict=True):
+                mean = counted.compute(self.device)
+                row |= {} if mean is None else {MEAN_CLASS: float(mean)}
         whole = [all(map(_is_finite, row.values())) for row in rows]
         self.measured = [r if ok else {"diverged": True} for r, ok in zip(rows, whole, strict=True)]
         log = {

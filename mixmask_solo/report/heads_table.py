@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.report import columns
 
 _COLUMNS = {  # entries of a head, and what stands above them
     "holdout_acc1": "held-out top-1",
+    "val_mean_class_acc1": "mean per class",
     "val_acc1": "top-1",
     "val_acc5": "top-5",
     "val_loss": "loss",
@@ -22,7 +24,10 @@ def heads_table(result: Mapping[str, Any]) -> str:
     if not heads:
         return ""
     chosen = (result.get("chosen") or {}).get("head")
-    shown = [name for name in _COLUMNS if any(name in head for head in heads)]
+    info = DATASETS.get(str(((result.get("config") or {}).get("data") or {}).get("dataset")))
+    own = "acc1" if info is None else info.metric
+    rest = {"val_mean_class_acc1"} - {f"val_{own}"}  # where classes are alike it says nothing new
+    shown = [n for n in _COLUMNS if n not in rest and any(n in head for head in heads)]
     lines = [("", "lr", "weight decay", "normalize", *(_COLUMNS[name] for name in shown))]
     for i, head in enumerate(heads):
         name = f"* head {i}" if i == chosen else f"  head {i}"

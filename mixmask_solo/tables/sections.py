@@ -18,15 +18,15 @@ def section(sheet: Sheet) -> str:
     """A table: what is trained and measured in each column, then the figures."""
     base = [["column", "recipe", "measured by"], ["---"] * 3]
     base += [[c.name, _recipe(c), _measure(sheet, c)] for c in sheet.columns]
-    unlike = _by_column(sheet)
-    head = [sheet.table.head, *(["changes"] if not unlike else [])]
-    head += [f"changes of {name}" for name in unlike]
+    groups = _alike(sheet)
+    head = [sheet.table.head, *(f"changes of {', '.join(group)}" for group in groups)]
+    head = head if len(groups) > 1 else [sheet.table.head, "changes"]
     rows = [[*head, *(c.name for c in sheet.columns)]]
     rows.append(["---"] * len(rows[0]))
     best = {c.name: _best(sheet, c) for c in sheet.columns}
     for row in sheet.rows:
         own = {cell.column: cell for cell in sheet.cells if cell.row == row.name}
-        changes = [_change(own[name]) for name in unlike] or [_change(next(iter(own.values())))]
+        changes = [_change(next(own[name] for name in group if name in own)) for group in groups]
         figures = [_figure(own.get(c.name), best[c.name]) for c in sheet.columns]
         rows.append([row.name.replace("*", r"\*"), *changes, *figures])
     text = [f"### {sheet.table.title}", "", *_lines(base), "", *_lines(rows), ""]
@@ -54,12 +54,19 @@ def _how(p: Protocol) -> str:
     return f"`{' '.join([p.recipe, *p.overrides])}`"
 
 
-def _by_column(sheet: Sheet) -> list[str]:
-    """Columns by name where a row does not change the same in all of them."""
-    for row in sheet.rows:
-        if len({_change(cell) for cell in sheet.cells if cell.row == row.name}) > 1:
-            return [column.name for column in sheet.columns]
-    return []
+def _alike(sheet: Sheet) -> list[list[str]]:
+    """Columns by name, in groups in which each row changes the same."""
+    groups: list[tuple[dict[str, str], list[str]]] = []
+    for column in sheet.columns:
+        own = {cell.row: _change(cell) for cell in sheet.cells if cell.column == column.name}
+        for changes, names in groups:
+            if all(changes.get(row, change) == change for row, change in own.items()):
+                changes.update(own)
+                names.append(column.name)
+                break
+        else:
+            groups.append((own, [column.name]))
+    return [names for _, names in groups]
 
 
 def _change(cell: Cell) -> str:

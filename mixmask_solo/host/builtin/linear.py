@@ -15,6 +15,7 @@ from mixmask_solo.host.builtin.backbones import features_dim
 from mixmask_solo.host.builtin.defaults import LINEAR, complete, require
 from mixmask_solo.host.builtin.labelled import LabelledMeans, class_metrics, mixed_loss
 from mixmask_solo.host.builtin.optimization import configure_optimizers, read_options
+from mixmask_solo.host.builtin.per_class import MEAN_CLASS, MeanPerClass
 
 
 class LinearModel(LabelledMeans, LightningModule):
@@ -47,6 +48,7 @@ class LinearModel(LabelledMeans, LightningModule):
         if not self.finetune:
             self.backbone.requires_grad_(False).eval()
         self.validation_step_outputs: list[dict[str, Any]] = []
+        self.per_class = MeanPerClass(int(cfg.data.num_classes))
 
     @staticmethod
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
@@ -118,4 +120,14 @@ class LinearModel(LabelledMeans, LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects loss and accuracies."""
-        self.collect_validation(self.shared_step(batch, batch_idx), batch[1])
+        X, targets = batch
+        logits = self(X)["logits"]
+        self.collect_validation(class_metrics(logits, targets), targets)
+        self.per_class.add(logits, targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means over all validation images, and that over the classes."""
+        super().on_validation_epoch_end()
+        mean = self.per_class.compute(self.device)
+        if mean is not None:
+            self.log(MEAN_CLASS, mean, sync_dist=True)

@@ -8,6 +8,8 @@ from torch import Tensor
 from mixmask_solo.host.knn import UNLABELLED
 from mixmask_solo.objectives.distributed import world_size
 
+MEAN_CLASS = "val_mean_class_acc1"
+
 
 class MeanPerClass:
     """Mean over the classes of their own top-1, as the transfer benchmarks with few or uneven
