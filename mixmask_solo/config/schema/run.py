@@ -93,10 +93,9 @@ class DaliOptions:
 
 
 @dataclass(kw_only=True)
-class _Run:
-    """Keys that pretraining and probes share; those of the trainer keep Lightning's names."""
+class Run:
+    """Keys that all trainings share; those of the trainer keep Lightning's names."""
 
-    max_epochs: int = option(low=1)
     name: str | None = None  # made of method and data set when left out
     seed: int = option(5, low=0, high=2**32 - 1)
     performance: _Performance = field(default_factory=_Performance)
@@ -140,7 +139,14 @@ class _Run:
 
 
 @dataclass(kw_only=True)
-class Pretrain(_Run):
+class _Epochs(Run):
+    """A run that is as long as its epochs, as pretraining and probes are."""
+
+    max_epochs: int = option(low=1)
+
+
+@dataclass(kw_only=True)
+class Pretrain(_Epochs):
     """Keys of ``mixmask-pretrain``."""
 
     method: str = option(choices=tuple(METHOD_KWARGS))
@@ -159,7 +165,7 @@ class Pretrain(_Run):
 
 
 @dataclass(kw_only=True)
-class Linear(_Run):
+class Linear(_Epochs):
     """Keys of ``mixmask-linear``."""
 
     pretrained_feature_extractor: str = option()  # checkpoint whose backbone is probed
