@@ -8,15 +8,15 @@ from mixmask_solo.config.errors import ConfigError
 from mixmask_solo.config.option import option
 from mixmask_solo.config.schema.run import Backbone, Run
 
-_PROPOSALS = {  # by detector: before and after NMS, in training and at test
-    "c4": {"pre_nms_train": 12000, "pre_nms_test": 6000, "post_nms_train": 2000},
-    "fpn": {"pre_nms_train": 2000, "pre_nms_test": 1000, "post_nms_train": 1000},
+_USUAL = {  # by detector: proposals before and after NMS, in training and at test; RoIAlign
+    "c4": {"pre_nms_train": 12000, "pre_nms_test": 6000, "post_nms_train": 2000, "pool": 14},
+    "fpn": {"pre_nms_train": 2000, "pre_nms_test": 1000, "post_nms_train": 1000, "pool": 7},
 }
 
 
 @dataclass
 class Detector:
-    """Faster R-CNN, with ``mask`` Mask R-CNN; null proposal counts are those of the detector."""
+    """Faster R-CNN, with ``mask`` Mask R-CNN; what is null is usual for the detector."""
 
     name: Literal["c4", "fpn"] = "c4"  # res5 as the RoI head, or a feature pyramid
     mask: bool = False
@@ -31,12 +31,13 @@ class Detector:
     anchors_per_image: int = option(256, low=1)  # that the RPN's loss samples
     rois_per_image: int = option(512, low=1)  # that the heads' loss samples
     positive_fraction: float = option(0.25, above=0.0, high=1.0)
+    pool: int | None = option(None, low=2)  # cells a side that RoIAlign cuts a box into
     score_threshold: float = option(0.05, low=0.0, high=1.0)
     nms: float = option(0.5, above=0.0, high=1.0)
     detections_per_image: int = option(100, low=1)
 
     def validate(self, prefix: str) -> None:
-        for key, value in _PROPOSALS[self.name].items():
+        for key, value in _USUAL[self.name].items():
             if getattr(self, key) is None:
                 setattr(self, key, value)
         if self.name == "fpn" and len(self.anchor_sizes) != 5:

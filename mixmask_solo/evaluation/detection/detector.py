@@ -66,7 +66,7 @@ class Detector(nn.Module):
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """In training the losses by name, each a mean over images or boxes; else of each image
         ``boxes`` (n, 4) in pixels of that image, ``scores`` and ``labels`` (n,), best first, and
-        with masks ``masks`` (n, 1, 28, 28), probabilities within the box.
+        with masks ``masks`` (n, 1, m, m), probabilities within the box.
 
         Args:
             images: each (3, h, w) uint8.

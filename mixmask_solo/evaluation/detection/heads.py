@@ -135,12 +135,12 @@ def build_heads(
     mask: nn.Module | None = None
     if res5 is not None:
         box_head: nn.Module = nn.Sequential(OrderedDict(res5=res5, norm=nn.BatchNorm2d(channels)))
-        pool, width = Pooling(levels, 14), channels
+        pool, width = Pooling(levels, int(cfg.pool)), channels
         if cfg.mask:
             mask = MaskRCNNPredictor(channels, 256, classes)
     else:
-        pool, width = Pooling(levels, 7), 1024
-        box_head = TwoMLPHead(channels * 49, width)
+        pool, width = Pooling(levels, int(cfg.pool)), 1024
+        box_head = TwoMLPHead(channels * int(cfg.pool) ** 2, width)
         if cfg.mask:
             mask_pool = Pooling(levels, 14)
             convolutions = MaskRCNNHeads(channels, [256] * 4, 1, norm_layer=nn.BatchNorm2d)
