@@ -129,7 +129,8 @@ class Task:
         return "failed", told.text
 
     def _trains(self) -> bool:
-        return self.command[:2] in (["-m", f"mixmask_solo.cli.{c}"] for c in ("pretrain", "linear"))
+        commands = ("pretrain", "linear", "detect")
+        return self.command[:2] in (["-m", f"mixmask_solo.cli.{c}"] for c in commands)
 
     def _lost(self, code: int, told: Outcome, rank: int) -> str:
         """Which process is missing, where, and how far it was."""

@@ -131,4 +131,6 @@ def _knn_kind(row: Row) -> str | None:
 
 
 def _kind(row: Row) -> str:
+    if f"{CONFIG}detector.name" in row.keys.place:
+        return "detect"
     return "pretrain" if f"{CONFIG}method" in row.keys.place else "linear"

@@ -42,7 +42,9 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """``pretrain`` or ``linear``."""
+        """``pretrain``, ``linear`` or ``detect``."""
+        if "detector" in self.config:
+            return "detect"
         return "pretrain" if "method" in self.config else "linear"
 
     def state(self, at: datetime | None = None) -> str:

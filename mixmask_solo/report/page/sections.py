@@ -146,6 +146,8 @@ def time_facts(run: PageRun) -> Facts:
 
 
 def _method(config: Mapping[str, Any]) -> str:
+    if "detector" in config:
+        return f"detection ({config['detector'].get('name')})"
     return str(
         config.get("method") or ("fine-tuning" if config.get("finetune") else "linear probe")
     )
