@@ -50,7 +50,8 @@ def _how(p: Protocol) -> str:
     if p.command == "mixmask-knn":
         return f"`mixmask-knn` on the {p.features}, k {p.k}, T {p.temperature:g}"
     if p.recipe is None:
-        return f"`{p.command}`, not in this version"
+        where = "by hand" if p.command == "mixmask-detect" else "not in this version"
+        return f"`{p.command}`, {where}"
     return f"`{' '.join([p.recipe, *p.overrides])}`"
 
 
