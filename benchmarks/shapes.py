@@ -15,12 +15,14 @@ __all__ = ["CLASSES", "draw_shapes"]
 
 CLASSES = ("circle", "square", "triangle")
 _CORNERS = 24  # of the polygon that a circle is
+_UPRIGHT = (0.0, np.pi / 4, -np.pi / 2)  # where a shape's first corner is
+_TURNED = np.pi / 12  # at most, either way
 
 
 def draw_shapes(folder: Path, count: int, seed: int, size: int = 128) -> Path:
     """Draws ``count`` images of ``size`` pixels a side into a folder; returns the JSON file.
 
-    One to three shapes an image, of a fifth to two fifths of its side, filled with one colour; they
+    One or two shapes an image, of a third to a half of its side, nearly upright, filled with one colour; they
     may hide one another, and what is hidden belongs to the mask of whoever hides it alone.
     """
     random = np.random.default_rng(seed)
@@ -33,7 +35,7 @@ def draw_shapes(folder: Path, count: int, seed: int, size: int = 128) -> Path:
         left, top = (int(random.integers(edge - size)) for edge in photograph.size)
         image = photograph.crop((left, top, left + size, top + size))
         owner = Image.new("L", image.size, 0)
-        kinds = [int(random.integers(len(CLASSES))) for _ in range(random.integers(1, 4))]
+        kinds = [int(random.integers(len(CLASSES))) for _ in range(random.integers(1, 3))]
         for place, kind in enumerate(kinds, start=1):
             corners = _corners(random, kind, size)
             color = tuple(int(c) for c in random.integers(0, 256, 3))
@@ -53,10 +55,10 @@ def draw_shapes(folder: Path, count: int, seed: int, size: int = 128) -> Path:
 
 
 def _corners(random: np.random.Generator, kind: int, size: int) -> list[tuple[float, float]]:
-    radius = size * random.uniform(0.1, 0.2)
+    radius = size * random.uniform(0.15, 0.28)
     x, y = random.uniform(radius, size - radius, 2)
     number = (_CORNERS, 4, 3)[kind]
-    start = random.uniform(0, 2 * np.pi)
+    start = _UPRIGHT[kind] + random.uniform(-_TURNED, _TURNED)
     angles = start + 2 * np.pi * np.arange(number) / number
     return [(float(x + radius * np.cos(a)), float(y + radius * np.sin(a))) for a in angles]
 

@@ -109,9 +109,9 @@ class Detection(LightningModule):
         measured = coco_metric(images, classes, self.found, masks=masks)
         if self.cfg.data.format == "voc":
             measured |= voc_metric(images, classes, self.found, self.cfg.data.voc_metric)
-        # no reduction over processes, which all have the same
         rows = {f"val_{name}": torch.tensor(value) for name, value in measured.items()}
-        self.log_dict(rows, batch_size=max(1, len(self.found)))
+        # all processes have the same; that they may differ is warned of otherwise
+        self.log_dict(rows, batch_size=max(1, len(self.found)), sync_dist=True)
 
     def _gathered(self) -> list[Prediction]:
         if self.trainer.world_size == 1:
