@@ -22,8 +22,9 @@ _TURNED = np.pi / 12  # at most, either way
 def draw_shapes(folder: Path, count: int, seed: int, size: int = 128) -> Path:
     """Draws ``count`` images of ``size`` pixels a side into a folder; returns the JSON file.
 
-    One or two shapes an image, of a third to a half of its side, nearly upright, filled with one colour; they
-    may hide one another, and what is hidden belongs to the mask of whoever hides it alone.
+    One or two shapes an image, of a third to a half of its side, nearly upright, filled with one
+    colour; they may hide one another, and what is hidden belongs to the mask of whoever hides it
+    alone.
     """
     random = np.random.default_rng(seed)
     photographs = [Image.fromarray(image) for image in load_sample_images().images]

@@ -34,7 +34,7 @@ FILES = sorted(
 )
 PRETRAIN = [file for file in FILES if "pretrain" in file.parts]
 LINEAR = [file for file in FILES if "linear" in file.parts]
-DETECT = [file for file in FILES if "detect" in file.parts]  # test_detect_recipes.py
+DETECT = [file for file in FILES if file.parent.parent.name == "detect"]  # test_detect_recipes.py
 VARIED = [file for file in PRETRAIN if "_" in file.stem]
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
 DATASETS = ("cifar", "tiny-imagenet", "imagenet", "imagenet-100")
