@@ -48,7 +48,8 @@ class Detector(nn.Module):
     Args:
         trunk: from (N, 3, H, W) to maps by name.
         pyramid: from these maps to others; None for none.
-        levels: names of the maps that anchors lie on.
+        proposals: has anchors on all of the maps.
+        heads: cut boxes out of those that they name.
     """
 
     def __init__(
