@@ -22,7 +22,7 @@ JSON, measures COCO's AP, on VOC's layout Pascal VOC's too. Needs pip install '.
 
   pretrained_feature_extractor   checkpoint of this package or of solo-learn, MoCo, lightly, DINO,
                                  a file of mere weights, or the folder of a run; null starts from
-                                 random weights and needs backbone.name
+                                 random weights of the backbone named
   detector.name=fpn              a feature pyramid instead of C4
   max_steps, eval_every          of the optimiser; milestones are steps, too
   accumulate_grad_batches=4      batches a step: 16 images are batch_size x devices x this

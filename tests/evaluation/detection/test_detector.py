@@ -203,3 +203,19 @@ def test_renewed_statistics_are_the_means_over_the_batches() -> None:
     assert torch.allclose(norm.running_mean, mean, atol=1e-6)
     assert torch.allclose(norm.running_var, variance, rtol=1e-4)
     assert math.isfinite(float(detector.heads.box_head.norm.running_var.sum()))
+
+
+def test_the_filter_of_a_pretraining_is_applied_by_itself() -> None:
+    from mixmask_solo.methods import filter_inputs
+    from mixmask_solo.strategies import stored_filter
+
+    kwargs: dict[str, Any] = {"mscn": {}}
+    detector = _detector(lambda m: filter_inputs(m, {"method_kwargs": kwargs}, ["mscn"]))
+    expected = stored_filter(kwargs, ["mscn"])
+    assert expected is not None
+    images, _ = _batch()
+    filtered = expected(((images[0] / 255 - 0.5) / 0.25)[None])
+    batch = detector._padded(images)
+    assert torch.allclose(batch.tensors[:1, :, :48, :64], filtered, atol=1e-6)
+    plain = _detector()._padded(images)
+    assert not torch.allclose(batch.tensors, plain.tensors, atol=0.1)
