@@ -14,7 +14,7 @@ from mixmask_solo.jobs.options import SlurmOptions, read_overrides
 from mixmask_solo.jobs.records import Planned
 from mixmask_solo.jobs.task import Task, as_path
 
-_TRAINING = ("mixmask-pretrain", "mixmask-linear", "mixmask-finetune")
+_TRAINING = ("mixmask-pretrain", "mixmask-linear", "mixmask-finetune", "mixmask-detect")
 _OTHERS = (
     *("mixmask-knn", "mixmask-health", "mixmask-export"),
     *("mixmask-gallery", "mixmask-data", "mixmask-solo"),

@@ -88,7 +88,7 @@ def _as_typed(job: Planned) -> str:
 def _mistake(job: Planned) -> str:
     """What is wrong with a training's configuration, as far as can be told here."""
     module, arguments = job.command[1], job.command[2:]
-    if module.rpartition(".")[2] not in ("pretrain", "linear", "finetune"):
+    if module.rpartition(".")[2] not in ("pretrain", "linear", "finetune", "detect"):
         return ""
     from mixmask_solo.cli.compose import compose
     from mixmask_solo.runs.pretrain import resolve

@@ -5,7 +5,12 @@ from mixmask_solo.config.check import check, to_values, with_defaults
 from mixmask_solo.config.errors import ConfigError, did_you_mean, listing, require_known
 from mixmask_solo.config.minimal import minimal
 from mixmask_solo.config.option import option
-from mixmask_solo.config.resolve import resolve_finetune, resolve_linear, resolve_pretrain
+from mixmask_solo.config.resolve import (
+    resolve_detect,
+    resolve_finetune,
+    resolve_linear,
+    resolve_pretrain,
+)
 
 __all__ = [
     "ConfigError",
@@ -15,6 +20,7 @@ __all__ = [
     "minimal",
     "option",
     "require_known",
+    "resolve_detect",
     "resolve_finetune",
     "resolve_linear",
     "resolve_pretrain",

@@ -15,16 +15,17 @@ FREE = (
     "dali.hw_decoder_load",
     *("check_val_every_n_epoch", "health", "knn_eval", "num_sanity_val_steps"),
     *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"),
-    *("report", "timeout", "wandb", "wandb_run_id"),
+    *("pictures", "report", "timeout", "wandb", "wandb_run_id"),
 )
 # What takes effect on a resumed run as it would on a new one, so that it may change.
 APPLIED = (
     *("benchmark", "detect_anomaly", "deterministic", "precision", "strategy"),
     *("data.root", "data.train_path", "data.val_path"),  # the images themselves are compared
+    *("data.train_images", "data.val_images"),
     "pretrained_feature_extractor",  # its content is compared
     # so is the localiser's, by its digest
     *("method_kwargs.saliency.localizer.weights", "method_kwargs.saliency.localizer.from_run"),
-    *("limit_val_batches", "max_epochs", "name"),
+    *("limit_val_batches", "max_epochs", "max_steps", "name"),
     *("performance.compile", "performance.tf32"),
 )
 # Among those, what makes two runs measure different things.
@@ -44,7 +45,11 @@ class Difference(NamedTuple):
 
 def has_effect(key: str) -> bool:
     """Whether what is trained depends on it, not only where, how fast and how it is watched."""
-    told = ("max_epochs", "precision")  # may change when a run goes on, and tell runs apart
+    told = (
+        "max_epochs",
+        "max_steps",
+        "precision",
+    )  # may change when a run goes on, and tell runs apart
     return not under(key, (*FREE, *(key for key in APPLIED if key not in told)))
 
 
@@ -55,8 +60,8 @@ def tells_apart(key: str) -> bool:
 
 
 def under(name: str, keys: tuple[str, ...]) -> bool:
-    """Whether it is one of the keys, or lies in one."""
-    return any(name == key or name.startswith(f"{key}.") for key in keys)
+    """Whether it is one of the keys, or lies in one, perhaps in its list."""
+    return any(name == key or name.startswith((f"{key}.", f"{key}[")) for key in keys)
 
 
 def walk(old: Any, new: Any, key: str) -> Iterator[Difference]:

@@ -21,6 +21,7 @@ from mixmask_solo.config.schema import (
     METHOD_KWARGS,
     MOMENTUM,
     OPTIMIZER_KWARGS,
+    Detect,
     Finetune,
     Linear,
     Momentum,
@@ -91,6 +92,22 @@ def resolve_finetune(
     result = with_defaults(values, run)
     result["optimizer"]["classifier_lr"] *= batch / 256
     return _scaled(result, batch)
+
+
+def resolve_detect(
+    cfg: Any, *, trainer_keys: Collection[str] = (), visible: int | None = None
+) -> DictConfig:
+    """Checks a detection run's configuration and completes it.
+
+    Its epochs are rounds of ``eval_every`` steps, whatever the number of images; ``max_epochs``,
+    which nobody gives, counts them. The learning rate stays as it is written. Raises ConfigError.
+    """
+    values, run = _read(cfg, Detect, {*trainer_keys} - {"max_epochs"})
+    run.devices = read_devices(run.devices, run.accelerator, visible)
+    run.name = run.name or f"detect-{run.data.dataset}"
+    result = with_defaults(values, run)
+    result["max_epochs"] = run.max_steps // run.eval_every
+    return OmegaConf.create(literal(result))
 
 
 def _read(cfg: Any, schema: type[Any], extra: Collection[str]) -> tuple[Any, Any]:

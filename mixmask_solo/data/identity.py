@@ -2,15 +2,44 @@
 """What tells the images of a run from others."""
 
 import hashlib
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from mixmask_solo.data.module import ImageData
 from mixmask_solo.data.sources import Source
+from mixmask_solo.data.tolerance import Tolerance
 
 
-def identity(data: ImageData) -> dict[str, Any]:
+class Images(Protocol):
+    """What a run asks its data module for, besides loaders."""
+
+    block: dict[str, Any]  # ``data`` of the configuration
+    batch_size: int
+    decoder: Any  # has a ``title``
+    tolerance: Tolerance
+    train_labels: str
+    held_out: Source | None  # of the training images, kept apart
+
+    @property
+    def opened(self) -> Source:
+        """The training images."""
+
+    @property
+    def val_source(self) -> Source | None:
+        """The validation images, where there are any."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 1 without labels."""
+
+    def prepare_data(self) -> None:
+        """Downloads what may be downloaded."""
+
+    def steps(self, world: int) -> int:
+        """Batches of an epoch in each of ``world`` processes."""
+
+
+def identity(data: Images) -> dict[str, Any]:
     """Number of images and classes, digests of labels and names, of each split that there is.
 
     A resumed run compares them: the paths may have moved, the images must not have changed.

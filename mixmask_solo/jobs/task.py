@@ -129,7 +129,7 @@ class Task:
         return "failed", told.text
 
     def _trains(self) -> bool:
-        kinds = ("pretrain", "linear", "finetune")
+        kinds = ("pretrain", "linear", "finetune", "detect")
         return self.command[:2] in (["-m", f"mixmask_solo.cli.{kind}"] for kind in kinds)
 
     def _lost(self, code: int, told: Outcome, rank: int) -> str:

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from mixmask_solo.data import ImageData
+from mixmask_solo.data.identity import Images
+from mixmask_solo.runs.length import whole
 from mixmask_solo.runs.run import Run
 
 _WIDTH = 100  # at most
 _NAMES = 10  # columns
 
 
-def banner(run: Run, trainer: Trainer, images: ImageData, subject: str) -> str:
+def banner(run: Run, trainer: Trainer, images: Images, subject: str) -> str:
     """Lines on what is trained (``subject``), its blocks with their values, images, schedule,
     device and folder."""
     cfg, data = run.cfg, images.block
@@ -39,7 +40,7 @@ def banner(run: Run, trainer: Trainer, images: ImageData, subject: str) -> str:
     return "\n".join(line for row in rows for line in _wrapped(*row))
 
 
-def _training(run: Run, images: ImageData) -> str:
+def _training(run: Run, images: Images) -> str:
     cfg, batch = run.cfg, images.batch_size
     cached = (cfg.get("probe") or {}).get("features") == "cached"  # whose last batch is kept
     steps = -(-len(images.opened) // batch) if cached else images.steps(run.processes)
@@ -49,8 +50,7 @@ def _training(run: Run, images: ImageData) -> str:
     elif limit is not None:
         steps = int(steps * limit)
     times = int(cfg.accumulate_grad_batches)
-    epochs = f"{cfg.max_epochs} epoch{'s' * (cfg.max_epochs != 1)}"
-    how = f"{epochs} of {-(-steps // times):,} steps"
+    how = whole(cfg, -(-steps // times))
     size = f"{batch} images"
     if run.processes > 1:
         size += f" in each of {run.processes} processes"

@@ -41,6 +41,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
 
 def _unscaled(config: Mapping[str, Any]) -> dict[str, Any]:
     """Learning rates as they are written, whatever the number of processes."""
+    if "max_steps" in config:  # nothing scales those of detection
+        return {**config}
     optimizer = dict(config.get("optimizer") or {})
     images = int(optimizer.get("batch_size") or 256) * int(config.get("processes") or 1)
     data = config.get("data") or {}

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mixmask_solo import screen
+from mixmask_solo.runs.length import place
 from mixmask_solo.runs.readback import Readback
 from mixmask_solo.runs.throughput import Throughput
 
@@ -77,11 +78,11 @@ class ProgressReport(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         now = time.perf_counter()
-        number, final = trainer.current_epoch + 1, trainer.current_epoch + 1 == trainer.max_epochs
+        final = trainer.current_epoch + 1 == trainer.max_epochs
         if self._shown is not None and (final or now - self._last_line >= _EPOCH_LINE_EVERY):
             self._last_line = now
             took = screen.duration(now - self._epoch_begun)
-            head = f"epoch {number}/{trainer.max_epochs} in {took}"
+            head = f"{place(self.readback.run.cfg, trainer)} in {took}"
             screen.say([head, *self._terms(self.readback.epoch)])
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class ProgressReport(Callback):
         if self._shown is None:
             return
         total = int(trainer.num_training_batches)
-        self._shown.label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self._shown.label = place(self.readback.run.cfg, trainer)
         self._shown.total, self._shown.done = total, batches
         epoch = self.readback.epoch
         measured = {k: v for k, v in epoch.items() if k.startswith("val_") or k == _RANK}
@@ -117,6 +118,9 @@ _RANK = "train_embedding_rank"
 _FIRST = {  # metric: what it is called, and its format
     "val_knn_acc1": ("online k-NN", "{:.1f}%"),
     "val_acc1": ("linear", "{:.1f}%"),
+    "val_box_ap": ("box AP", "{:.1f}"),
+    "val_box_ap50": ("AP50", "{:.1f}"),
+    "val_mask_ap": ("mask AP", "{:.1f}"),
     "train_embedding_std": ("std", "{:.3f}"),
     _RANK: ("rank", "{:.0f}"),
 }

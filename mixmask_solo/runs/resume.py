@@ -12,6 +12,7 @@ from mixmask_solo.config.files import read_json
 from mixmask_solo.jobs.variables import RUN
 from mixmask_solo.records.checkpoints import LAST, META, read_checkpoint
 from mixmask_solo.records.registry.record import RESULT
+from mixmask_solo.runs import length
 from mixmask_solo.runs.contradictions import Completed, differences, refuse_contradictions
 from mixmask_solo.runs.run import Run
 
@@ -46,8 +47,9 @@ def _go_on(run: Run, path: Path, content: dict[str, Any], own: Path | None) -> N
         run.directory, run.id = own, content[META]["id"]
         run.lock(own)
     if run.finished:
-        told = f"'{path}' has {done} of max_epochs={run.cfg.max_epochs} epochs"
-        log.info("nothing is left to do: %s; raise max_epochs, or start a new run", told)
+        told = f"'{path}' has {length.done(run.cfg, done)}"
+        key = length.key(run.cfg)
+        log.info("nothing is left to do: %s; raise %s, or start a new run", told, key)
 
 
 def _own_folder(path: Path, content: dict[str, Any]) -> Path | None:

@@ -11,10 +11,10 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo import screen
-from mixmask_solo.config import ConfigError
+from mixmask_solo.config import ConfigError, to_values
 from mixmask_solo.config.files import read_json
 from mixmask_solo.config.free import has_effect
-from mixmask_solo.data import ImageData, identity
+from mixmask_solo.data.identity import Images, identity
 from mixmask_solo.records.provenance import overrides
 from mixmask_solo.records.registry.record import RESULT
 from mixmask_solo.runs.banner import banner
@@ -40,6 +40,7 @@ Build = Callable[[Run, Trainer, Callable[[], None]], tuple[LightningModule, Ligh
 
 _PATHS = (
     *("data.train_path", "data.val_path", "data.root"),
+    *("data.train_images", "data.val_images"),
     *("init_from", "pretrained_feature_extractor"),
     *("method_kwargs.saliency.localizer.weights", "method_kwargs.saliency.localizer.from_run"),
 )
@@ -47,7 +48,7 @@ _PATHS = (
 
 def train(
     cfg: DictConfig,
-    images: ImageData,
+    images: Images,
     root: Path,
     build: Build,
     *,
@@ -136,9 +137,15 @@ def _distinct(overrides: Sequence[str]) -> list[str]:
 def _make_absolute(cfg: DictConfig) -> None:
     """A relative path is another one from another folder: what is stored tells which it was."""
     for key in _PATHS:
-        path = OmegaConf.select(cfg, key)
+        path = to_values(OmegaConf.select(cfg, key))
         if isinstance(path, str):
-            OmegaConf.update(cfg, key, os.path.abspath(os.path.expanduser(path)))
+            OmegaConf.update(cfg, key, _absolute(path))
+        elif isinstance(path, list):
+            OmegaConf.update(cfg, key, [_absolute(each) for each in path])
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _earlier_result(run: Run, trainer: Trainer, result_file: ResultFile) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def _how(p: Protocol) -> str:
     if p.command == "mixmask-knn":
         return f"`mixmask-knn` on the {p.features}, k {p.k}, T {p.temperature:g}"
     if p.recipe is None:
-        return f"`{p.command}`, not in this version"
+        where = "by hand" if p.command == "mixmask-detect" else "not in this version"
+        return f"`{p.command}`, {where}"
     return f"`{' '.join([p.recipe, *p.overrides])}`"
 
 
@@ -59,14 +60,14 @@ def _alike(sheet: Sheet) -> list[list[str]]:
     groups: list[tuple[dict[str, str], list[str]]] = []
     for column in sheet.columns:
         own = {cell.row: _change(cell) for cell in sheet.cells if cell.column == column.name}
-        for changes, names in groups:
+        for changes, alike in groups:
             if all(changes.get(row, change) == change for row, change in own.items()):
                 changes.update(own)
-                names.append(column.name)
+                alike.append(column.name)
                 break
         else:
             groups.append((own, [column.name]))
-    return [names for _, names in groups]
+    return [alike for _, alike in groups]
 
 
 def _change(cell: Cell) -> str:

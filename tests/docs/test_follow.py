@@ -34,6 +34,7 @@ LEFT_OUT = {
     "ILSVRC2012": "ImageNet's own archives",
     "unzip tiny-imagenet": "Tiny-ImageNet's own archive",
     "checkpoint_0199": "published weights, by a schematic command",
+    "mixmask-detect": "Pascal VOC's and COCO's own images",
     "mixmask-tables run table5": "trains for weeks",
     "site.yaml gpus_per_node=8": "a schematic command",
     "pip install '.[slurm]'": "installs",

@@ -6,7 +6,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mixmask_solo.runs.progress import ProgressReport, terms
 from mixmask_solo.runs.throughput import Throughput
@@ -60,11 +62,20 @@ def test_the_rank_is_told_of_the_highest_there_can_be() -> None:
     assert terms(measured, 0.0)[-1] == "rank 41"
 
 
-def test_a_finished_epoch_leaves_a_line(capsys: Any) -> None:
+@pytest.mark.parametrize(
+    ("cfg", "place"),
+    [({"max_epochs": 2}, "epoch 2/2"), ({"max_epochs": 2, "max_steps": 2000}, "step 1,500/2,000")],
+)
+def test_a_finished_epoch_leaves_a_line(capsys: Any, cfg: dict[str, int], place: str) -> None:
     kept: Any = SimpleNamespace(latest={}, epoch={"train_loss": 2.5, "val_knn_acc1": 12.34})
+    kept.run = SimpleNamespace(cfg=OmegaConf.create(cfg))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     trainer: Any = SimpleNamespace(
-        current_epoch=1, max_epochs=2, num_training_batches=4, is_global_zero=True
+        current_epoch=1,
+        max_epochs=2,
+        global_step=1500,
+        num_training_batches=4,
+        is_global_zero=True,
     )
     trainer.optimizers = [optimizer]
     report = ProgressReport(kept, Throughput())
@@ -72,4 +83,4 @@ def test_a_finished_epoch_leaves_a_line(capsys: Any) -> None:
     report.on_train_start(trainer)
     report.on_train_epoch_end(trainer)
     report.close()
-    assert capsys.readouterr().err == "epoch 2/2 in 0:00 · loss 2.500 · online k-NN 12.3%\n"
+    assert capsys.readouterr().err == f"{place} in 0:00 · loss 2.500 · online k-NN 12.3%\n"

@@ -35,6 +35,7 @@ FILES = sorted(
 PRETRAIN = [file for file in FILES if "pretrain" in file.parts]
 LINEAR = [file for file in FILES if "linear" in file.parts]
 FINETUNE = [file for file in FILES if file.parents[1].name == "finetune"]
+DETECT = [file for file in FILES if file.parent.parent.name == "detect"]  # test_detect_recipes.py
 VARIED = [file for file in PRETRAIN if "_" in file.stem]
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
 DATASETS = ("cifar", "tiny-imagenet", "imagenet", "imagenet-100")
@@ -99,9 +100,9 @@ def test_the_table_of_recipes_is_complete() -> None:
     assert {_id(file) for file in PRETRAIN} == {
         f"pretrain/{d}/{name}.yaml" for d, name in GRID + OTHERS
     }
-    assert {file.parent.name for file in LINEAR} == {"digits", *DATASETS}
+    assert {file.parent.name for file in LINEAR} == {"digits", "transfer", *DATASETS}
     assert {file.parent.name for file in FINETUNE} == {"digits", "cifar", *DATASETS[2:]}
-    assert len(PRETRAIN) + len(LINEAR) + len(FINETUNE) == len(FILES)
+    assert len(PRETRAIN) + len(LINEAR) + len(FINETUNE) + len(DETECT) == len(FILES)
 
 
 @pytest.mark.parametrize(("dataset", "name"), GRID + OTHERS)
@@ -187,7 +188,7 @@ def test_block_masks_of_our_generator_are_named_so_in_the_head(file: Path, recip
 @pytest.mark.parametrize("file", LINEAR, ids=_id)
 def test_a_probe_composes_and_validates(file: Path) -> None:
     cfg = _linear(file)
-    sizes = {"imagenet": 224, "imagenet-100": 224, "tiny-imagenet": 64}
+    sizes = {"imagenet": 224, "imagenet-100": 224, "tiny-imagenet": 64, "transfer": 224}
     assert cfg.data.augmentations.crop_size == sizes.get(file.parent.name, 32)
     assert cfg.finetune is False
 
@@ -206,7 +207,7 @@ def test_the_head_names_command_cost_and_outcome(file: Path) -> None:
         assert head["Differs"].strip()
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f not in VARIED], ids=_id)
+@pytest.mark.parametrize("file", [f for f in FILES if f not in VARIED + DETECT], ids=_id)
 def test_the_laptop_line_is_a_valid_run(file: Path, recipe: Any) -> None:
     overrides = [word for word in head_of(file).get("Laptop", "").split() if "=" in word]
     if file in LINEAR + FINETUNE:

@@ -102,10 +102,9 @@ class DaliOptions:
 
 
 @dataclass(kw_only=True)
-class _Run:
-    """Keys that pretraining and probes share; those of the trainer keep Lightning's names."""
+class Run:
+    """Keys that all trainings share; those of the trainer keep Lightning's names."""
 
-    max_epochs: int = option(low=1)
     name: str | None = None  # made of method and data set when left out
     seed: int = option(5, low=0, high=2**32 - 1)
     performance: _Performance = field(default_factory=_Performance)
@@ -149,7 +148,14 @@ class _Run:
 
 
 @dataclass(kw_only=True)
-class Pretrain(_Run):
+class _Epochs(Run):
+    """A run that is as long as its epochs, as pretraining and probes are."""
+
+    max_epochs: int = option(low=1)
+
+
+@dataclass(kw_only=True)
+class Pretrain(_Epochs):
     """Keys of ``mixmask-pretrain``."""
 
     method: str = option(choices=tuple(METHOD_KWARGS))
@@ -169,7 +175,7 @@ class Pretrain(_Run):
 
 
 @dataclass(kw_only=True)
-class _Classifier(_Run):
+class _Classifier(_Epochs):
     """Keys that a probe and fine-tuning share: a classifier is trained on a pretrained network."""
 
     evaluate: Literal["online", "momentum"] = "online"  # ours: whose weights are taken

@@ -131,6 +131,8 @@ def _knn_kind(row: Row) -> str | None:
 
 
 def _kind(row: Row) -> str:
+    if f"{CONFIG}detector.name" in row.keys.place:
+        return "detect"
     if f"{CONFIG}method" in row.keys.place:
         return "pretrain"
     return "finetune" if row.get(f"{CONFIG}finetune") else "linear"

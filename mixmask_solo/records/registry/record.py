@@ -43,7 +43,9 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """``pretrain``, ``linear``, or ``finetune`` where the whole network learns from labels."""
+        """``pretrain``, ``linear``, ``detect``, or ``finetune``, of the whole network."""
+        if "detector" in self.config:
+            return "detect"
         if "method" in self.config:
             return "pretrain"
         return "finetune" if self.config.get("finetune") else "linear"

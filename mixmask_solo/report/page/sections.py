@@ -146,6 +146,8 @@ def time_facts(run: PageRun) -> Facts:
 
 
 def _method(config: Mapping[str, Any]) -> str:
+    if "detector" in config:
+        return f"detection ({config['detector'].get('name')})"
     if "method" in config or not config.get("finetune"):
         return str(config.get("method") or "linear probe")
     scratch = config.get("pretrained_feature_extractor") is None

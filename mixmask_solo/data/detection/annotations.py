@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""What is known about one image of a detection data set, and a split's images."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixmask_solo.data.sources.base import ImageError
+from mixmask_solo.data.sources.folder import FolderSource
+
+Boxes = NDArray[np.float32]
+
+
+class Annotated(NamedTuple):
+    """One image.
+
+    Boxes are (x1, y1, x2, y2) in pixels, from 0 at the left or upper edge of the first pixel, so
+    that a box of the whole image is (0, 0, width, height).
+    """
+
+    file: str
+    size: tuple[int, int]  # width, height; (0, 0) where the annotation does not tell
+    boxes: Boxes  # (n, 4)
+    labels: NDArray[np.int64]  # (n,), from 1: 0 is the background
+    # (n,) bool: VOC's objects that no detection is judged by, trained on all the same
+    difficult: NDArray[np.bool_]
+    # (n,) bool: COCO's groups, which are no objects: not trained on
+    crowd: NDArray[np.bool_]
+    # (n,) COCO's polygons or run lengths; None without masks
+    segmentations: list[Any] | None = None
+    areas: NDArray[np.float64] | None = None  # (n,) of COCO's file, which sorts by size
+
+
+@dataclass
+class Faults:
+    """What was passed over while a split was read, each kind counted, the first few named."""
+
+    boxes_without_extent: int = 0
+    images_without_objects: int = 0  # left out of training, kept at test
+    first: list[str] = field(default_factory=list)
+
+    def told(self) -> dict[str, Any]:
+        """For the record of a run."""
+        counts = {
+            "boxes_without_extent": self.boxes_without_extent,
+            "images_without_objects": self.images_without_objects,
+        }
+        return {**counts, **({"for_instance": self.first} if self.first else {})}
+
+    def name(self, what: str) -> None:
+        """Remembers one of the first."""
+        if len(self.first) < 5:
+            self.first.append(what)
+
+
+class DetectionSource(FolderSource):
+    """The images of a split, with their annotations by number.
+
+    Its ``labels`` are no classes of images but a digest of each one's annotation, so that a run
+    that goes on notices when they have changed.
+    """
+
+    def __init__(
+        self, annotated: Sequence[Annotated], classes: Sequence[str], faults: Faults
+    ) -> None:
+        super().__init__(
+            Path(), [one.file for one in annotated], [*map(_digest, annotated)], classes
+        )
+        self.annotated = list(annotated)
+        self.faults = faults
+
+    def load(self, index: int) -> Any:
+        """The image as stored; ImageError where it is not of the size that its boxes are for."""
+        image, told = super().load(index), self.annotated[index].size
+        if told != (0, 0) and image.size != told:
+            width, height = image.size
+            raise ImageError(
+                f"{self.name(index)} is {width}x{height}, its annotation says {told[0]}x{told[1]}"
+            )
+        return image
+
+
+def without_empty_boxes(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(n,) bool: which boxes (n, 4) cover something of an image of that size, if it is known."""
+    if size != (0, 0):
+        width, height = size
+        boxes = np.stack([boxes[:, 0::2].clip(0, width), boxes[:, 1::2].clip(0, height)], axis=2)
+        boxes = boxes.reshape(-1, 4)
+    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+
+
+def trained_on(images: Sequence[Annotated], faults: Faults) -> list[Annotated]:
+    """The images with an object at least, the others counted, as Detectron2 trains."""
+    kept = []
+    for one in images:
+        if (~one.crowd).any():
+            kept.append(one)
+        else:
+            faults.images_without_objects += 1
+            faults.name(f"{one.file}: no object")
+    return kept
+
+
+def _digest(one: Annotated) -> int:
+    content = hashlib.blake2b(one.boxes.tobytes() + one.labels.tobytes(), digest_size=8).digest()
+    return int.from_bytes(content, "little", signed=True)
