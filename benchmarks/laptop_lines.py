@@ -61,7 +61,7 @@ def pretrained(file: Path, data: Path, folder: str) -> list[str]:
     """The override that gives a probe or fine-tuning a checkpoint of its backbone."""
     group = file.parent.name
     recipe = f"{'byol' if 'tiny' in group or file.stem == 'sololearn' else 'mocov2'}.yaml"
-    own = ROOT / "scripts" / "pretrain" / group / recipe
+    own = ROOT / "scripts" / "pretrain" / ("imagenet" if group == "transfer" else group) / recipe
     subprocess.run(command_of(own, data, folder), capture_output=True, check=True)
     [checkpoint] = Path(folder).rglob("last.ckpt")
     return [f"pretrained_feature_extractor={checkpoint}"]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 MEASURED = json.loads((ROOT / "benchmarks" / "results" / "laptop-lines.json").read_text())["rows"]
 LINES = {
     str(file.relative_to(ROOT)): " ".join(line.split())
-    for kind in ("pretrain", "linear")
+    for kind in ("pretrain", "linear", "finetune")
     for file in sorted((ROOT / "scripts" / kind).glob("*/*.yaml"))
     if "the same with" in (line := head_of(file).get("Laptop", ""))
 }

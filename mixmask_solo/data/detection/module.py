@@ -20,6 +20,7 @@ from mixmask_solo.data.detection.voc import VOC_CLASSES, read_voc
 from mixmask_solo.data.order.loading import WorkerLoader
 from mixmask_solo.data.order.sampler import Shard, position
 from mixmask_solo.data.order.workers import worker_count
+from mixmask_solo.data.sources import Source
 from mixmask_solo.data.tolerance import Reader, Tolerance
 
 _RENEWAL = 0x62617463686E6F72  # another row of images than training's
@@ -36,7 +37,7 @@ class DetectionData(LightningDataModule):
     """
 
     train_labels = "all"
-    held_out = None
+    held_out: Source | None = None  # a probe's
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
