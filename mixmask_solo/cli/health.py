@@ -30,6 +30,8 @@ _HEAD = ("features", "rank", "of", "std", "spread", "uniformity", "alignment", "
 def main() -> None:
     parser = _parser()
     args = parser.parse_args()
+    if args.out is not None and args.out.is_dir():
+        fail(COMMAND, f"--out is {args.out}: a folder is there, give the name of a file")
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
             from mixmask_solo.config.files import write_json

@@ -29,6 +29,8 @@ _HEAD = ("network", "features", "distance", "k", "T", "top-1 %", "top-5 %")
 
 def main() -> None:
     args = _parser().parse_args()
+    if args.out is not None and args.out.is_dir():
+        fail(COMMAND, f"--out is {args.out}: a folder is there, give the name of a file")
     with one_line(COMMAND, args.out):
         with loading(COMMAND):
             from mixmask_solo.config.files import write_json

@@ -105,11 +105,13 @@ def why_no_projector(pretrained: Pretrained) -> str:
             f"feature_type is projector: {of}, only those of {listing(methods)} have one here; "
             "choose backbone"
         )
-    if pretrained.evaluate == "online" or _projector(pretrained):
+    if _projector(pretrained):
         return ""
+    momentum = pretrained.evaluate == "momentum"
+    asked = " and evaluate is momentum" * momentum
     return (
-        f"feature_type is projector and evaluate is momentum: {of} and holds no "
-        "momentum_projector; choose backbone"
+        f"feature_type is projector{asked}: {of} and holds no {'momentum_' * momentum}projector; "
+        "choose backbone"
     )
 
 

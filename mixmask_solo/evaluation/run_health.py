@@ -16,7 +16,8 @@ from mixmask_solo.evaluation.features import extract, features_of
 from mixmask_solo.evaluation.health import alignment, embedding_std, rankme, uniformity, verdict
 from mixmask_solo.evaluation.network import load_network, why_no_projector
 from mixmask_solo.evaluation.run_knn import evaluation_data, network_device
-from mixmask_solo.records.pretrained import Pretrained, read_pretrained
+from mixmask_solo.records.checkpoints import checksum
+from mixmask_solo.records.pretrained import Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.records.result import damage, versions
 
 MOST = 25_600  # images of which rank and uniformity are measured: as many as RankMe's authors take
@@ -52,6 +53,7 @@ def evaluate_health(
         The content of ``health.json``: docs/health.md lists it.
     """
     start = time.perf_counter()
+    crc = checksum(find_checkpoint(checkpoint))
     pretrained = read_pretrained(checkpoint, evaluate)
     projector = not why_no_projector(pretrained)
     kinds = ("backbone", "projector") if projector else ("backbone",)
@@ -69,6 +71,7 @@ def evaluate_health(
     return {
         "rows": rows,
         "checkpoint": str(pretrained.path),
+        "crc32": f"{crc:08x}",
         "evaluate": evaluate,
         # strategies of the pretraining whose filter all images passed; null: the file tells of none
         "input_filters": pretrained.filters,

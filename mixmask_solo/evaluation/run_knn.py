@@ -18,7 +18,8 @@ from mixmask_solo.data.sources.storage import has_columns
 from mixmask_solo.evaluation.features import Extracted, extract
 from mixmask_solo.evaluation.network import load_network, why_no_projector
 from mixmask_solo.host.knn import knn
-from mixmask_solo.records.pretrained import Pretrained, read_pretrained
+from mixmask_solo.records.checkpoints import checksum
+from mixmask_solo.records.pretrained import Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.records.result import damage, versions
 
 
@@ -70,6 +71,7 @@ def evaluate_knn(
         and ``acc5`` with ``network``, ``features``, ``distance``, ``k`` and ``temperature``.
     """
     start = time.perf_counter()
+    crc = checksum(find_checkpoint(checkpoint))
     pretrained = read_pretrained(checkpoint, evaluate)
     if protocols is None:
         protocols = (SOLO_LEARN,) if why_no_projector(pretrained) else (SOLO_LEARN, MOCO)
@@ -104,7 +106,9 @@ def evaluate_knn(
         **first,
         "rows": rows,
         "checkpoint": str(pretrained.path),
+        "crc32": f"{crc:08x}",
         "evaluate": evaluate,
+        "own_images": not any(v is not None for k, v in (data or {}).items() if k != "stage_to"),
         # strategies of the pretraining whose filter all images passed; null: the file tells of none
         "input_filters": pretrained.filters,
         "dataset": dataset,

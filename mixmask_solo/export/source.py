@@ -17,10 +17,10 @@ from mixmask_solo.host.builtin.backbones import actual_stem, features_dim
 from mixmask_solo.records.checkpoints import checksum
 from mixmask_solo.records.pretrained import Pretrained, read_pretrained
 from mixmask_solo.records.weights import backbone_block
-from mixmask_solo.strategies import InputFilter, stored_filter
+from mixmask_solo.strategies import InputFilter, filtering, stored_filter
 
 Outputs = dict[str, Tensor]  # feats (N, F); of a head also z (N, D)
-_PROBE = "pretrained_feature_extractor"  # a key that only a probe's configuration has
+_PROBE = "pretrained_feature_extractor"  # a key of probes and fine-tuning
 _IMAGES = 4
 
 
@@ -106,10 +106,10 @@ def read_source(
     """
     pretrained = read_pretrained(checkpoint, "momentum" if which == "momentum" else "online")
     config, path = pretrained.config, pretrained.path
-    if config.get(_PROBE):
+    if config.get(_PROBE) and not config.get("finetune"):
         raise ConfigError(
-            f"checkpoint '{path}' is of a probe or a fine-tuned network: export what it was made "
-            f"from, {config[_PROBE]}"
+            f"checkpoint '{path}' is of a linear probe: export what it was made from, "
+            f"{config[_PROBE]}"
         )
     head = which == "head"
     if head and why_no_projector(pretrained):
@@ -145,12 +145,19 @@ def _facts(
         "features": features,
         **view,
         "input_filter": [] if found is None else [_told(f) for f in found.filters],
+        "filter_blocks": _blocks(pretrained),  # which this package rebuilds it from
         "method": pretrained.config.get("method"),
         "run": pretrained.run,
         "checkpoint": pretrained.path.name,
         "crc32": f"{checksum(pretrained.path):08x}",
         "package": f"mixmask_solo {__version__}",
     }
+
+
+def _blocks(pretrained: Pretrained) -> dict[str, Any]:
+    kwargs = pretrained.config.get("method_kwargs") or {}
+    names = filtering(kwargs) if pretrained.filters is None else pretrained.filters
+    return {name: kwargs[name] for name in names}
 
 
 def _view(pretrained: Pretrained) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from mixmask_solo.records.registry.record import LAST  # noqa: F401 (read there 
 
 META = "mixmask_solo"
 FILTERS = "filters"  # there: names of the run's strategies that filter inputs
+FACTS = "mixmask"  # beside exported weights: what is known of them
 _END = b"PK\x05\x06"  # the zip record that ends the file, 22 bytes and the comment
 _END_SIZE = 22
 _MARK = b"mixmask-crc32:"

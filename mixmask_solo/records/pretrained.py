@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.checkpoints import FILTERS, LAST, META, read_checkpoint, stored_config
+from mixmask_solo.records.checkpoints import (
+    FACTS,
+    FILTERS,
+    LAST,
+    META,
+    read_checkpoint,
+    stored_config,
+)
 
 # Online and momentum network. lightly's older benchmarks call the momentum network `backbone`.
 _PAIRS = (
@@ -204,6 +211,10 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     config = stored_config(content, file) or {}
     told = content.get(META) or {}
     filters, run = told.get(FILTERS), told.get("id")
+    facts = content.get(FACTS)
+    if META not in content and isinstance(facts, dict) and "filter_blocks" in facts:  # an export
+        filters = list(facts["filter_blocks"])
+        config = config or {"backbone": facts["backbone"], "method_kwargs": facts["filter_blocks"]}
     found = Pretrained(file, config, content["state_dict"], evaluate, arch, filters, run)
     _ = found.layout  # refused here, where the file is named
     return found

@@ -23,6 +23,9 @@ def banner(run: Run, trainer: Trainer, images: Images, subject: str) -> str:
     rows = [("run", subject)]
     kwargs = cfg.get("method_kwargs") or {}
     blocks = {k: v for k, v in kwargs.items() if hasattr(v, "items")}
+    if "method" not in cfg and blocks:  # of the pretraining nothing but its filter is used
+        rows.append(("filter", f"inputs pass that of {', '.join(map(str, blocks))}, as pretrained"))
+        blocks = {}
     for name, block in blocks.items():
         rows.append((str(name), _values(block)))
     val = "no" if images.val_source is None else f"{len(images.val_source):,}"

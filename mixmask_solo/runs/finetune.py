@@ -24,7 +24,6 @@ from mixmask_solo.runs.run import Run
 from mixmask_solo.runs.start import KEY, name_file, read_start
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
-from mixmask_solo.strategies import filtering
 
 
 def finetune(cfg: DictConfig) -> dict[str, Any]:
@@ -88,21 +87,15 @@ def _subject(cfg: DictConfig) -> str:
 def resolve(cfg: Any) -> tuple[DictConfig, Pretrained | None]:
     """Checks everything that can be checked without data, and reads the checkpoint.
 
-    Returns the resolved configuration and the checkpoint, None from scratch. Of the pretraining's
-    ``method_kwargs`` those are kept that filter inputs, for whoever rebuilds the fine-tuned
-    network. Raises ConfigError naming the key, its value, what is allowed.
+    Returns the resolved configuration and the checkpoint, None from scratch; raises ConfigError
+    naming the key, its value, what is allowed.
     """
     values: dict[str, Any] = dict(to_values(cfg) or {})
     name_file(values)
     resolved = resolve_unread(values, visible=torch.cuda.device_count())
     if resolved[KEY] is None:
         return resolved, None
-    pretrained = read_start(resolved, values)
-    kwargs = pretrained.config.get("method_kwargs") or {}
-    filters = filtering(kwargs) if pretrained.filters is None else pretrained.filters
-    if filters:
-        resolved.method_kwargs = {name: kwargs[name] for name in filters}
-    return resolved, pretrained
+    return resolved, read_start(resolved, values)
 
 
 def resolve_unread(cfg: Any, visible: int | None = None) -> DictConfig:

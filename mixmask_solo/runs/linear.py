@@ -61,7 +61,7 @@ def linear(cfg: DictConfig) -> dict[str, Any]:
         build,
         subject=_subject(cfg),
         host="builtin",
-        completed=_completed,
+        completed=lambda stored: _completed({**_filters(cfg), **stored}),
         extra={"weights": {"checksum": checksum(pretrained.path)}},
         callbacks=[best],
         more=lambda: {**best.told(), "input_filters": pretrained.filters},
@@ -81,6 +81,11 @@ def _as_written(cfg: DictConfig) -> list[Head]:
     processes = count_devices(cfg.devices, torch.cuda.device_count()) * cfg.num_nodes
     images = int(cfg.optimizer.batch_size) * processes
     return [head._replace(lr=per_256(head.lr, images)) for head in heads_of(cfg)]
+
+
+def _filters(cfg: DictConfig) -> dict[str, Any]:
+    """What stays of the pretraining's ``method_kwargs``, which older records of probes lack."""
+    return {"method_kwargs": to_values(cfg.method_kwargs)} if "method_kwargs" in cfg else {}
 
 
 def _completed(stored: dict[str, Any]) -> dict[str, Any]:

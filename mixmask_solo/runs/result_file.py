@@ -166,7 +166,8 @@ class ResultFile(Callback):
             **self.readback.told(),
             "wall_seconds": round(wall, 3),
             "images_per_second": round(images / seconds, 2) if seconds else 0.0,
-            "epochs": trainer.current_epoch,
+            # at an epoch's very end the trainer's own count is one behind
+            "epochs": max(trainer.current_epoch, _processed(trainer)),
             "steps": trainer.global_step,
             "learning_rates": self._rates,
             **more,
@@ -178,6 +179,11 @@ class ResultFile(Callback):
         }
         write_json(self.run.directory / RESULT, content)
         return content
+
+
+def _processed(trainer: Trainer) -> int:
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    return int(progress.processed)
 
 
 def _as_killed(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:

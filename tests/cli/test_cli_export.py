@@ -68,7 +68,7 @@ def test_it_tells_how_to_load_and_what_was_compared(
         ("{run} --to torchvison", "did you mean torchvision?"),
         ("{run} --to timm --wich head", "did you mean --which?"),
         ("lost.ckpt --to timm", "checkpoint 'lost.ckpt' does not exist"),
-        ("{run}/probe --to timm", "is of a probe or a fine-tuned network: export what it was"),
+        ("{run}/probe --to timm", "is of a linear probe: export what it was"),
         ("{run}/timm --to torchvision", "the network is timm's resnet10t: torchvision takes"),
         ("{run}/timm --to detectron2", "the network is timm's resnet10t: detectron2 takes"),
         ("{run} --to detectron2", "the network has the stem cifar: detectron2's ResNets"),

@@ -15,12 +15,15 @@ from torch import nn
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.finetuned import build_finetuned
-from mixmask_solo.evaluation.network import new_backbone
+from mixmask_solo.evaluation.network import load_network, new_backbone
 from mixmask_solo.evaluation.run_knn import evaluate_knn
+from mixmask_solo.export.write import export
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
+from mixmask_solo.records.pretrained import read_pretrained
 from mixmask_solo.records.registry.record import read_run
 from mixmask_solo.runs.finetune import finetune, resolve
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
+from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import pretrain
 from support.checkpoint import load_pretrained
 from support.tiny import config as pretraining
@@ -192,6 +195,19 @@ def test_a_filter_of_the_pretraining_applies_and_stays_with_the_network(tmp_path
     after._forward_pre_hooks.clear()
     assert not torch.allclose(after(x), before(x))
     assert evaluate_knn(folder, device="cpu")["input_filters"] == ["mscn"]
+    (tmp_path / "away").mkdir()
+    exported = export(folder, "timm", out=tmp_path / "away" / "tuned.timm.pth")
+    assert exported.source.facts["filter_blocks"]["mscn"]["kernel"] == 5
+    moved = read_pretrained(tmp_path / "away" / "tuned.timm.pth")
+    assert moved.filters == ["mscn"]
+    again = load_network(moved).eval()  # which knows network and filter by itself
+    torch.testing.assert_close(again(x), load_pretrained(folder).eval()(x))
+    probe = config(tmp_path, start, finetune=True, **more)
+    del probe.data.fraction, probe.optimizer.classifier_lr
+    probed = linear(probe)
+    assert probed["config"]["method_kwargs"]["mscn"]["kernel"] == 5
+    found = evaluate_knn(probed["directory"], device="cpu")
+    assert found["input_filters"] == probed["input_filters"] == ["mscn"]
 
 
 @pytest.mark.parametrize(

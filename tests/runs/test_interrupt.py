@@ -102,6 +102,8 @@ def test_an_interrupt_at_an_epochs_end_resumes_with_the_next(
         with pytest.raises(Interrupted) as stop:
             pretrain(config(tmp_path, **MEASURED))
     assert stop.value.signum == 15
+    record = result(Path(str(stop.value.checkpoint)).parent)
+    assert (record["epochs"], record["metrics_epoch"]) == (2, 1)  # two are finished, the last is 1
     done = pretrain(config(tmp_path, resume_from_checkpoint=str(stop.value.checkpoint), **MEASURED))
     assert done["metrics"] == straight["metrics"]
     assert rows(done["directory"]) == rows(straight["directory"])

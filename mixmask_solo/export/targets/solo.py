@@ -15,7 +15,13 @@ from mixmask_solo.export import recipe
 from mixmask_solo.export.head import head_outputs
 from mixmask_solo.export.source import Source
 from mixmask_solo.export.target import Loaded, Target
-from mixmask_solo.records.checkpoints import FILTERS, META, AtomicCheckpointIO, read_checkpoint
+from mixmask_solo.records.checkpoints import (
+    FACTS,
+    FILTERS,
+    META,
+    AtomicCheckpointIO,
+    read_checkpoint,
+)
 
 
 class Solo(Target):
@@ -34,7 +40,7 @@ class Solo(Target):
         ours: dict[str, Any] = {"config": json.dumps(config, default=str), "sealed": True}
         if pretrained.filters is not None:
             ours[FILTERS] = pretrained.filters
-        content = {"state_dict": source.with_head, META: ours, "mixmask": source.facts}
+        content = {"state_dict": source.with_head, META: ours, FACTS: source.facts}
         AtomicCheckpointIO().save_checkpoint(content, path)
 
     def lines(self, source: Source, place: Path) -> list[str]:

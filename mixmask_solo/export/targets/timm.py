@@ -8,6 +8,7 @@ import torch
 from mixmask_solo.export import recipe
 from mixmask_solo.export.source import Source
 from mixmask_solo.export.target import Target
+from mixmask_solo.records.checkpoints import FACTS
 
 
 class Timm(Target):
@@ -19,7 +20,7 @@ class Timm(Target):
         recipe.in_timm(source)
 
     def write(self, source: Source, path: Path, place: Path) -> None:
-        torch.save({"state_dict": source.weights, "mixmask": source.facts}, path)
+        torch.save({"state_dict": source.weights, FACTS: source.facts}, path)
 
     def lines(self, source: Source, place: Path) -> list[str]:
         return [*recipe.in_timm(source), f"timm.models.load_checkpoint(model, {str(place)!r})"]

@@ -46,7 +46,7 @@ class Names:
             "folder": lambda row: str(row.folder),
             "kind": _kind,
             "method": lambda row: row.get(f"{CONFIG}method") or _kind(row),
-            "mixed": lambda row: list(row.keys.blocks),
+            "mixed": lambda row: list(row.keys.blocks) if _kind(row) == "pretrain" else [],
             "epoch": lambda row: row.get("epochs"),
             "knn": _knn,
             "knn_kind": _knn_kind,

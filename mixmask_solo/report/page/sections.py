@@ -41,8 +41,8 @@ def summary(run: PageRun) -> str:
 
 
 def blocks(run: PageRun) -> dict[str, Facts]:
-    """Each strategy's block with its values."""
-    kwargs = run.record.config.get("method_kwargs") or {}
+    """Each strategy's block with its values; none of a network that was pretrained so."""
+    kwargs = run.record.config.get("method_kwargs") or {} if run.record.kind == "pretrain" else {}
     return {
         name: [(key, text(value)) for key, value in block.items() if value is not None]
         for name, block in kwargs.items()
@@ -57,7 +57,8 @@ def setup(run: PageRun) -> Facts:
     optimizer, data = config.get("optimizer") or {}, result.get("data") or {}
     kwargs = config.get("method_kwargs") or {}
     own = {k: v for k, v in kwargs.items() if not isinstance(v, Mapping) and v is not None}
-    images = {part: data[part].get("images") for part in ("train", "val") if data.get(part)}
+    parts = ("train", "holdout", "val")
+    images = {part: data[part].get("images") for part in parts if data.get(part)}
     counted = ", ".join(f"{n:,} {part}" for part, n in images.items() if isinstance(n, int))
     facts = [
         ("method", _method(config)),
