@@ -109,7 +109,7 @@ def _check(args: argparse.Namespace) -> int:
 def _require(path: str) -> None:
     """Refuses a path that leads nowhere before anything is loaded, unless it is a pattern."""
     if not set(path) & set("*?[{") and not Path(path).expanduser().exists():
-        raise ConfigError(f"the path is '{path}': nothing is there; give a {_PATH}")
+        raise ConfigError(f"the path is '{path}': no such file or folder; give a {_PATH}")
 
 
 def _convert(args: argparse.Namespace) -> int:

@@ -76,7 +76,8 @@ def loading(command):
 data.loading = loading
 data.main()
 """
-    arguments = ("convert", tmp_path / "absent", tmp_path / "out", "--to", "parquet")
+    (tmp_path / "empty").mkdir()
+    arguments = ("convert", tmp_path / "empty", tmp_path / "out", "--to", "parquet")
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.stdout == "mixmask-data convert False True\n"
 
@@ -128,8 +129,8 @@ def test_bench_says_whether_the_network_waits(command, tmp_path):
     ("arguments", "message"),
     [
         (("check",), "check: give either PATH or --config-path"),
-        (("check", "/nowhere"), "check: the path is '/nowhere': no such folder"),
-        (("check", "/nowhere", "--storage", "tar"), "check: --storage is 'tar': choose auto"),
+        (("check", "/nowhere"), "check: the path is '/nowhere': no such file or folder"),
+        (("check", ".", "--storage", "tar"), "check: --storage is 'tar': choose auto"),
         (("convert", "/nowhere", "x", "--to", "tar"), "convert: the path is '/nowhere'"),
         (("convert", "x"), "convert: the following arguments are required"),
         (("convert", "x", "y", "--to", "tar", "--max-shard-mb", "0"), "'0' is no whole number"),

@@ -54,7 +54,7 @@ def test_a_run_ends_with_one_line_and_a_result(
         (["pretrained_feature_extractor=lost.ckpt"], "'lost.ckpt' does not exist"),
         (["pretrained_feature_extractor={weights}", "backbone.name=resnet18"], "does not fit"),
         (["pretrained_feature_extractor={weights}", "evaluate=momentum"], "set evaluate=online"),
-        (["pretrained_feature_extractor=x.txt"], "give a checkpoint that ends in .ckpt, .pth"),
+        (["pretrained_feature_extractor=x.txt"], "or a checkpoint that ends in .ckpt, .pth"),
         (["pretrained_feature_extractor=null", "data.labels=1percent"], "set data.fraction=0.01"),
         (
             ["pretrained_feature_extractor=null", "data.labels=lost"],

@@ -73,7 +73,7 @@ CASES: list[tuple[str, list[str]]] = [
     (f"pretrain {MIXED} method_kwargs.mixmask.grid_size=[2,4]", ["is [2, 4]", "whole number"]),
     (f"pretrain {MIXED} method_kwargs.mixmask.mask_type=blok", ["mean block?"]),
     (f"pretrain {MIXED} data.dataset=cifr10", ["did you mean cifar10?"]),
-    (f"pretrain {MIXED} backbone.name=resnet19", ["resnet19", "near it timm has"]),
+    (f"pretrain {MIXED} backbone.name=resnet19", ["resnet19", "near it are resnet18, "]),
     (f"pretrain {MIXED} method=simclrr", ["did you mean simclr?"]),
     (f"pretrain {MIXED} data.dataset=cifar10 ++data.train_path=/no/such", ["/no/such"]),
     ("knn --pretrained_checkpoint /no/such.ckpt", ["/no/such.ckpt"]),

@@ -28,7 +28,8 @@ def build_backbone(cfg: DictConfig) -> nn.Module:
     """
     name, kwargs = cfg.backbone.name, _as_dict(cfg.backbone.kwargs)
     if name not in _TORCHVISION and not timm.is_model(name):
-        near = ", ".join(get_close_matches(name, [*_TORCHVISION, *timm.list_models()], 5))
+        known = {*_TORCHVISION, *timm.list_models()}
+        near = ", ".join(get_close_matches(name, sorted(known), 5))
         raise ValueError(
             f"backbone.name is {name!r}: neither torchvision's ResNets nor timm have it"
             + (f"; near it are {near}" if near else "")
