@@ -53,7 +53,8 @@ def evaluate_health(
         The content of ``health.json``: docs/health.md lists it.
     """
     start = time.perf_counter()
-    crc = checksum(find_checkpoint(checkpoint))
+    file = find_checkpoint(checkpoint)
+    crc = checksum(file) if file.is_file() else 0  # ahead of reading: a run may replace it
     pretrained = read_pretrained(checkpoint, evaluate)
     projector = not why_no_projector(pretrained)
     kinds = ("backbone", "projector") if projector else ("backbone",)

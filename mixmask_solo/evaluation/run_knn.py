@@ -71,7 +71,8 @@ def evaluate_knn(
         and ``acc5`` with ``network``, ``features``, ``distance``, ``k`` and ``temperature``.
     """
     start = time.perf_counter()
-    crc = checksum(find_checkpoint(checkpoint))
+    file = find_checkpoint(checkpoint)
+    crc = checksum(file) if file.is_file() else 0  # ahead of reading: a run may replace it
     pretrained = read_pretrained(checkpoint, evaluate)
     if protocols is None:
         protocols = (SOLO_LEARN,) if why_no_projector(pretrained) else (SOLO_LEARN, MOCO)
