@@ -105,7 +105,7 @@ DATASETS: dict[str, DatasetInfo] = {
     "flowers102": _benchmark(102, 2_040, 6_149, per_class=True),
     "food101": _benchmark(101, 75_750, 25_250),
     "pets": _benchmark(37, 3_680, 3_669, per_class=True),
-    "cars": _benchmark(196, 8_144, 8_041, downloads=False),
+    "cars": _benchmark(196, 8_144, 8_041, downloads=False),  # torchvision's addresses are gone
     "aircraft": _benchmark(100, 6_667, 3_333, per_class=True),
     "dtd": _benchmark(47, 3_760, 1_880),
     "sun397": _benchmark(397, 19_850, 19_850),

@@ -38,12 +38,10 @@ class Benchmark:
         files: of one split of the data set below a folder; raises FileNotFoundError, RuntimeError
             or OSError where something is missing.
         needs: what has to lie in the folder, in words.
-        fetches: whether torchvision can download it.
     """
 
     files: Callable[[Path, Part, bool], Listed]
     needs: str
-    fetches: bool = True
 
 
 def _torchvision(
@@ -155,7 +153,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cars": Benchmark(
         _cars,
         "stanford_cars/ with cars_train/, cars_test/, devkit/ and cars_test_annos_withlabels.mat",
-        fetches=False,  # the files that torchvision asks for are gone
     ),
     "aircraft": Benchmark(
         _torchvision("FGVCAircraft", _TRAINVAL, "_image_files"), "fgvc-aircraft-2013b/"
@@ -167,9 +164,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         _sun397, "SUN397/, and Training_01.txt and Testing_01.txt of its Partitions.zip"
     ),
     "inaturalist2018": Benchmark(
-        _inaturalist2018, "train_val2018/, train2018.json and val2018.json", fetches=False
+        _inaturalist2018, "train_val2018/, train2018.json and val2018.json"
     ),
-    "places205": Benchmark(
-        _places205, f"{_PLACES}/, train_places205.csv and val_places205.csv", fetches=False
-    ),
+    "places205": Benchmark(_places205, f"{_PLACES}/, train_places205.csv and val_places205.csv"),
 }

@@ -2,12 +2,12 @@
 """The data sets that representations are transferred to, opened by their names."""
 
 import os
-import shutil
 from pathlib import Path
 
 from filelock import FileLock
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.datasets import info
 from mixmask_solo.data.sources.base import Request
 from mixmask_solo.data.sources.benchmark_files import BENCHMARKS, Benchmark, Listed, Part
 from mixmask_solo.data.sources.folder import FolderSource
@@ -25,9 +25,9 @@ def read_benchmark(request: Request) -> FolderSource:
     benchmark, part = BENCHMARKS[request.dataset], _part(request)
     try:
         listed = _open(benchmark, folder, part, request)
-    except (FileNotFoundError, RuntimeError, OSError) as error:
+    except (RuntimeError, OSError) as error:
         raise _missing(benchmark, request, error) from None
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, shutil.Error) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise request.wrong(
             f"its lists of {request.dataset} cannot be understood "
             f"({type(error).__name__}: {error}); it needs {benchmark.needs}"
@@ -60,6 +60,10 @@ def _missing(benchmark: Benchmark, request: Request, error: Exception) -> Config
         return request.wrong(f"the download failed: {' '.join(str(error).split())}")
     told = str(error) if isinstance(error, FileNotFoundError) and not error.errno else ""
     fetched = ", or set data.download=true"
-    hint = fetched if benchmark.fetches else " (its authors have it; torchvision fetches it not)"
+    hint = (
+        fetched
+        if info(request.dataset).downloads
+        else " (its authors have it; torchvision fetches it not)"
+    )
     what = told or f"{request.dataset} is not there (or not whole)"
     return request.wrong(f"{what}: put {benchmark.needs} into it{hint}")
