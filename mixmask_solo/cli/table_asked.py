@@ -2,6 +2,7 @@
 """The trainings that a command line of ``mixmask-tables`` means, and the runs there are."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -13,14 +14,14 @@ from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.records.registry.record import RunRecord, read_run
 from mixmask_solo.records.registry.scan import scan
-from mixmask_solo.runs import finetune, linear
+from mixmask_solo.runs import detect, finetune, linear
 from mixmask_solo.runs.pretrain import resolve
 from mixmask_solo.screen import track
 from mixmask_solo.tables.find import choose, find_table, names
 from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.schema import Sheet
 from mixmask_solo.tables.training import Training
-from mixmask_solo.tables.work import trainings, why_not
+from mixmask_solo.tables.work import trainings
 
 COMMAND = "mixmask-tables"
 _OWN = {
@@ -58,7 +59,7 @@ def _read_site(file: Path | None, overrides: Sequence[str], sheet: Sheet) -> dic
     lists = isinstance(given, dict) and all(isinstance(v, list) for v in given.values())
     if not lists:
         raise ConfigError(f"--site {file}: give lists of overrides by data set, or under `all`")
-    known = {"all", *(column.dataset for column in sheet.columns)}
+    known = {"all", *sheet.datasets}
     for name in given:
         if name not in known and name not in _datasets():
             require_known(f"a key of --site {file}", name, sorted(known))
@@ -78,7 +79,7 @@ def _refuse_own(word: str) -> None:
 
 def _datasets() -> set[str]:
     """Of all tables: one file of a site serves them all."""
-    return {column.dataset for name in names() for column in find_table(name).columns}
+    return {dataset for name in names() for dataset in find_table(name).datasets}
 
 
 def planned(
@@ -98,7 +99,10 @@ def planned(
         compose=lambda folder, name, overrides: composed(folder, name, tuple(overrides)),
         resolve=lambda cfg: resolve(cfg, here=False),
         resolve_probe=linear.resolve_unread,
-        others={"mixmask-finetune": finetune.resolve_unread},
+        others={
+            "mixmask-finetune": finetune.resolve_unread,
+            "mixmask-detect": detect.resolve_unread,
+        },
         scale=asked.args.scale,
         site=asked.site,
         processes=processes,
@@ -109,11 +113,23 @@ def planned(
 
 def left_out(asked: Asked, wrong: Mapping[str, str]) -> list[str]:
     """Cells that cannot be run here, those of one reason together."""
-    told: dict[str, list[str]] = {}
+    told: dict[str, dict[str, list[str]]] = {}
+    asked_of = Counter(cell.row for cell in asked.cells)
     for cell in asked.cells:
-        if reason := why_not(cell.protocol) or wrong.get(cell.id):
-            told.setdefault(reason, []).append(f"{cell.row}, {cell.column}")
-    return [f"left out {'; '.join(cells)}: {reason}" for reason, cells in told.items()]
+        if reason := wrong.get(cell.id):
+            told.setdefault(reason, {}).setdefault(cell.row, []).append(cell.column)
+    return [
+        f"left out {'; '.join(_row(row, columns, asked_of[row]) for row, columns in rows.items())}"
+        f": {reason}"
+        for reason, rows in told.items()
+    ]
+
+
+def _row(row: str, columns: Sequence[str], asked: int) -> str:
+    """Its cells by their columns; those of a whole row by their number."""
+    if asked == len(columns) > 1:
+        return f"{row}, all {asked} columns"
+    return "; ".join(f"{row}, {column}" for column in columns)
 
 
 def records(root: Path) -> Iterator[RunRecord]:

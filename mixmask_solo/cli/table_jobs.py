@@ -9,12 +9,14 @@ from pathlib import Path
 from mixmask_solo.cli import jobs as told
 from mixmask_solo.cli.job_plan import Work, plan
 from mixmask_solo.cli.submit import submit_work
+from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import plain_name
 from mixmask_solo.jobs.options import SlurmOptions
 from mixmask_solo.jobs.records import Planned, submissions
 from mixmask_solo.jobs.standing import ENDED, standings
 from mixmask_solo.records.registry.record import LAST
 from mixmask_solo.tables.missing import Missing
+from mixmask_solo.tables.training import Evaluation
 
 
 def submit_missing(
@@ -40,8 +42,7 @@ def submit_missing(
             print(f"{name}: {m.training.label} is being trained already", file=sys.stderr)
             continue
         train.append(m)
-    # Longest first, so that the k-th measurements are those of the first jobs, one by one.
-    train.sort(key=lambda m: -len(m.evaluations))
+    train.sort(key=lambda m: [-len(part) for part in _parts(m)])
     work = _trained(name, train, options, runs)
     work += _measured(name, [m for m in missing if m.trained], options, runs, len(train), pending)
     if not work:
@@ -63,19 +64,41 @@ def _trained(name: str, train: Sequence[Missing], options: SlurmOptions, runs: P
         for i, m in enumerate(train)
     ]
     work = [Work(whole, options, jobs)]
-    for place in range(len(train[0].evaluations)):
-        behind = [
-            replace(
-                _job(_alone(options), m.evaluations[place].command(runs, "{checkpoint}", "{run}")),
-                key=f"{i}.{place + 1}",
-                after=str(i),
-                label=m.training.label,
-            )
-            for i, m in enumerate(train)
-            if place < len(m.evaluations)
-        ]
-        work.append(Work(f"{whole}-then-{place + 1}", _alone(options), behind, after=True))
+    for own, parts in zip(
+        (_alone(options), options), zip(*map(_parts, train), strict=True), strict=True
+    ):
+        for place in range(max(map(len, parts))):
+            number = len(work)
+            behind = [
+                replace(
+                    _job(own, part[place].command(runs, "{checkpoint}", "{run}")),
+                    key=f"{i}.{number}",
+                    after=str(i),
+                    label=m.training.label,
+                )
+                for i, (m, part) in enumerate(zip(train, parts, strict=True))
+                if place < len(part)
+            ]
+            _require_in_step(behind)
+            work.append(Work(f"{whole}-then-{number}", own, behind, after=True))
     return work
+
+
+def _parts(missing: Missing) -> tuple[list[Evaluation], list[Evaluation]]:
+    """Measurements in one process, and those of as many as training has."""
+    parts: tuple[list[Evaluation], list[Evaluation]] = [], []
+    for evaluation in missing.evaluations:
+        parts[evaluation.wide].append(evaluation)
+    return parts
+
+
+def _require_in_step(behind: Sequence[Planned]) -> None:
+    """Slurm lets the k-th task of an array wait for the k-th of another one, and no other."""
+    if any(job.after != str(i) for i, job in enumerate(behind)):
+        raise ConfigError(
+            "some of these runs have fewer probes but more detectors than others: choose columns "
+            "of one kind with --columns"
+        )
 
 
 def _measured(
@@ -87,16 +110,23 @@ def _measured(
     pending: set[str],
 ) -> list[Work]:
     """Measurements of runs that are there."""
-    made = [
-        (m, _job(_alone(options), evaluation.command(runs, *m.paths)))
-        for m in trained
-        for evaluation in m.evaluations
-    ]
-    made = [(m, job) for m, job in made if _key(job.command) not in pending]
-    jobs = [
-        replace(job, key=str(first + i), label=m.training.label) for i, (m, job) in enumerate(made)
-    ]
-    return [Work(f"{plain_name(name)}-measure-{len(jobs)}", _alone(options), jobs)] if jobs else []
+    work = []
+    for wide, own in enumerate((_alone(options), options)):
+        made = [
+            (m, _job(own, evaluation.command(runs, *m.paths)))
+            for m in trained
+            for evaluation in _parts(m)[wide]
+        ]
+        made = [(m, job) for m, job in made if _key(job.command) not in pending]
+        jobs = [
+            replace(job, key=str(first + i), label=m.training.label)
+            for i, (m, job) in enumerate(made)
+        ]
+        first += len(jobs)
+        kind = "detect" if wide else "measure"
+        if jobs:
+            work.append(Work(f"{plain_name(name)}-{kind}-{len(jobs)}", own, jobs))
+    return work
 
 
 def _alone(options: SlurmOptions) -> SlurmOptions:

@@ -83,7 +83,8 @@ def status(asked: Asked) -> int:
             continue
         result = found.record.result
         epoch = f"{result.get('epochs', 0)}/{training.identity['max_epochs']}"
-        measured = f"{len(found.values)}/{len(training.evaluations)}"
+        done = sum(found.measured(evaluation) for evaluation in training.evaluations)
+        measured = f"{done}/{len(training.evaluations)}"
         where = str(found.record.folder)
         rows.append((training.labelled(common), found.record.state(), epoch, measured, where))
     print(columns(rows, right=(2, 3)))

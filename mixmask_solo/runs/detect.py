@@ -89,7 +89,7 @@ def resolve(cfg: Any, visible: int | None = None) -> tuple[DictConfig, Pretraine
     if isinstance(path, str) and Path(path).expanduser().is_dir():
         values[_KEY] = str(find_checkpoint(path))
     visible = torch.cuda.device_count() if visible is None else visible
-    resolved = resolve_detect(values, trainer_keys=trainer_keys(), visible=visible)
+    resolved = resolve_unread(values, visible=visible)
     if resolved[_KEY] is None:
         _fill_statistics(resolved, {})
         return resolved, None
@@ -102,6 +102,14 @@ def resolve(cfg: Any, visible: int | None = None) -> tuple[DictConfig, Pretraine
     told = {} if facts is None else {"mean": [*facts.mean], "std": [*facts.std]}
     _fill_statistics(resolved, {**told, **pretrained.view})
     return resolved, pretrained
+
+
+def resolve_unread(cfg: Any, visible: int | None = None) -> DictConfig:
+    """The same without a look at the checkpoint, which backbone and statistics may follow from.
+
+    ``visible``: devices of the machine that it is for; None where nobody knows.
+    """
+    return resolve_detect(dict(to_values(cfg) or {}), trainer_keys=trainer_keys(), visible=visible)
 
 
 def _fill_statistics(cfg: DictConfig, told: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from mixmask_solo.tables.match import Found, Runs
 from mixmask_solo.tables.schema import Cell
 from mixmask_solo.tables.statistics import Summary, summary
 from mixmask_solo.tables.training import Training
-from mixmask_solo.tables.work import why_not
 
 
 @dataclass(frozen=True)
@@ -44,22 +43,20 @@ def lines(
     ``wrong``: why others have none, by cell.
     """
     wrong = wrong or {}
-    matched: dict[str, tuple[list[Found], int]] = {}
+    matched: dict[str, list[Found]] = {}
     for training in trainings:
         if any(cell.id in matched for cell in training.cells):
             continue  # of another seed
         found = runs.of(training)
-        for place, evaluation in enumerate(training.evaluations):
-            for cell in evaluation.cells:
-                matched[cell.id] = found, place
-    return [_line(cell, *matched.get(cell.id, ([], 0)), wrong.get(cell.id, "")) for cell in cells]
+        matched.update(dict.fromkeys((cell.id for cell in training.cells), found))
+    return [_line(cell, matched.get(cell.id, []), wrong.get(cell.id, "")) for cell in cells]
 
 
-def _line(cell: Cell, found: list[Found], place: int, wrong: str) -> Line:
-    measured = {run.record.result.get("seed"): run for run in found if place in run.values}
-    values = {seed: run.values[place] for seed, run in measured.items()}
-    states = Counter("measured" if place in run.values else _state(run) for run in found)
-    notes = _notes(why_not(cell.protocol) or wrong, measured)
+def _line(cell: Cell, found: list[Found], wrong: str) -> Line:
+    measured = {run.record.result.get("seed"): run for run in found if cell.id in run.values}
+    values = {seed: run.values[cell.id] for seed, run in measured.items()}
+    states = Counter("measured" if cell.id in run.values else _state(run) for run in found)
+    notes = _notes(wrong, measured)
     return Line(cell, summary(list(values.values())), values, dict(states), notes)
 
 

@@ -19,7 +19,10 @@ _OWN = ("seed", "name", "scale", "processes")  # of one run
 _PARTS = ("limit_val_batches",)  # a resumed run may change it, but it is no measurement of a cell
 _PATHS = ("data.train_path", "data.val_path")
 # From the checkpoint that is probed or fine-tuned; method_kwargs are its filters of inputs.
-_FOLLOWS = ("backbone", "data.augmentations", "pretrain_method", "method_kwargs")
+_FOLLOWS = (
+    *("backbone", "data.augmentations", "pretrain_method", "method_kwargs"),
+    *("data.mean", "data.std"),  # a detector's
+)
 
 
 def identity(config: Mapping[str, Any], processes: int | None = None) -> dict[str, Any]:
@@ -46,11 +49,14 @@ def unlike(
 
     Of two probes, what follows from the pretrained network is left out. Keys that are ``named``, by
     the table's overrides, tell its cells apart, whatever they are. Images that have no name of
-    their own are told apart by their paths.
+    their own are told apart by their paths, others by the number of their folders alone.
     """
     pretrains = "method" in one or "method" in other
     free = (*_OWN, *ALIKE, *(() if pretrains else _FOLLOWS))
-    counts = (*_PARTS, *(_PATHS if _is_nameless(one) and _is_nameless(other) else ()), *named)
+    nameless = _is_nameless(one) and _is_nameless(other)
+    counts = (*_PARTS, *(_PATHS if nameless else ()), *named)
+    if _folders(one) != _folders(other):
+        counts += (_PATHS[0],)
     found = [d for d in differences(one, other) if under(d.key, counts) or not under(d.key, free)]
     return [d for d in found if under(d.key, counts) or has_effect(d.key)]
 
@@ -66,6 +72,12 @@ def fingerprint(one: Mapping[str, Any], named: Collection[str] = ()) -> str:
     blank: dict[str, Any] = {"data": {"dataset": "custom"}}
     kept = {d.key: d.new for d in unlike(blank, one, named)}
     return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _folders(one: Mapping[str, Any]) -> int:
+    """How many training images lie in: Pascal VOC's years are one each."""
+    path = (one.get("data") or {}).get("train_path")
+    return len(path) if isinstance(path, list) else 1
 
 
 def _is_nameless(one: Mapping[str, Any]) -> bool:

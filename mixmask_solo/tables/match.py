@@ -7,12 +7,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mixmask_solo.config.datasets import DATASETS
 from mixmask_solo.config.files import read_json
 from mixmask_solo.config.free import Difference
-from mixmask_solo.config.schema.data import LABELS
 from mixmask_solo.records.registry.record import LAST, RunRecord
 from mixmask_solo.tables.identity import footnote, identity, unlike
+from mixmask_solo.tables.images import other_images, same_images
+from mixmask_solo.tables.schema import Protocol
 from mixmask_solo.tables.training import Evaluation, Training
 
 
@@ -22,11 +22,15 @@ class Found:
 
     record: RunRecord
     alike: list[Difference]  # what may differ, and does
-    values: dict[int, float] = field(default_factory=dict)  # by place among the evaluations
+    values: dict[str, float] = field(default_factory=dict)  # by the cell's id
 
     @property
     def completed(self) -> bool:
         return self.record.result.get("status") == "completed"
+
+    def measured(self, evaluation: Evaluation) -> bool:
+        """Whether each of its cells has its figure."""
+        return all(cell.id in self.values for cell in evaluation.cells)
 
 
 class Runs:
@@ -65,79 +69,42 @@ class Runs:
                 training.identity, same, training.named
             ):
                 continue
-            if reason := _other_images(record):
+            if reason := other_images(record):
                 self.left_out[record.folder] = reason
                 continue
             new = Found(record, footnote(training.identity, same))
             if own not in found or _counts_more(new.record, found[own].record):
                 found[own] = new
         for run in found.values():
-            for place, evaluation in enumerate(training.evaluations):
-                value = self.value(run.record, evaluation)
-                if value is not None:
-                    run.values[place] = value
+            for evaluation in training.evaluations:
+                for cell in evaluation.cells:
+                    value = self.value(run.record, evaluation, cell.protocol)
+                    if value is not None:
+                        run.values[cell.id] = value
         return [found[own] for own in sorted(found, key=str)]
 
-    def value(self, run: RunRecord, evaluation: Evaluation) -> float | None:
-        """What an evaluation of a completed run's last checkpoint gave, in the table's unit."""
+    def value(self, run: RunRecord, evaluation: Evaluation, protocol: Protocol) -> float | None:
+        """A protocol's figure of what an evaluation of a completed run's last checkpoint gave, in
+        the table's unit."""
         if run.result.get("status") != "completed":
             return None
-        if evaluation.protocol.command == "mixmask-knn":
-            return _knn(run, evaluation)
+        if protocol.command == "mixmask-knn":
+            return _knn(run, protocol)
         values = []
         for record, same in self._probes.get(run.folder.name, []):
-            if reason := _other_images(record):
+            if reason := other_images(record):
                 self.left_out[record.folder] = reason
                 continue
             fresh = _moment(record, "started", 0) >= _moment(run, "ended", -1)
             done = record.result.get("status") == "completed"
             if done and fresh and not unlike(evaluation.identity or {}, same):
-                values.append((_moment(record, "ended", -1), _probed(record, evaluation)))
+                values.append((_moment(record, "ended", -1), _probed(record, protocol)))
         return max(values, key=lambda v: v[0])[1] if values else None
 
 
 def _kind(same: dict[str, Any]) -> tuple[Any, ...]:
     data = same.get("data") or {}
     return same.get("method"), data.get("dataset"), same.get("max_epochs")
-
-
-def _other_images(run: RunRecord) -> str:
-    """Why its images cannot be the whole data set that the configuration names, or its share."""
-    data = run.config.get("data") or {}
-    splits = run.result.get("data") or {}
-    train, val, held = (splits.get(name) or {} for name in ("train", "val", "holdout"))
-    fraction = float(data.get("fraction") or -1)
-    share = 1 if fraction == -1 else fraction
-    images = train.get("images")
-    if images is not None:
-        images += int(held.get("images") or 0)  # chosen among: a part of the training images
-    tuned = run.kind == "finetune" and "labels" in data  # mixmask-finetune's
-    if tuned and data["labels"] not in LABELS:
-        images = None  # as many as a file names
-    share *= LABELS.get(str(data.get("labels")), 1) if tuned else 1
-    # its share is rounded class by class
-    slack = int(train.get("classes") or 0) if tuned and fraction not in (-1, 1) else 0
-    return _other(str(data.get("dataset")), images, val.get("images"), share, slack)
-
-
-def _other(
-    dataset: str, train: int | None, val: int | None, share: float = 1, slack: int = 0
-) -> str:
-    """What is wrong with these numbers of images; nothing where they are right or not known.
-
-    ``slack``: how many training images more or fewer than their ``share`` are right, too.
-    """
-    info = DATASETS.get(dataset)
-    wanted = (None, None) if info is None else (info.train_images, info.val_images)
-    for kind, there, all_, part, off in zip(
-        *(("training", "validation"), (train, val), wanted, (share, 1), (slack, 0)), strict=True
-    ):
-        if there is None or all_ is None:
-            continue
-        wanted_here = all_ * part
-        if abs(there - wanted_here) > max(1, 0.005 * wanted_here, off):  # damaged: left out
-            return f"{there:,} {kind} images, not the {wanted_here:,.0f} of {dataset}"
-    return ""
 
 
 def _counts_more(new: RunRecord, old: RunRecord) -> bool:
@@ -155,16 +122,15 @@ def _moment(run: RunRecord, key: str, piece: int) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
-def _knn(run: RunRecord, evaluation: Evaluation) -> float | None:
+def _knn(run: RunRecord, p: Protocol) -> float | None:
     """From any of the run's files that was written after its last checkpoint."""
-    p = evaluation.protocol
     wanted = {"network": "trained", "features": p.features, "distance": "cosine", "k": p.k}
     last = run.folder / LAST
     for file in sorted(run.folder.glob("knn*.json")):
         content = read_json(file)
         source = Path(str(content.get("checkpoint")))
         own = (source.parent.name, source.name) == (run.folder.name, LAST)
-        if not own or content.get("evaluate") != "online" or not _same_images(run, content):
+        if not own or content.get("evaluate") != "online" or not same_images(run, content):
             continue
         if last.is_file() and last.stat().st_mtime > file.stat().st_mtime:
             continue
@@ -176,23 +142,12 @@ def _knn(run: RunRecord, evaluation: Evaluation) -> float | None:
     return None
 
 
-def _same_images(run: RunRecord, content: dict[str, Any]) -> bool:
-    """Whether a k-NN used all training images, whatever pretraining saw, and the run's own
-    validation images."""
-    dataset = str((run.config.get("data") or {}).get("dataset"))
-    train, test = content.get("train_images"), content.get("test_images")
-    val = ((run.result.get("data") or {}).get("val") or {}).get("images")
-    same = content.get("dataset") == dataset and (None in (test, val) or test == val)
-    return same and not _other(dataset, train, test)
-
-
 def _rows(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
     rows: Sequence[Any] = content.get("rows") or []
     yield from (row for row in rows if isinstance(row, dict))
 
 
-def _probed(record: RunRecord, evaluation: Evaluation) -> float | None:
-    p = evaluation.protocol
+def _probed(record: RunRecord, p: Protocol) -> float | None:
     if p.best:
         best = (record.result.get("best_metrics") or {}).get(p.value) or {}
         return None if "value" not in best else float(best["value"])

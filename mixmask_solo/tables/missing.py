@@ -40,8 +40,7 @@ def missing(trainings: Iterable[Training], runs: Runs) -> list[Missing]:
     found = []
     for training in trainings:
         run = next(iter(runs.of(training, seed=training.seed)), None)
-        measured = run.values if run is not None else {}
-        left = [e for i, e in enumerate(training.evaluations) if i not in measured]
+        left = [e for e in training.evaluations if run is None or not run.measured(e)]
         if left or run is None or not run.completed:
             found.append(Missing(training, run, left))
     return found

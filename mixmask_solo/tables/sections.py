@@ -49,10 +49,7 @@ def _measure(sheet: Sheet, column: Column) -> str:
 def _how(p: Protocol) -> str:
     if p.command == "mixmask-knn":
         return f"`mixmask-knn` on the {p.features}, k {p.k}, T {p.temperature:g}"
-    if p.recipe is None:
-        where = "by hand" if p.command == "mixmask-detect" else "not in this version"
-        return f"`{p.command}`, {where}"
-    return f"`{' '.join([p.recipe, *p.overrides])}`"
+    return f"`{' '.join([str(p.recipe), *p.overrides])}`"
 
 
 def _alike(sheet: Sheet) -> list[list[str]]:

@@ -26,6 +26,11 @@ class Evaluation:
     cells: list[Cell] = field(default_factory=list)
 
     @property
+    def wide(self) -> bool:
+        """Whether it takes as many processes as training does; others have one."""
+        return self.protocol.command == "mixmask-detect"
+
+    @property
     def file(self) -> str:
         """Where a k-NN is written in the run's folder."""
         p = self.protocol

@@ -10,7 +10,7 @@ from mixmask_solo.config.check import get
 from mixmask_solo.config.schema.optimizer import HEADS
 from mixmask_solo.tables.identity import fingerprint, identity, processes_of, unlike
 from mixmask_solo.tables.scale import scaled
-from mixmask_solo.tables.schema import Cell, Protocol
+from mixmask_solo.tables.schema import Cell
 from mixmask_solo.tables.training import Evaluation, Training
 
 Composer = Callable[[str, str, Sequence[str]], Any]  # folder, name, overrides
@@ -18,14 +18,6 @@ Resolver = Callable[[Any], Any]
 Site = Mapping[str, Sequence[str]]  # data set, or `all`, to overrides
 _ONE = ("++devices=1", "++num_nodes=1")  # a rehearsal's process has the whole, small batch
 _ALLOCATED = ("devices", "num_nodes", "accelerator", "strategy")
-_LATER = {
-    "mixmask-detect": "mixmask-tables does not run mixmask-detect: docs/detection.md has its lines",
-}
-
-
-def why_not(protocol: Protocol) -> str:
-    """Why a protocol cannot be run; empty where it can."""
-    return _LATER.get(protocol.command, "")
 
 
 def trainings(
@@ -45,18 +37,16 @@ def trainings(
     """The runs that fill the cells, in the order of the table, seed by seed.
 
     The global batch is the recipe's on whatever number of ``processes`` (default: what recipe and
-    ``site`` say), so that rates and results are the cell's. Cells whose protocol is not there are
-    left out. ``others`` resolve what other commands than a probe's measure with, by the command;
-    ``watch`` wraps the cells, for a progress bar. What is wrong with a cell's
-    configuration on this machine is put into ``wrong`` by the cell's id, where that is given.
+    ``site`` say), so that rates and results are the cell's. ``others`` resolve what other commands
+    than a probe's measure with, by the command; ``watch`` wraps the cells, for a progress bar. What
+    is wrong with a cell's configuration on this machine is put into ``wrong`` by the cell's id,
+    where that is given.
 
     Raises:
         ConfigError: naming the cell whose configuration is wrong.
     """
     found: dict[str, list[Training]] = {}
     for cell in watch(cells):
-        if why_not(cell.protocol):
-            continue
         try:
             own = _training(cell, compose, resolve, scale, site or {}, processes)
             measure = (others or {}).get(cell.protocol.command, resolve_probe)
@@ -154,21 +144,24 @@ def _evaluation(
     protocol, probe = cell.protocol, cell.probe
     if probe is None:
         return Evaluation(protocol, None, [], None)
+    dataset = protocol.dataset or cell.dataset
 
     def composed(*more: str) -> Any:
         given = [*protocol.overrides, *more, "pretrained_feature_extractor=none.ckpt"]
         return compose(str(probe.parent), probe.name, given)
 
-    alone = None if processes is None else 1  # a job that measures has one process
-    found = _settle(composed, resolve, scale, _local(site, cell.dataset, processes), alone)
+    own = Evaluation(protocol, probe, [], None)
+    count = processes if own.wide or processes is None else 1  # of a job that measures
+    found = _settle(composed, resolve, scale, _local(site, dataset, processes), count)
     listed = [key for key in HEADS if isinstance(get(found.identity, key), list)]
     if listed and get(found.identity, "probe.holdout") is None:
         raise ConfigError(
             f"{listed[0]} is a list and probe.holdout is null: no head would be the cell's figure; "
             "give a share, such as 0.1"
         )
-    own = [*protocol.overrides, *found.smaller, *found.local]
-    return Evaluation(protocol, probe, own, found.identity)
+    own.overrides = [*protocol.overrides, *found.smaller, *found.local]
+    own.identity = found.identity
+    return own
 
 
 def _local(site: Site, dataset: str, processes: int | None) -> list[str]:
@@ -182,8 +175,7 @@ def _local(site: Site, dataset: str, processes: int | None) -> list[str]:
 def _add(training: Training, evaluation: Evaluation, cell: Cell) -> None:
     """To an evaluation that is the same, or as a new one."""
     for known in training.evaluations:
-        same = known.protocol == evaluation.protocol and known.recipe == evaluation.recipe
-        if same:
+        if known.protocol.measurement == evaluation.protocol.measurement:
             known.cells.append(cell)
             return
     own = Evaluation(**{**vars(evaluation), "cells": [cell]})

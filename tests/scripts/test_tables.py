@@ -12,6 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.cli.compose import compose
+from mixmask_solo.runs import detect
 from mixmask_solo.runs.linear import resolve_unread
 from mixmask_solo.tables.find import find_table, names
 from mixmask_solo.tables.head import head_of
@@ -33,7 +34,7 @@ def test_no_cell_of_the_papers_is_missing() -> None:
     counts = {name: len(sheet.cells) for name, sheet in SHEETS.items()}
     # Table 1: 11 rows on CIFAR-100, 12 on Tiny-ImageNet, 14 on ImageNet; detection: 9 columns
     paper = {"table1": 37, "table2": 12, "table3": 3, "table4": 6, "table5": 28}
-    others = {"figure5": 15, "detection": 27, "saliency": 36, "mscn": 2}
+    others = {"figure5": 15, "detection": 27, "saliency": 36, "saliency_detection": 108, "mscn": 2}
     assert counts == {**paper, **others}
 
 
@@ -76,7 +77,26 @@ def _check_measurement(cell: Cell, cfg: DictConfig) -> None:
         assert probe.backbone.name == cfg.backbone.name
     else:
         assert p.command == "mixmask-detect"
-        assert cell.table == "detection"
+        _check_detection(cell)
+
+
+def _check_detection(cell: Cell) -> None:
+    """R50-C4 of 16 images a step, the figure that the column is called after."""
+    cfg = _resolved_detector(cell.probe, tuple(cell.protocol.overrides))
+    onto = "voc" if "VOC" in cell.column else "coco"
+    assert (cell.protocol.dataset, cfg.data.dataset) == (onto, onto)
+    steps, first, second = {"voc": (24_000, 18_000, 22_000), "coco": (90_000, 60_000, 80_000)}[onto]
+    assert (cfg.max_steps, cfg.scheduler.milestones) == (steps, [first, second])
+    assert (cfg.devices, cfg.optimizer.batch_size, cfg.optimizer.lr) == (1, 16, 0.02)
+    assert (cfg.detector.name, cfg.detector.mask) == ("c4", onto == "coco")
+    kind = "voc" if onto == "voc" else cell.column.split()[-2]
+    assert cell.protocol.value == f"val_{kind}_{cell.column.split()[-1].lower()}"
+
+
+@cache
+def _resolved_detector(file: Path, overrides: tuple[str, ...]) -> DictConfig:
+    given = [*overrides, "pretrained_feature_extractor=x.ckpt"]
+    return detect.resolve_unread(compose(str(file.parent), file.name, given), visible=8)
 
 
 def _probe(cell: Cell) -> DictConfig:
@@ -152,6 +172,21 @@ def test_the_saliency_papers_rows(cell: Cell, recipe: Any) -> None:
 def test_the_readme_has_the_tables_as_they_are() -> None:
     text = (SCRIPTS / "README.md").read_text("utf-8")
     assert with_sections(text) == text, "make tables"
+
+
+def test_the_saliency_papers_detectors() -> None:
+    cells = {(c.row, c.column): c for c in SHEETS["saliency_detection"].cells}
+    assert cells["high-pass", "MoCo VOC AP50"].figure.value == 77.66
+    assert cells["MSCN", "MoCo box AP75"].figure.value == 42.20
+    assert cells["ADIOS, 6 slots", "SimCLR mask AP"].figure.value == 33.94
+    assert cells["mean", "SimCLR mask AP75"].figure.value == 34.54
+    for (row, column), cell in cells.items():
+        kind = column.split()[0]
+        pretrained = next(
+            c for c in SHEETS["saliency"].cells if c.row == row and c.column.startswith(kind)
+        )
+        same = ("recipe", "overrides", "dataset")
+        assert all(getattr(cell, key) == getattr(pretrained, key) for key in same)
 
 
 def test_the_saliency_papers_figures() -> None:

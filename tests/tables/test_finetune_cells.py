@@ -52,10 +52,9 @@ def test_its_run_fills_the_cell_and_no_other_does(
     plan: Callable[..., list[Training]], tuned: Sheet, folder: Folder
 ) -> None:
     training = plan(cells=tuned.cells, others=OTHERS)[0]
-    place = training.evaluations.index(of(training))
     start = folder.run(training, 0)
     found = folder.probe(training, start, 91.0, data={"train": {"images": 145, "classes": 10}})
-    assert folder.runs.of(training)[0].values == {place: 91.0}
+    assert folder.runs.of(training)[0].values == {of(training).cells[0].id: 91.0}
     told = json.loads((found / "result.json").read_text())
     told["config"]["optimizer"]["classifier_lr"] *= 2
     (found / "result.json").write_text(json.dumps(told))
