@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from copy import deepcopy
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 Recipe = Callable[..., DictConfig]
 
 composed = lru_cache(maxsize=None)(compose)  # a tenth of a second each, and never changed
+
+
+@cache
+def _resolved(folder: str, name: str, overrides: tuple[str, ...]) -> DictConfig:
+    return resolve(composed(folder, name, overrides))
 
 
 @pytest.fixture
@@ -46,6 +52,6 @@ def recipe(eight_gpus: None, localizers: Path, monkeypatch: pytest.MonkeyPatch) 
         if (dataset, name) == ("digits", "mocov2plus_saliency"):
             run = f"method_kwargs.saliency.localizer.from_run={localizers / 'run'}"
             overrides = (run, *overrides)
-        return resolve(composed(str(SCRIPTS / "pretrain" / dataset), name, overrides))
+        return deepcopy(_resolved(str(SCRIPTS / "pretrain" / dataset), name, overrides))
 
     return load
