@@ -15,10 +15,11 @@ import pytest
 
 from mixmask_solo.cli import pretrain
 from mixmask_solo.cli.compose import hydra_value
+from support.methods import NARROW_WORDS
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ["--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"]
-SMALL = ["limit_train_batches=2", "limit_val_batches=1", "data.num_workers=0"]
+SMALL = ["limit_train_batches=2", "limit_val_batches=1", "data.num_workers=0", *NARROW_WORDS]
 
 
 def test_help_is_quick_and_says_how(command: Any) -> None:
@@ -46,7 +47,13 @@ def test_ctrl_c_saves_says_how_to_resume_and_resuming_finishes(
     tmp_path: Path, start: Any, command: Any
 ) -> None:
     folder = tmp_path / "it's 1=1, [a] {b} ${x}"
-    arguments = [*DIGITS, "data.num_workers=0", "limit_val_batches=1", "max_epochs=2"]
+    arguments = [
+        *DIGITS,
+        *NARROW_WORDS,
+        "data.num_workers=0",
+        "limit_val_batches=1",
+        "max_epochs=2",
+    ]
     arguments += [f"checkpoint.dir={hydra_value(str(folder))}"]
     process = start("pretrain", *arguments)
     deadline = time.time() + 120

@@ -20,11 +20,13 @@ from PIL import Image
 
 from mixmask_solo.cli.faults import Fault, explain
 from mixmask_solo.config import ConfigError
+from support.methods import NARROW_WORDS
 
 PRETRAIN = [
     *("pretrain", "--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"),
     *("limit_train_batches=2", "limit_val_batches=1", "accelerator=cpu", "max_epochs=200"),
     "optimizer.batch_size=16",
+    *NARROW_WORDS,
 ]
 
 

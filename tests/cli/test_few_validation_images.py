@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from support.images import write_parquet
+from support.methods import NARROW_WORDS
 
 DIGITS = ["--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"]
 
@@ -21,6 +22,7 @@ def test_one_validation_image_for_two_processes(command: Any, tmp_path: Path) ->
     done = command(
         "pretrain",
         *DIGITS,
+        *NARROW_WORDS,
         "data.dataset=parquet",
         *(f"data.train_path={train}", f"++data.val_path={val}", "data.num_workers=0"),
         *("max_epochs=2", "scheduler.warmup_epochs=0", "optimizer.batch_size=8"),

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from mixmask_solo.cli.ending import quiet
+from support.methods import NARROW_WORDS
 
 log = logging.getLogger("mixmask_solo.somewhere")
 
@@ -38,6 +39,7 @@ def test_pretraining_tells_what_it_switches_off_and_leaves_out(
 ) -> None:
     arguments = [
         *("--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"),
+        *NARROW_WORDS,
         *("data.dataset=custom", f"++data.train_path={images}", "++data.val_path=null"),
         *("++data.on_error=skip", "data.num_workers=0", "optimizer.batch_size=4"),
         *("knn_eval.enabled=false", "accelerator=cpu", "++sync_batchnorm=true"),

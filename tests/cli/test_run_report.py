@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from support.methods import NARROW_WORDS
 from support.pages import Parsed
 from support.runs import result
 
 RUN = [
     *("--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"),
+    *NARROW_WORDS,
     *("max_epochs=1", "+limit_train_batches=2", "+limit_val_batches=1", "data.num_workers=0"),
 ]
 

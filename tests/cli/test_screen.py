@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from support.methods import NARROW_WORDS
 from support.terminal import Terminal
 
 DIGITS = ["--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"]
-SMALL = ["data.num_workers=0", "optimizer.batch_size=32"]
+SMALL = ["data.num_workers=0", "optimizer.batch_size=32", *NARROW_WORDS]
 BAR = r"━*╌* \d+/\d+ · (\d+:)?\d+:\d\d left · loss \d+\.\d{3}"
 
 
@@ -37,7 +38,10 @@ def test_at_80_columns_a_bar_is_whole_and_gone_before_a_message(tmp_path: Path) 
 
 
 def test_at_100_columns_epochs_leave_lines_and_the_end_is_measured(tmp_path: Path) -> None:
-    folder, few = f"checkpoint.dir={tmp_path}", ["max_epochs=2", "optimizer.batch_size=256"]
+    folder, few = (
+        f"checkpoint.dir={tmp_path}",
+        ["max_epochs=2", "optimizer.batch_size=256", *NARROW_WORDS],
+    )
     with Terminal(100, "pretrain", *DIGITS, "data.num_workers=0", *few, folder) as terminal:
         assert terminal.end() == 0, terminal.lines
     lines = terminal.lines

@@ -17,6 +17,7 @@ import torch
 
 from mixmask_solo.config.files import read_json
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
+from support.methods import NARROW_WORDS
 
 Start = Callable[..., "subprocess.Popen[str]"]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,6 +36,7 @@ SLURM = {
 def arguments(folder: Path, *more: str) -> list[str]:
     return [
         *DIGITS,
+        *NARROW_WORDS,
         *("accelerator=cpu", "optimizer.batch_size=16", "max_epochs=3", "auto_resume.enabled=true"),
         *("limit_train_batches=20", "limit_val_batches=1", "method_kwargs.proj_hidden_dim=32"),
         f"checkpoint.dir={folder}",
@@ -68,11 +70,16 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "group"),
-    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
+    ("number", "group", "resumed"),
+    [(signal.SIGTERM, False, False), (signal.SIGTERM, True, False), (signal.SIGINT, True, True)],
 )
 def test_a_signal_to_the_process_or_its_group_saves(
-    number: signal.Signals, group: bool, start: Start, command: Command, tmp_path: Path
+    number: signal.Signals,
+    group: bool,
+    resumed: bool,
+    start: Start,
+    command: Command,
+    tmp_path: Path,
 ) -> None:
     args = arguments(tmp_path, "data.num_workers=2")
     process = start("pretrain", *args, start_new_session=True)
@@ -86,6 +93,8 @@ def test_a_signal_to_the_process_or_its_group_saves(
     assert stopped["status"] == "interrupted"
     saved = read_checkpoint(stopped["folder"] / LAST)
     assert saved["global_step"] == stopped["steps"]
+    if not resumed:  # as after any of them
+        return
     done = command("pretrain", *args)
     assert done.returncode == 0, done.stderr
     assert f"going on with {stopped['folder'] / LAST}" in done.stderr

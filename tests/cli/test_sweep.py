@@ -18,10 +18,12 @@ from mixmask_solo.cli import sweep as sweeping
 from mixmask_solo.cli.plan import Planned, expand
 from mixmask_solo.cli.sweep import sweep
 from mixmask_solo.config import ConfigError
+from support.methods import NARROW_WORDS
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ["--config-path", "scripts/pretrain/digits", "--config-name", "simclr_mixmask"]
 SMALL = ["limit_val_batches=1", "data.num_workers=0", "accelerator=cpu", "max_epochs=1"]
+SMALL += NARROW_WORDS
 
 
 def rows(out: str) -> list[list[str]]:

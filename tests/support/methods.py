@@ -9,7 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["HEADS", "golden_config", "method_config", "run_config"]
+__all__ = ["HEADS", "NARROW", "NARROW_WORDS", "golden_config", "method_config", "run_config"]
+
+# A tenth of the recipes' time: most tests are about everything but the network.
+NARROW = {"channels": [8, 8, 16, 16], "stem_width": 4}
+NARROW_WORDS = ("++backbone.kwargs.channels=[8,8,16,16]", "++backbone.kwargs.stem_width=4")
 
 _HIDDEN = {"proj_hidden_dim": 32, "proj_output_dim": 16}
 _MOCO = {"proj_output_dim": 16, "temperature": 0.2, "queue_size": 64}
@@ -50,12 +54,16 @@ def method_config(method: str, kwargs: dict[str, Any] | None = None, **blocks: A
 
 
 def run_config(method: str, kwargs: dict[str, Any] | None = None, **blocks: Any) -> DictConfig:
-    """What a command is given, on digits; arguments as for :func:`method_config`."""
+    """What a command is given, on digits; arguments as for :func:`method_config`.
+
+    The network is narrow, unless ``backbone`` names one.
+    """
+    named = "name" in blocks.get("backbone", {})
     base = {
         "name": "tiny",
         "method": method,
         "host": "builtin",
-        "backbone": {"name": "resnet10t"},
+        "backbone": {"name": "resnet10t", "kwargs": {} if named else NARROW},
         "method_kwargs": {**HEADS[method], **(kwargs or {})},
         "data": {"dataset": "digits", "num_workers": 0},
         "augmentations": [{"crop_size": 24, "num_crops": 2}],
