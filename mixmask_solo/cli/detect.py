@@ -44,7 +44,12 @@ METRICS = [
 
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
-    return ", ".join([*told_metrics(result, METRICS), f"{result['wall_seconds']:.0f} s"])
+    told = told_metrics(result, METRICS)
+    seen = int((result.get("metrics") or {}).get("val_images") or 0)
+    there = int(((result.get("data") or {}).get("val") or {}).get("images") or 0)
+    if told and seen != there:
+        told.append(f"of {seen} of {there} images")
+    return ", ".join([*told, f"{result['wall_seconds']:.0f} s"])
 
 
 def train(cfg: Any) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def resolve_detect(
     Its epochs are rounds of ``eval_every`` steps, whatever the number of images; ``max_epochs``,
     which nobody gives, counts them. The learning rate stays as it is written. Raises ConfigError.
     """
-    values, run = _read(cfg, Detect, {*trainer_keys} - {"max_epochs"})
+    values, run = _read(cfg, Detect, {*trainer_keys} - {"max_epochs", "overfit_batches"})
     run.devices = read_devices(run.devices, run.accelerator, visible)
     run.name = run.name or f"detect-{run.data.dataset}"
     result = with_defaults(values, run)

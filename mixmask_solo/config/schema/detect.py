@@ -142,6 +142,12 @@ class Detect(Run):
                 f"eval_every is {self.eval_every}: it must divide max_steps ({self.max_steps}), so "
                 "that the last step is measured"
             )
+        if (self.max_steps // self.eval_every) % self.check_val_every_n_epoch:
+            raise ConfigError(
+                f"check_val_every_n_epoch is {self.check_val_every_n_epoch}: there are "
+                f"{self.max_steps // self.eval_every} rounds of eval_every={self.eval_every}, the "
+                "last of which is measured; give a number that divides them"
+            )
         if self.limit_train_batches is not None:
             raise ConfigError(
                 f"limit_train_batches is {self.limit_train_batches}: a detection run is as long "

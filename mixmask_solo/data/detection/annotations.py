@@ -2,6 +2,7 @@
 """What is known about one image of a detection data set, and a split's images."""
 
 import hashlib
+import marshal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ class Faults:
     """What was passed over while a split was read, each kind counted, the first few named."""
 
     boxes_without_extent: int = 0
+    masks_without_extent: int = 0  # of fewer than three corners, or half a corner
     images_without_objects: int = 0  # left out of training, kept at test
     first: list[str] = field(default_factory=list)
 
@@ -48,6 +50,7 @@ class Faults:
         """For the record of a run."""
         counts = {
             "boxes_without_extent": self.boxes_without_extent,
+            "masks_without_extent": self.masks_without_extent,
             "images_without_objects": self.images_without_objects,
         }
         return {**counts, **({"for_instance": self.first} if self.first else {})}
@@ -107,5 +110,9 @@ def trained_on(images: Sequence[Annotated], faults: Faults) -> list[Annotated]:
 
 
 def _digest(one: Annotated) -> int:
-    content = hashlib.blake2b(one.boxes.tobytes() + one.labels.tobytes(), digest_size=8).digest()
-    return int.from_bytes(content, "little", signed=True)
+    content = hashlib.blake2b(digest_size=8)
+    for part in (one.boxes, one.labels, one.difficult, one.crowd, one.areas):
+        content.update(b"" if part is None else part.tobytes())
+    if one.segmentations is not None:
+        content.update(marshal.dumps(one.segmentations, 2))  # 2: without references
+    return int.from_bytes(content.digest(), "little", signed=True)

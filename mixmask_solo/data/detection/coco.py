@@ -2,7 +2,7 @@
 """COCO's JSON: ``images``, ``annotations`` with boxes and masks, ``categories``."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ def _read(
                 "true: set it to false, or give a file with masks"
             )
         by_image[each["image_id"]].append(each)
+    _require_once(content["images"], file)
     unlisted = by_image.keys() - {image["id"] for image in content["images"]}
     if unlisted:
         raise ConfigError(f"{file}: an annotation is of image {min(unlisted)}, which is not listed")
@@ -95,6 +96,8 @@ def _read(
         if not kept.all():
             faults.boxes_without_extent += int((~kept).sum())
             faults.name(f"{image['file_name']}: annotation {found[int(np.argmin(kept))].get('id')}")
+        if masks:
+            kept &= _masked(found, size, file, str(image["file_name"]), faults)
         found = [each for each, keep in zip(found, kept.tolist(), strict=True) if keep]
         images.append(
             Annotated(
@@ -111,6 +114,52 @@ def _read(
     if not images:
         raise ConfigError(f"{file} lists no image")
     return images, known, faults
+
+
+def _require_once(images: Sequence[dict[str, Any]], file: str) -> None:
+    counts = Counter(image["id"] for image in images)
+    if twice := [one for one, count in counts.items() if count > 1]:
+        raise ConfigError(f"{file}: {len(twice)} images are listed twice, as that of id {twice[0]}")
+
+
+def _masked(
+    found: list[dict[str, Any]], size: tuple[int, int], file: str, image: str, faults: Faults
+) -> NDArray[np.bool_]:
+    """(n,) bool: which annotations have a mask; polygons that are none are taken out of theirs.
+
+    Raises:
+        ConfigError: for a mask that is neither polygons nor run lengths of the image's size.
+    """
+    kept = np.ones(len(found), bool)
+    for i, each in enumerate(found):
+        segmentation, what = each["segmentation"], f"{file}: annotation {each.get('id')}"
+        if isinstance(segmentation, dict):
+            _check_run_lengths(segmentation, size, what)
+            continue
+        if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
+            raise ConfigError(
+                f"{what} has a segmentation that is neither a list of polygons, [[x, y, ...], ...]"
+                ", nor run lengths"
+            )
+        each["segmentation"] = [p for p in segmentation if len(p) >= 6 and len(p) % 2 == 0]
+        if not each["segmentation"]:
+            kept[i] = False
+            faults.masks_without_extent += 1
+            faults.name(f"{image}: annotation {each.get('id')}")
+    return kept
+
+
+def _check_run_lengths(told: dict[str, Any], size: tuple[int, int], what: str) -> None:
+    counts, own = told.get("counts"), told.get("size")
+    if not isinstance(counts, (str, list)) or own != [size[1], size[0]]:
+        raise ConfigError(
+            f"{what} has run lengths of size {own}, its image is {size[0]}x{size[1]}: give counts "
+            f"and size [{size[1]}, {size[0]}] (height, width)"
+        )
+    if isinstance(counts, list) and sum(counts) != size[0] * size[1]:
+        raise ConfigError(
+            f"{what} has run lengths of {sum(counts)} pixels, its image has {size[0] * size[1]}"
+        )
 
 
 def _area(each: dict[str, Any]) -> float:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from mixmask_solo.config import ConfigError, did_you_mean, listing
 from mixmask_solo.config.files import read_lines
-from mixmask_solo.data.detection.annotations import Annotated, Faults
+from mixmask_solo.data.detection.annotations import Annotated, Faults, without_empty_boxes
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -95,18 +96,21 @@ def _parsed(folder: Path, name: str, faults: Faults) -> Parsed:
     try:
         tree = ElementTree.parse(file).getroot()
         size = (int(tree.findtext("size/width") or 0), int(tree.findtext("size/height") or 0))
+        size = size if all(size) else _stored_size(folder, name)
         objects = []
         for node in tree.findall("object"):
             kind = (node.findtext("name") or "").strip()
             x1, y1, x2, y2 = (float(node.findtext(f"bndbox/{c}") or "nan") for c in _CORNERS)
             if not kind or not np.isfinite([x1, y1, x2, y2]).all():
                 raise ConfigError(f"{file}: an object without a name or the corners of its box")
-            if x2 <= x1 or y2 <= y1:
+            box = [x1 - 1, y1 - 1, x2, y2]
+            inside = without_empty_boxes(np.array([box], np.float32), size)[0]
+            if x2 <= x1 or y2 <= y1 or not inside:
                 faults.boxes_without_extent += 1
                 faults.name(f"{file}: {kind} {x1:g},{y1:g},{x2:g},{y2:g}")
                 continue
             hard = bool(int(node.findtext("difficult") or 0))
-            objects.append((kind, [x1 - 1, y1 - 1, x2, y2], hard))
+            objects.append((kind, box, hard))
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file, but its image is listed") from None
     except (ElementTree.ParseError, ValueError) as error:
@@ -114,3 +118,12 @@ def _parsed(folder: Path, name: str, faults: Faults) -> Parsed:
             raise
         raise ConfigError(f"{file} is no annotation of Pascal VOC's: {error}") from None
     return size, objects
+
+
+def _stored_size(folder: Path, name: str) -> tuple[int, int]:
+    """Width and height by the image's own head; (0, 0) where it cannot be read."""
+    try:
+        with Image.open(folder / "JPEGImages" / f"{name}.jpg") as image:
+            return image.size
+    except (OSError, ValueError):
+        return 0, 0  # told when the image is read

@@ -92,7 +92,7 @@ class Detector(nn.Module):
         edges = [-(-max(edge) // _MULTIPLE) * _MULTIPLE for edge in zip(*sizes, strict=True)]
         like = next(self.trunk.parameters())
         layout = torch.channels_last if _channels_last(like) else torch.contiguous_format
-        batch = torch.zeros(len(ready), 3, *edges, device=like.device).to(memory_format=layout)
+        batch = like.new_zeros(len(ready), 3, *edges).to(memory_format=layout)
         for place, x in zip(batch, ready, strict=True):
             place[:, : x.shape[-2], : x.shape[-1]] = x[0]
         return ImageList(batch, sizes)

@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference, maskrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference
 
-from mixmask_solo.evaluation.detection.pooling import Pooling
+from mixmask_solo.evaluation.detection.masks import mask_loss
+from mixmask_solo.evaluation.detection.pooling import Pooling, wide
 
 Maps = OrderedDict[str, Tensor]
 
@@ -56,11 +57,11 @@ class Heads(RoIHeads):
             inside = torch.where(torch.cat(labels) > 0)[0]
             chosen = [p[i] for p, i in zip(proposals, found, strict=True)]
             masks = self._masks(features, chosen, padded, maps[inside] if self.shared else None)
-            losses["mask"] = maskrcnn_loss(
+            losses["mask"] = mask_loss(
                 masks,
                 chosen,
                 [t["masks"] for t in targets],
-                [t["labels"] for t in targets],
+                [label[i] for label, i in zip(labels, found, strict=True)],
                 [m[i] for m, i in zip(matched, found, strict=True)],
             )
         return [], losses
@@ -70,7 +71,7 @@ class Heads(RoIHeads):
     ) -> tuple[Tensor, Tensor, Tensor]:
         maps = self.box_head(self.box_roi_pool(features, boxes, padded))
         logits, deltas = self.box_predictor(maps.mean((2, 3)) if maps.ndim == 4 else maps)
-        return maps, logits, deltas
+        return maps, wide(logits), wide(deltas)
 
     def _masks(
         self, features: Maps, boxes: list[Tensor], padded: tuple[int, int], maps: Tensor | None
@@ -79,8 +80,7 @@ class Heads(RoIHeads):
         if maps is None:
             assert self.mask_pool is not None, "maps are not shared"
             maps = self.mask_pool(features, boxes, padded)
-        logits: Tensor = self.mask(maps)
-        return logits
+        return wide(self.mask(maps))
 
     def _detections(
         self,
@@ -149,8 +149,15 @@ def build_heads(
     for layer, std in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
         nn.init.normal_(layer.weight, std=std)
         nn.init.zeros_(layer.bias)
+    if isinstance(box_head, TwoMLPHead):
+        for layer in (box_head.fc6, box_head.fc7):
+            nn.init.kaiming_uniform_(layer.weight, a=1)  # Caffe2's Xavier
+            nn.init.zeros_(layer.bias)
     if mask is not None:
-        nn.init.normal_(list(mask.modules())[-1].weight, std=0.001)  # type: ignore[arg-type]
+        predicts = next(m for m in mask.modules() if isinstance(m, MaskRCNNPredictor))
+        nn.init.normal_(predicts.mask_fcn_logits.weight, std=0.001)
+        for layer in (predicts.conv5_mask, predicts.mask_fcn_logits):
+            nn.init.zeros_(layer.bias)
     return Heads(
         pool,
         box_head,

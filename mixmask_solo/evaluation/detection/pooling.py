@@ -12,6 +12,11 @@ from mixmask_solo.evaluation.detection.trunk import stride
 _CANONICAL, _LEVEL = 224, 4  # edge of a box that belongs to the level of stride 2^4
 
 
+def wide(x: Tensor) -> Tensor:
+    """At least float32: in 16 bits a coordinate of 1,000 pixels is off by up to 4."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
 class Pooling(nn.Module):
     """Boxes cut out of feature maps: (R, C, size, size).
 
@@ -47,7 +52,13 @@ class Pooling(nn.Module):
         return found
 
     def _cut(self, x: Tensor, rois: Tensor, step: int) -> Tensor:
+        maps = wide(x)
         cut: Tensor = roi_align(
-            x, rois.to(x.dtype), self.size, spatial_scale=1 / step, sampling_ratio=0, aligned=True
+            maps,
+            rois.to(maps.dtype),
+            self.size,
+            spatial_scale=1 / step,
+            sampling_ratio=0,
+            aligned=True,
         )
-        return cut
+        return cut.to(x.dtype)

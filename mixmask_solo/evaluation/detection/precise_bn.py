@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -19,7 +20,8 @@ def renew_statistics(
     """Sets running means and variances to the plain means of those of ``batches``, in place.
 
     Running averages of training follow its last few steps alone, whose batches of one or two images
-    are small. The weights stay, and so do the mode and the global generators.
+    are small. The weights stay, and so do the mode and the global generators. Several processes get
+    the mean of what each has found.
 
     Args:
         batches: of ``(images, targets)`` on the CPU or already on the ``device``.
@@ -39,7 +41,18 @@ def renew_statistics(
             for images, targets in batches:
                 here = [{k: v.to(device) for k, v in target.items()} for target in targets]
                 detector([x.to(device) for x in images], here)
+            _average(norms)
         finally:
             detector.train(mode)
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
+
+
+def _average(norms: list[_BatchNorm]) -> None:
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    for norm in norms:
+        for values in (norm.running_mean, norm.running_var):
+            assert values is not None, "as chosen"
+            dist.all_reduce(values)
+            values /= dist.get_world_size()

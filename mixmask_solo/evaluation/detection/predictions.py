@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-_MASK_THRESHOLD = 0.5
+from mixmask_solo.evaluation.detection.masks import pasted
 
 
 class Prediction(NamedTuple):
@@ -54,6 +53,6 @@ def _run_lengths(mask: Tensor, box: Tensor, height: int, width: int) -> dict[str
     """One by one: a hundred masks of a whole photograph would take a gigabyte."""
     from pycocotools import mask as masks
 
-    pasted = paste_masks_in_image(mask[None], box[None], (height, width))[0, 0] > _MASK_THRESHOLD
-    encoded: dict[str, Any] = masks.encode(np.asfortranarray(pasted.cpu().numpy().astype(np.uint8)))
+    inside = pasted(mask[0], box, height, width).cpu().numpy()
+    encoded: dict[str, Any] = masks.encode(np.asfortranarray(inside.astype(np.uint8)))
     return encoded

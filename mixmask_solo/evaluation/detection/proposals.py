@@ -9,6 +9,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
+from mixmask_solo.evaluation.detection.pooling import wide
 from mixmask_solo.evaluation.detection.trunk import stride
 
 
@@ -26,7 +27,7 @@ class Anchors(AnchorGenerator):
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """The anchors of each image, all levels in a row: (anchors, 4)."""
-        device, dtype = feature_maps[0].device, feature_maps[0].dtype
+        device, dtype = feature_maps[0].device, wide(feature_maps[0].new_empty(0)).dtype
         grids = [list(x.shape[-2:]) for x in feature_maps]
         padded = image_list.tensors.shape[-2:]
         strides = [
@@ -36,6 +37,14 @@ class Anchors(AnchorGenerator):
         self.set_cell_anchors(dtype, device)
         anchors = torch.cat(self.grid_anchors(grids, strides))
         return [anchors] * len(image_list.image_sizes)
+
+
+class ProposalHead(RPNHead):
+    """torchvision's, whose scores and offsets are never of 16 bits."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        scores, offsets = super().forward(x)
+        return [*map(wide, scores)], [*map(wide, offsets)]
 
 
 class Proposals(RegionProposalNetwork):
@@ -67,7 +76,7 @@ def build_proposals(cfg: DictConfig, channels: int, levels: int) -> Proposals:
     anchors = Anchors(sizes, (tuple(cfg.aspect_ratios),) * levels)
     return Proposals(
         anchors,
-        RPNHead(channels, anchors.num_anchors_per_location()[0]),
+        ProposalHead(channels, anchors.num_anchors_per_location()[0]),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=int(cfg.anchors_per_image),

@@ -109,6 +109,7 @@ class Detection(LightningModule):
         measured = coco_metric(images, classes, self.found, masks=masks)
         if self.cfg.data.format == "voc":
             measured |= voc_metric(images, classes, self.found, self.cfg.data.voc_metric)
+        measured["images"] = float(len(self.found))
         rows = {f"val_{name}": torch.tensor(value) for name, value in measured.items()}
         # all processes have the same; that they may differ is warned of otherwise
         self.log_dict(rows, batch_size=max(1, len(self.found)), sync_dist=True)

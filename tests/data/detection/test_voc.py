@@ -48,6 +48,19 @@ def test_both_years_corners_from_1_and_difficult_objects(roots: list[str]) -> No
     assert "000003" in faults.first[0]
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["of the size told", "of the file's size"])
+def test_a_box_outside_its_image_is_left_out_and_counted(tmp_path: Path, told: bool) -> None:
+    objects = [("cat", (97, 5, 120, 20), 0), ("cat", (90, 5, 120, 20), 0)]
+    root = voc_tree(tmp_path, {"a": objects}, {"train": ["a"]})
+    file = root / "Annotations" / "a.xml"
+    if not told:
+        file.write_text(file.read_text().replace("<width>96</width>", ""))
+    [image], _, faults = read_voc([str(root)], ["train"], "data.train_path", None)
+    assert image.size == (96, 64)
+    assert image.boxes.tolist() == [[89, 4, 120, 20]]
+    assert faults.boxes_without_extent == 1
+
+
 def test_classes_are_those_that_occur_and_a_set_of_one_class_has_flags(roots: list[str]) -> None:
     images, classes, _ = read_voc(roots[:1], ["dog_trainval"], "data.train_path", None)
     assert [Path(one.file).stem for one in images] == ["000001"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
 
+from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import ConfigError, resolve_detect
 from mixmask_solo.evaluation.detection.detector import Detector, build_detector
 from mixmask_solo.evaluation.detection.heads import box_losses
@@ -26,12 +28,11 @@ from mixmask_solo.evaluation.detection.proposals import Anchors
 from mixmask_solo.evaluation.detection.trunk import stride
 from support.detection import detection_config
 
+_NAMELESS = ["pretrained_feature_extractor=null"]
 FPN = {"name": "fpn", "anchor_sizes": [8, 16, 32, 64, 128]}
 
 
 def _cfg(**detector: Any) -> DictConfig:
-    from pathlib import Path
-
     data = {"format": "voc", "train_path": "a", "val_path": "b", "mean": [0.5] * 3}
     data["std"] = [0.25] * 3
     return resolve_detect(detection_config(Path("x"), data, detector=detector))
@@ -59,6 +60,79 @@ def _batch(masks: bool = False) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
             target["masks"] = mask
         targets.append(target)
     return images, targets
+
+
+@pytest.mark.parametrize("name", ["c4", "fpn"])
+def test_boxes_keep_their_pixels_in_16_bits(name: str) -> None:
+    """bfloat16 has steps of 8 pixels from 1,024 on."""
+    detector = _detector(**(FPN if name == "fpn" else {}))
+    seen: list[Any] = []
+    chosen = detector.heads.select_training_samples
+
+    def watch(proposals: Any, targets: Any) -> Any:
+        found = chosen(proposals, targets)
+        seen.extend([*found[0], *found[3]])
+        return found
+
+    detector.heads.select_training_samples = watch  # type: ignore[method-assign]
+    images, targets = _batch()
+    images[0] = torch.zeros(3, 48, 1100, dtype=torch.uint8)
+    targets[0]["boxes"] = torch.tensor([[1003.0, 5.0, 1091.0, 41.0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        detector(images, targets)
+    assert all(x.dtype == torch.float32 for x in seen)
+    assert (seen[0] == targets[0]["boxes"][0]).all(dim=1).any()  # the truth is a proposal, too
+    detector.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = detector(images)
+    assert all(one["boxes"].dtype == one["scores"].dtype == torch.float32 for one in found)
+
+
+def test_double_precision() -> None:
+    """As in the renewal of statistics, which no precision's context is around."""
+    detector = _detector(mask=True).double()
+    images, targets = _batch(masks=True)
+    assert all(torch.isfinite(value) for value in detector(images, targets).values())
+    with torch.no_grad():
+        found = detector.eval()(images)
+    assert all(torch.isfinite(one["masks"]).all() for one in found)
+
+
+def test_new_layers_start_as_detectron2_s() -> None:
+    """Biases 0; fully connected ones by Caffe2's Xavier, of variance 1 / inputs."""
+    heads = _detector(mask=True, **FPN).heads
+    assert heads.mask is not None
+    biases = [p for k, p in heads.named_parameters() if k.endswith("bias")]
+    assert len(biases) > 6
+    assert not any(torch.count_nonzero(bias) for bias in biases)
+    for layer in (heads.box_head.fc6, heads.box_head.fc7):
+        variance = layer.weight.detach().var().item() * layer.in_features
+        assert variance == pytest.approx(1, rel=0.02)
+
+
+def test_fpn_by_an_override_is_the_fpn_of_the_recipe() -> None:
+    of_c4 = compose("scripts/detect/coco", "c4", ["detector.name=fpn", *_NAMELESS])
+    recipe = compose("scripts/detect/coco", "fpn", _NAMELESS)
+    assert resolve_detect(of_c4) == resolve_detect(recipe)
+    c4 = resolve_detect(compose("scripts/detect/coco", "c4", _NAMELESS))
+    keys = ("pre_nms_train", "pre_nms_test", "post_nms_train", "pool")
+    numbers = [[cfg.detector[key] for key in keys] for cfg in (c4, resolve_detect(recipe))]
+    assert numbers == [[12000, 6000, 2000, 14], [2000, 1000, 1000, 7]]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"check_val_every_n_epoch": 3}, r"check_val_every_n_epoch is 3: there are 2 rounds of"),
+        ({"overfit_batches": 2}, "overfit_batches"),
+    ],
+)
+def test_what_would_leave_the_last_step_unmeasured_is_refused(
+    more: dict[str, Any], said: str
+) -> None:
+    data = {"format": "voc", "train_path": "a", "val_path": "b"}
+    with pytest.raises(ConfigError, match=said):
+        resolve_detect(detection_config(Path("x"), data, **more), trainer_keys=["overfit_batches"])
 
 
 def test_anchors_have_the_area_and_the_ratio_asked_for_and_are_not_rounded() -> None:
