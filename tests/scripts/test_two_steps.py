@@ -14,6 +14,7 @@ from PIL import Image
 
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.runs import pretrain as runs
+from support.methods import NARROW_WORDS
 
 CIFAR = Path(__file__).parents[2] / "scripts" / "pretrain" / "cifar"
 METHODS = ("mocov2", "mocov2plus", "byol", "simclr", "simsiam")
@@ -41,6 +42,7 @@ def test_two_steps_move_the_weights(
     changes = [
         *("data.dataset=image_folder", f"data.train_path={images}", "data.val_path=null"),
         *("data.num_workers=0", "backbone.name=resnet10t", "++backbone.stem=auto"),
+        *NARROW_WORDS,
         *("optimizer.batch_size=8", "max_epochs=1", "limit_train_batches=2"),
         *("accelerator=cpu", "precision=32", "knn_eval.enabled=false"),
         *("checkpoint.enabled=false", f"checkpoint.dir={tmp_path}"),
