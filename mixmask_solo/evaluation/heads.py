@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor, nn
 
 from mixmask_solo.config.schema.optimizer import HEADS
-from mixmask_solo.evaluation.probe import Probe, build_probe, exponential
+from mixmask_solo.evaluation.probe import Probe, exponential
 from mixmask_solo.host.builtin.labelled import class_metrics, labelled_means, mixed_loss
 from mixmask_solo.host.builtin.per_class import MEAN_CLASS, MeanPerClass
 from mixmask_solo.host.knn import UNLABELLED
@@ -36,7 +36,7 @@ def heads_of(cfg: DictConfig) -> list[Head]:
 def build_heads(backbone: nn.Module, cfg: DictConfig) -> Probe:
     """A :class:`Probe` of a resolved configuration, or :class:`Heads` where it asks for several."""
     heads = heads_of(cfg)
-    return build_probe(backbone, cfg) if len(heads) == 1 else Heads(backbone, cfg, heads)
+    return Probe(backbone, cfg) if len(heads) == 1 else Heads(backbone, cfg, heads)
 
 
 def best_head(rows: list[dict[str, Any]]) -> int | None:

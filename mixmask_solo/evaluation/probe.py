@@ -143,11 +143,6 @@ class Probe(LinearModel):
             self.held_out_outputs.clear()
 
 
-def build_probe(backbone: nn.Module, cfg: DictConfig) -> Probe:
-    """A probe of a pretrained backbone, or of :class:`Identity` on cached features."""
-    return Probe(backbone, cfg)
-
-
 def start_classifier(classifier: nn.Linear, init: str) -> None:
     """Draws weights as ``ProbeOptions.init`` says, in place, from the global generator."""
     if init == "normal":

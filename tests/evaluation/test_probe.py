@@ -16,7 +16,7 @@ from torch import nn
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation import features
 from mixmask_solo.evaluation.features import CachedFeatures
-from mixmask_solo.evaluation.probe import BestEpoch, Identity, build_probe
+from mixmask_solo.evaluation.probe import BestEpoch, Identity, Probe
 
 
 def cfg(**more: Any) -> DictConfig:
@@ -35,7 +35,7 @@ def cfg(**more: Any) -> DictConfig:
 
 
 def test_the_rate_falls_by_one_factor_each_epoch() -> None:
-    model = build_probe(Identity(3), cfg())
+    model = Probe(Identity(3), cfg())
     model._trainer = SimpleNamespace(gradient_clip_val=None)
     [optimizer], [entry] = model.configure_optimizers()
     assert entry["interval"] == "epoch"
@@ -51,24 +51,24 @@ def test_the_rate_falls_by_one_factor_each_epoch() -> None:
 @pytest.mark.parametrize("low", [0.0, 0.1])
 def test_an_exponential_decay_needs_an_end(low: float) -> None:
     with pytest.raises(ConfigError, match=r"scheduler\.min_lr is"):
-        build_probe(Identity(3), cfg(scheduler={"min_lr": low}))
+        Probe(Identity(3), cfg(scheduler={"min_lr": low}))
 
 
 def test_the_papers_start() -> None:
     torch.manual_seed(0)
-    model = build_probe(Identity(2000), cfg(probe={"init": "normal"}))
+    model = Probe(Identity(2000), cfg(probe={"init": "normal"}))
     assert model.classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)
     assert not model.classifier.bias.any()
 
 
 def test_cached_features_pass_through_unchanged() -> None:
-    model = build_probe(Identity(3), cfg())
+    model = Probe(Identity(3), cfg())
     x = torch.randn(5, 3)
     assert torch.equal(model(x)["feats"], x)
 
 
 def test_label_smoothing() -> None:
-    model = build_probe(Identity(3), cfg(label_smoothing=0.2))
+    model = Probe(Identity(3), cfg(label_smoothing=0.2))
     _, soft = model.mixup_func(torch.zeros(2, 3), torch.tensor([3, 0]))
     expected = torch.tensor([[0.05, 0.05, 0.05, 0.85], [0.85, 0.05, 0.05, 0.05]])
     assert torch.allclose(soft, expected)
@@ -76,14 +76,14 @@ def test_label_smoothing() -> None:
 
 def test_mixup_wants_pairs() -> None:
     mixed = cfg(mixup=0.8, cutmix=1.0)
-    x, soft = build_probe(Identity(3), mixed).mixup_func(
+    x, soft = Probe(Identity(3), mixed).mixup_func(
         torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
     )
     assert x.shape == (4, 3, 8, 8)
     assert torch.allclose(soft.sum(1), torch.ones(4))
     mixed.optimizer.batch_size = 5
     with pytest.raises(ConfigError, match="even number"):
-        build_probe(Identity(3), mixed)
+        Probe(Identity(3), mixed)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -99,7 +99,7 @@ def test_a_copy_trains_as_the_probe_does(more: dict[str, Any], elsewhere: Any) -
     x, targets = torch.rand(10, 3, 4, 4), torch.arange(10) % 4
     backbone = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Flatten())
     backbone.num_features = 24  # type: ignore[assignment]
-    model = build_probe(backbone, cfg(**more))
+    model = Probe(backbone, cfg(**more))
     fresh = pickle.dumps(model)
     loss(model).backward()
     with torch.no_grad():

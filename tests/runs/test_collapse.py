@@ -106,8 +106,8 @@ def test_a_probe_is_not_watched() -> None:
 @pytest.mark.parametrize("method", list(HEADS))
 def test_a_network_that_has_not_moved_is_not_taken_for_a_collapsed_one(method: str) -> None:
     """In training mode, as in a first step, on real scans."""
-    cfg = run_config(method, optimizer={"batch_size": 64}, data={"num_classes": 10})
-    cfg.backbone.name = "resnet18"
+    blocks = {"optimizer": {"batch_size": 64}, "data": {"num_classes": 10}}
+    cfg = run_config(method, backbone={"name": "resnet18"}, **blocks)
     cfg.method_kwargs.proj_output_dim = 128
     cfg = resolve(cfg)
     torch.manual_seed(0)

@@ -168,13 +168,13 @@ def test_a_bank_that_is_too_large_is_off_by_itself(
         more = {"max_epochs": 1, "optimizer": {"batch_size": 8}, "knn_eval": KNN | knn}
         return pretrain(config(tmp_path / folder, data=block, limit_val_batches=None, **more))
 
-    need = 24 * 2 * 512 * 4
+    need = 24 * 2 * 16 * 4
     monkeypatch.setattr("mixmask_solo.runs.pretrain._BANK_BOUND", need - 1)
     off = measured("off", enabled="auto")
     assert "val_knn_acc1" not in off["metrics"]
     assert off["config"]["knn_eval"]["enabled"] is False
     assert "the online k-NN is off" in caplog.text
-    assert "24 images x 2 crops x 512 float32" in caplog.text
+    assert "24 images x 2 crops x 16 float32" in caplog.text
     assert "knn_eval.enabled=true" in caplog.text
     assert "val_knn_acc1" in measured("half", enabled="auto", bank_dtype="float16")["metrics"]
     assert "val_knn_acc1" in measured("forced", enabled=True)["metrics"]

@@ -86,8 +86,9 @@ def _open(request: Request, name: str, **split: Any) -> Any:
 
 
 def _missing(request: Request, folder: Path, error: Exception) -> ConfigError:
-    if next(folder.glob("*.parquet"), None) is not None:
-        problem = ", which holds Parquet files: set data.format=parquet"
+    if folder.suffix == ".parquet" or next(folder.glob("*.parquet"), None) is not None:
+        held = "is a Parquet file" if folder.is_file() else "holds Parquet files"
+        problem = f", which {held}: set data.format=parquet (or resident)"
     elif request.download:
         problem = f": the download failed: {error}"
     else:

@@ -106,6 +106,8 @@ def test_parquet_files_in_the_folder_are_recognised(tmp_path, shard):
     shard(tmp_path / "train-0.parquet", [0])
     with pytest.raises(ConfigError, match=r"holds Parquet files: set data\.format=parquet"):
         source(cfg(tmp_path, "cifar10"), "train")
+    with pytest.raises(ConfigError, match=r"is a Parquet file: set data\.format=parquet"):
+        source(cfg(tmp_path / "train-0.parquet", "cifar10"), "train")
 
 
 DIGITS = {"data": {"dataset": "digits"}}
