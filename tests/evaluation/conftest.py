@@ -34,7 +34,8 @@ def save_run(folder: Path, cfg: DictConfig, state: dict[str, torch.Tensor]) -> P
 @pytest.fixture(scope="session")
 def pretrain_cfg() -> DictConfig:
     """The resolved configuration of the run."""
-    return resolve_pretrain(run_config("simclr", seed=3, optimizer={"batch_size": 32}))
+    blocks = {"optimizer": {"batch_size": 32}, "backbone": {"name": "resnet10t"}}
+    return resolve_pretrain(run_config("simclr", seed=3, **blocks))
 
 
 @pytest.fixture(scope="session")

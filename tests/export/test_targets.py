@@ -23,6 +23,7 @@ from support.checkpoint import load_pretrained
 from support.exported import run_file
 
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(7))
+RESNET10T = {"name": "resnet10t"}
 FILTER = {"name": "high_pass", "sigma": 2.0, "kernel": 5}
 
 
@@ -36,7 +37,9 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def filtered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SimCLR with timm's resnet10t behind MSCN's filter."""
     mscn = {"sigma": 2.0, "kernel": 5, "patch_size": 6}
-    return run_file(tmp_path_factory.mktemp("filtered"), "simclr", {"mscn": mscn})
+    return run_file(
+        tmp_path_factory.mktemp("filtered"), "simclr", {"mscn": mscn}, backbone=RESNET10T
+    )
 
 
 @torch.no_grad()

@@ -26,11 +26,15 @@ from support.tiny import config, interrupted, weights
 ROOT = Path(__file__).parents[2]
 
 
+# resnet10t as it is: of other weights, its name alone is given
+WIDE = {"name": "resnet10t", "kwargs": {"channels": [64, 128, 256, 512], "stem_width": 32}}
+
+
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of a few steps."""
     folder = tmp_path_factory.mktemp("earlier")
-    made = pretrain(config(folder, max_epochs=1, method_kwargs={"mixmask": None}))
+    made = pretrain(config(folder, max_epochs=1, method_kwargs={"mixmask": None}, backbone=WIDE))
     return Path(made["directory"])
 
 
@@ -81,7 +85,7 @@ def test_resumed_bit_for_bit_without_the_earlier_run(
     with pytest.raises(ConfigError, match="a run goes on without it where digest and backbone"):
         pretrain(run("b", saliency(gone), **go_on))
     file = localizer_file(tmp_path / "other.pth")
-    named = {"from_run": None, "weights": str(file), "backbone": {"name": "resnet10t"}}
+    named = {"from_run": None, "weights": str(file), "backbone": WIDE}
     with pytest.raises(ConfigError, match=r"localizer\.digest is .*, but checkpoint .* was made"):
         pretrain(run("b", saliency(gone, localizer=named), **go_on))
     stored = straight["config"]["method_kwargs"]["saliency"]["localizer"]
@@ -100,7 +104,7 @@ def test_init_from_leaves_the_localiser_alone(earlier: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"inputs pass a filter \(method_kwargs\.saliency\)"):
         pretrain(config(tmp_path, "simclr", method_kwargs=saliency(start)))
     file = localizer_file(tmp_path / "other.pth")
-    named = {"from_run": None, "weights": str(file), "backbone": {"name": "resnet10t"}}
+    named = {"from_run": None, "weights": str(file), "backbone": WIDE}
     changes = {"max_epochs": 1, "method_kwargs": saliency(earlier, localizer=named)}
     second = pretrain(config(tmp_path, "simclr", init_from=str(start), **changes))
     prefix = "strategies.saliency.localizer.network."
