@@ -166,7 +166,7 @@ def test_masks_get_harder_while_the_networks_stand_still(
 ) -> None:
     torch.manual_seed(0)
     block = {"lr": 0.3, "norm": "instance", "alpha": 0.05, **options}
-    cfg = resolve(run_config(method, {"adios": block}))
+    cfg = resolve(run_config(method, {"adios": block}, backbone={"name": "resnet10t"}))
     cfg.data.num_classes = 10
     model = get_method(method, "builtin")(cfg)
     told: dict[str, list[float]] = {"train_adios_mask_loss": [], "train_mixture_loss": []}
