@@ -17,6 +17,8 @@ _STORED = ("data.storage", "data.image_column", "data.label_column", "data.max_e
 ALIKE = (*_TOLD, *_STORED, "dali", "benchmark", "strategy")
 _OWN = ("seed", "name", "scale", "processes")  # of one run
 _PARTS = ("limit_val_batches",)  # a resumed run may change it, but it is no measurement of a cell
+# One process has the statistics of the whole batch whatever is asked for; on the CPU it is off.
+_SYNC = "sync_batchnorm"
 _PATHS = ("data.train_path", "data.val_path")
 # From the checkpoint that is probed or fine-tuned; method_kwargs are its filters of inputs.
 _FOLLOWS = (
@@ -34,7 +36,10 @@ def identity(config: Mapping[str, Any], processes: int | None = None) -> dict[st
         processes = processes_of(config)
     optimizer = dict(config["optimizer"])
     optimizer["batch_size"] = int(optimizer["batch_size"]) * processes
-    return {**config, "optimizer": optimizer, "processes": 1}
+    same = {**config, "optimizer": optimizer, "processes": 1}
+    if processes == 1:
+        same[_SYNC] = None  # without effect
+    return same
 
 
 def processes_of(config: Mapping[str, Any]) -> int:
@@ -58,6 +63,7 @@ def unlike(
     if _folders(one) != _folders(other):
         counts += (_PATHS[0],)
     found = [d for d in differences(one, other) if under(d.key, counts) or not under(d.key, free)]
+    found = [d for d in found if d.key != _SYNC or None not in d]
     return [d for d in found if under(d.key, counts) or has_effect(d.key)]
 
 
