@@ -12,7 +12,7 @@ from mixmask_solo.config.free import Difference
 from mixmask_solo.records.registry.record import LAST, RunRecord
 from mixmask_solo.tables.identity import footnote, identity, unlike
 from mixmask_solo.tables.images import other_images, same_images
-from mixmask_solo.tables.schema import Protocol
+from mixmask_solo.tables.protocol import Protocol
 from mixmask_solo.tables.training import Evaluation, Training
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mixmask_solo.config.files import replacing
 from mixmask_solo.tables.find import find_table, folder, names
-from mixmask_solo.tables.schema import Cell, Column, Figure, Protocol, Sheet
+from mixmask_solo.tables.protocol import Protocol
+from mixmask_solo.tables.schema import Cell, Column, Figure, Sheet
 
 BEGIN = "<!-- made of scripts/tables by `make tables` -->"
 END = "<!-- end of the tables -->"

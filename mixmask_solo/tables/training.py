@@ -10,7 +10,8 @@ from typing import Any
 
 from mixmask_solo.config.override import hydra_value
 from mixmask_solo.tables.identity import fingerprint
-from mixmask_solo.tables.schema import Cell, Protocol
+from mixmask_solo.tables.protocol import Protocol
+from mixmask_solo.tables.schema import Cell
 
 _RESUMING = ("auto_resume.enabled=true", "++auto_resume.max_hours=100000")
 

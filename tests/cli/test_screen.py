@@ -40,7 +40,7 @@ def test_at_80_columns_a_bar_is_whole_and_gone_before_a_message(tmp_path: Path) 
 def test_at_100_columns_epochs_leave_lines_and_the_end_is_measured(tmp_path: Path) -> None:
     folder, few = (
         f"checkpoint.dir={tmp_path}",
-        ["max_epochs=2", "optimizer.batch_size=256", *NARROW_WORDS],
+        ["max_epochs=2", "optimizer.batch_size=256"],
     )
     with Terminal(100, "pretrain", *DIGITS, "data.num_workers=0", *few, folder) as terminal:
         assert terminal.end() == 0, terminal.lines

@@ -160,6 +160,7 @@ def test_two_commands_at_once_and_a_kill(start: Start, command: Command, tmp_pat
     args = arguments(tmp_path, "data.num_workers=1", "max_epochs=2", "limit_train_batches=40")
     first = start("pretrain", *args)
     training(first, tmp_path)
+    first.send_signal(signal.SIGSTOP)  # it might end before the second one has begun
     second = command("pretrain", *args)
     assert second.returncode == 2
     [line] = [x for x in second.stderr.splitlines() if x.startswith("mixmask-pretrain:")]

@@ -14,7 +14,8 @@ from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_linear
 from mixmask_solo.data import build_classification
 from mixmask_solo.data.tasks import probe_options, resizing
-from mixmask_solo.evaluation.probe import Identity, build_probe
+from mixmask_solo.evaluation.probe import Identity
+from mixmask_solo.evaluation.probe import Probe as Model
 from mixmask_solo.records.pretrained import Pretrained
 from mixmask_solo.tables.head import head_of
 from support.parts import C100_HT, C100_SL, TINY
@@ -124,7 +125,7 @@ def test_a_probe_is_its_source_but_for_what_its_head_says(name: str, recipe: Any
     assert mine == {**source, **published.ours}
     unequal = {key for key in mine if mine[key] != source[key]}
     assert unequal == published.differs.keys() & mine.keys()
-    rates = rates_of(build_probe(Identity(4), cfg), at)
+    rates = rates_of(Model(Identity(4), cfg), at)
     assert rates == pytest.approx([published.rate(r) for r in at], rel=1e-8, abs=1e-12)
 
 
