@@ -19,6 +19,7 @@ _OWN = ("seed", "name", "scale", "processes")  # of one run
 _PARTS = ("limit_val_batches",)  # a resumed run may change it, but it is no measurement of a cell
 # One process has the statistics of the whole batch whatever is asked for; on the CPU it is off.
 _SYNC = "sync_batchnorm"
+_ACCUMULATED = "accumulate_grad_batches"
 _PATHS = ("data.train_path", "data.val_path")
 # From the checkpoint that is probed or fine-tuned; method_kwargs are its filters of inputs.
 _FOLLOWS = (
@@ -35,11 +36,17 @@ def identity(config: Mapping[str, Any], processes: int | None = None) -> dict[st
     if processes is None:
         processes = processes_of(config)
     optimizer = dict(config["optimizer"])
-    optimizer["batch_size"] = int(optimizer["batch_size"]) * processes
+    optimizer["batch_size"] = int(optimizer["batch_size"]) * processes * accumulated(config)
     same = {**config, "optimizer": optimizer, "processes": 1}
     if processes == 1:
         same[_SYNC] = None  # without effect
     return same
+
+
+def accumulated(config: Mapping[str, Any]) -> int:
+    """Batches of a detector's step, whose rate and schedule do not depend on how it is divided; 1
+    of other runs, whose losses see one batch at a time."""
+    return int(config.get(_ACCUMULATED) or 1) if "detector" in config else 1
 
 
 def processes_of(config: Mapping[str, Any]) -> int:
@@ -58,6 +65,7 @@ def unlike(
     """
     pretrains = "method" in one or "method" in other
     free = (*_OWN, *ALIKE, *(() if pretrains else _FOLLOWS))
+    free += (_ACCUMULATED,) if "detector" in one and "detector" in other else ()
     nameless = _is_nameless(one) and _is_nameless(other)
     counts = (*_PARTS, *(_PATHS if nameless else ()), *named)
     if _folders(one) != _folders(other):

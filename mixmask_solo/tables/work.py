@@ -8,7 +8,7 @@ from typing import Any
 from mixmask_solo.config import ConfigError, to_values
 from mixmask_solo.config.check import get
 from mixmask_solo.config.schema.optimizer import HEADS
-from mixmask_solo.tables.identity import fingerprint, identity, processes_of, unlike
+from mixmask_solo.tables.identity import accumulated, fingerprint, identity, processes_of, unlike
 from mixmask_solo.tables.scale import scaled
 from mixmask_solo.tables.schema import Cell
 from mixmask_solo.tables.training import Evaluation, Training
@@ -101,13 +101,15 @@ def _settle(
     there = to_values(composed(*smaller, *local))
     count = processes or processes_of(there)
     batch = int(same["optimizer"]["batch_size"])
-    if batch % count:
+    pieces = count * accumulated(there)
+    if batch % pieces:
+        steps = f" in {pieces // count} batches a step" if pieces != count else ""
         raise ConfigError(
-            f"its global batch of {batch} is not to be divided among {count} processes: choose "
-            "another number of devices"
+            f"its global batch of {batch} is not to be divided among {count} processes{steps}: "
+            "choose another number of devices"
         )
-    if int(there["optimizer"]["batch_size"]) != batch // count:
-        local = [*local, f"++optimizer.batch_size={batch // count}"]
+    if int(there["optimizer"]["batch_size"]) != batch // pieces:
+        local = [*local, f"++optimizer.batch_size={batch // pieces}"]
     if local:
         shared = (f"++devices={count}", "++num_nodes=1")
         found = identity(to_values(resolve(composed(*smaller, *local, *shared))), count)

@@ -15,6 +15,7 @@ from mixmask_solo.cli.table_asked import Asked, planned
 from mixmask_solo.config import ConfigError
 from mixmask_solo.jobs.options import SlurmOptions
 from mixmask_solo.runs import detect
+from mixmask_solo.tables.identity import unlike
 from mixmask_solo.tables.missing import missing
 from mixmask_solo.tables.schema import Sheet, read_table
 from mixmask_solo.tables.training import Evaluation, Training
@@ -76,6 +77,25 @@ def test_the_command_has_the_images_of_its_own_data_set(training: Training) -> N
     assert command[0] == "mixmask-detect"
     assert {*SITE["voc"], "optimizer.batch_size=16"} <= {*command}
     assert not any("VOC" in word for word in training.command(Path("runs")))
+
+
+def test_a_step_may_be_divided_over_time(
+    plan: Callable[..., list[Training]], sheet: Sheet, folder: Folder
+) -> None:
+    site = {"voc": [*SITE["voc"], "accumulate_grad_batches=4", "devices=2"]}
+    training = plan(cells=sheet.cells, others=OTHERS, site=site)[0]
+    words = of(training).overrides
+    assert [w for w in words if "batch" in w][1:] == [
+        "accumulate_grad_batches=4",
+        "++optimizer.batch_size=2",
+    ]
+    whole = plan(cells=sheet.cells, others=OTHERS, site=SITE)[0]
+    assert not unlike(of(training).identity or {}, of(whole).identity or {})
+    odd = {"voc": [*SITE["voc"], "accumulate_grad_batches=3"]}
+    with pytest.raises(ConfigError, match="among 1 processes in 3 batches a step: choose another"):
+        plan(cells=sheet.cells, others=OTHERS, site=odd)
+    with pytest.raises(ConfigError, match="accumulate_grad_batches=2 for every run would make"):
+        plan(cells=sheet.cells, others=OTHERS, site={"digits": ["accumulate_grad_batches=2"]})
 
 
 def test_one_folder_is_no_07_plus_12(
