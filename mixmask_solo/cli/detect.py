@@ -47,7 +47,7 @@ def headline(result: dict[str, Any]) -> str:
     told = told_metrics(result, METRICS)
     seen = int((result.get("metrics") or {}).get("val_images") or 0)
     there = int(((result.get("data") or {}).get("val") or {}).get("images") or 0)
-    if told and seen != there:
+    if seen and seen != there:
         told.append(f"of {seen} of {there} images")
     return ", ".join([*told, f"{result['wall_seconds']:.0f} s"])
 

@@ -52,4 +52,5 @@ class Protocol:
     @property
     def measurement(self) -> tuple[Any, ...]:
         """What it runs: the same for protocols that take different figures of one run."""
-        return (self.command, self.recipe, *self.overrides, self.features, self.k, self.temperature)
+        own = (self.features, self.k, self.temperature)
+        return (self.command, self.recipe, self.dataset, tuple(self.overrides), *own)
