@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import gpu_detect
 import gpu_input
 import gpu_train
 import gpu_two
@@ -29,7 +30,7 @@ from conditions import conditions
 from figures import Figure, holds
 
 ROOT = Path(__file__).parents[1]
-LIMIT = 590  # seconds a part may take
+LIMIT = 590.0  # seconds a part may take
 
 
 def tests(args: argparse.Namespace) -> Iterator[Figure]:
@@ -54,9 +55,10 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {
     "fed": gpu_input.fed,
     "knn": gpu_train.knn,
     "resume": gpu_train.resume,
+    "detect": gpu_detect.detect,
     "two": gpu_two.two,
 }
-_OF_IMAGES = ("pixels", "data", "fed")
+_OF_IMAGES = ("pixels", "data", "fed", "detect")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -69,9 +71,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("parts", nargs="*", type=part, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--data", type=Path, help="folder of imagenet-sample/ and cifar10/")
+    parser.add_argument("--data", type=Path, help="folder of imagenet-sample/, cifar10/, bccd/")
     parser.add_argument("--images", type=int, default=10_000, help="the sample is repeated")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds a part may take")
     parser.add_argument("--inside", type=part, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     args.parts = list(dict.fromkeys(args.parts)) or list(PARTS)
@@ -83,7 +86,7 @@ def inside(part: str, args: argparse.Namespace) -> None:
     head = {"benchmark": f"gpu-{part}", **conditions(), "gpus": torch.cuda.device_count()}
     figures: list[dict[str, Any]] = []
     lacking = part in _OF_IMAGES and args.data is None
-    needs = Figure(part, why="give --data, a folder of imagenet-sample/ and cifar10/")
+    needs = Figure(part, why="give --data, a folder of imagenet-sample/, cifar10/, bccd/")
     for figure in [needs] if lacking else PARTS[part](args):
         print(figure.line(), flush=True)
         figures.append(asdict(figure))
@@ -98,10 +101,10 @@ def run(part: str, args: argparse.Namespace) -> None:
     command += ["--data", str(args.data)] if args.data else []
     child = subprocess.Popen(command, start_new_session=True)
     try:
-        status = child.wait(LIMIT)
+        status = child.wait(args.limit)
         problem = f"ended with status {status}" if status else ""
     except subprocess.TimeoutExpired:
-        problem = f"stopped after {LIMIT} s"
+        problem = f"stopped after {args.limit:g} s"
     finally:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)

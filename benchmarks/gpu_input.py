@@ -19,6 +19,8 @@ from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data import build_pretrain
+from mixmask_solo.data.decoders.dali.pipelines import library
+from mixmask_solo.data.order.workers import core_share
 from mixmask_solo.data.tools import convert, open_path
 from mixmask_solo.runs.trainer import build_trainer
 
@@ -80,6 +82,9 @@ def data(args: argparse.Namespace) -> Iterator[Figure]:
     settings += [(BATCH, {"verify": False, "readers": n}) for n in _READERS]
     settings += [(BATCH, {"verify": False, "hw_decoder_load": x}) for x in _LOADS]
     with repeated(args.data / "imagenet-sample" / "train", args.images) as folder:
+        yield from _rates(folder, *settings.pop(0), f"DALI gpu, batch {BATCH}, as it is")
+        rates = plain(folder, BATCH, core_share(1))
+        yield Figure(f"DALI alone, batch {BATCH}", max(rates), more={"rates": rates})
         for batch, dali in settings:
             told = ", ".join(f"dali.{key}={value}" for key, value in dali.items()) or "as it is"
             yield from _rates(folder, batch, dali, f"DALI gpu, batch {batch}, {told}")
@@ -91,6 +96,35 @@ def data(args: argparse.Namespace) -> Iterator[Figure]:
     block["train_path"] = str(args.data / "cifar10")
     rates = epochs(loaders.config(block, "auto", BATCH, 32, 0.08), 5)
     yield Figure("resident, CIFAR-10", statistics.median(rates[1:]), 60_000, more={"rates": rates})
+
+
+def plain(folder: Path, batch: int, threads: int) -> list[float]:
+    """Images/s of DALI alone, as its own examples have it: it reads, crops, resizes, mirrors.
+
+    Nothing is verified, drawn by this package, coloured or blurred. One decoding for two views.
+    """
+    dali = library()
+    fn, types = dali.fn, dali.types
+    pipeline = dali.pipeline.Pipeline(batch, threads, 0, seed=0, prefetch_queue_depth=2)
+    with pipeline:
+        files, _ = fn.readers.file(file_root=str(folder), random_shuffle=True, name="files")
+        images = fn.decoders.image(files, device="mixed", output_type=types.RGB)
+        views = []
+        for _ in range(2):
+            view = fn.random_resized_crop(images, size=224, random_area=[0.2, 1.0])
+            level = {"mean": [0.485 * 255, 0.456 * 255, 0.406 * 255], "std": [_STD] * 3}
+            mirror = fn.random.coin_flip()
+            views.append(fn.crop_mirror_normalize(view, mirror=mirror, **level))
+        pipeline.set_outputs(*views)
+    pipeline.build()
+    steps, rates = pipeline.epoch_size("files") // batch, []
+    for _ in range(3):
+        start = time.perf_counter()
+        for _ in range(steps):
+            pipeline.run()
+        torch.cuda.synchronize()
+        rates.append(steps * batch / (time.perf_counter() - start))
+    return rates
 
 
 def _rates(path: Path, batch: int, dali: dict[str, Any], what: str) -> Iterator[Figure]:

@@ -2,13 +2,17 @@
 """Parts of ``gpu.py``: waits within a step, its speed, the online k-NN, resuming."""
 
 import argparse
+import itertools
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -93,41 +97,68 @@ def waiting(cfg: DictConfig) -> tuple[str, list[int]]:
 
 def sync(args: argparse.Namespace) -> Iterator[Figure]:
     """Every method's step, with loader, logging and k-NN, under the debug mode for waits."""
-    for precision in ("32", "bf16-mixed"):
-        for method in METHODS:
-            for strategy in STRATEGIES:
-                more = {"precision": precision, "knn_eval": {"enabled": True}}
-                problem, steps = waiting(config(method, strategy, limit_val_batches=0, **more))
-                if not problem and len(steps) != LAST_STEP - FIRST:
-                    problem = f"only steps {steps} were watched"
-                yield holds(f"no wait: {method}, {strategy}, {precision}", problem)
+    every = itertools.product(("32", "bf16-mixed"), METHODS, STRATEGIES)
+    jobs = [(method, strategy, precision) for precision, method, strategy in every]
+    for job, problem in zip(jobs, _beside(_waits, jobs), strict=True):
+        yield holds(f"no wait: {', '.join(job)}", problem)
+
+
+def _waits(method: str, strategy: str, precision: str) -> str:
+    more = {"precision": precision, "knn_eval": {"enabled": True}}
+    problem, steps = waiting(config(method, strategy, limit_val_batches=0, **more))
+    if not problem and len(steps) != LAST_STEP - FIRST:
+        return f"only steps {steps} were watched"
+    return problem
+
+
+def _beside(work: Callable[..., str], jobs: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """What each job says, in their order; nothing is timed, so several have the GPU at once."""
+    context = multiprocessing.get_context("spawn")
+    count = max(1, min(8, (os.cpu_count() or 1) // 2))
+    with ProcessPoolExecutor(count, mp_context=context) as processes:
+        futures = [processes.submit(work, *job) for job in jobs]
+        for future in futures:
+            try:
+                yield future.result()
+            except Exception as error:  # one that is broken must not hide the others
+                yield f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def step(args: argparse.Namespace) -> Iterator[Figure]:
-    """``step.py`` with ResNet-50, 224 px, batch 256: bf16, float32, compiled."""
-    sizes = ["--backbone", "resnet50", "--size", "224", "--batch", "256", "--repeats", "5"]
-    told = subprocess.run([sys.executable, STEP, "--help"], capture_output=True, text=True)
-    variants = {"bf16": ["--precision", "bf16"], "float32": [], "compiled": ["--compile"]}
-    variants["compiled"] += variants["bf16"]
-    if "--compile" not in told.stdout:
-        del variants["compiled"]
-        yield Figure("floor / step, compiled", why="step.py has no --compile")
+    """``step.py`` with ResNet-50, 224 px; of the relatives what they cost beside MoCo v2 alone."""
+    mixed, both = ["--precision", "bf16"], ["vanilla", "mixmask"]
+    every = ["mocov2plus", "simclr", "byol", "simsiam", "mocov2"]
+    relatives = ["vanilla", "mixmask", "erase", "mscn", "saliency", "saliency_mean", "adios"]
+    plans = [("bf16", [*mixed, "--batch", "256"], [method], both) for method in every]
+    plans += [("bf16, 128", [*mixed, "--batch", "128"], ["mocov2plus"], relatives)]
+    for method in ("mocov2", "byol"):
+        plans += [("compiled", [*mixed, "--batch", "256", "--compile"], [method], both)]
+    plans += [("float32", ["--batch", "256"], [method], both) for method in every]
+    for name, options, methods, strategies in plans:
+        yield from _stepped(f"{name}, {methods[0]}", options, methods, strategies)
+
+
+def _stepped(
+    what: str, options: list[str], methods: list[str], strategies: list[str]
+) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as place:
-        for name, options in variants.items():
-            for method in ("mocov2plus", "simclr", "byol", "simsiam", "mocov2"):
-                out = Path(place) / f"{name}-{method}.json"
-                wanted = ["--methods", method, "--strategies", "vanilla", "mixmask"]
-                command = [sys.executable, STEP, *sizes, *wanted, *options, "--out", out]
-                done = subprocess.run(command, capture_output=True, text=True)
-                what = f"floor / step, {name}, {method}"
-                if not out.is_file():
-                    yield Figure(what, why=(done.stderr.splitlines() or ["no output"])[-1])
-                    continue
-                for row in json.loads(out.read_text())["rows"]:
-                    value = row["floor_over_step"]
-                    if name == "compiled":  # the row has both; its floor is eager
-                        value = row["floor_ms"] / row["compiled_ms"]
-                    yield Figure(f"{what}, {row['strategy']}", value, 0.92, more=row)
+        out = Path(place) / "step.json"
+        command = [sys.executable, STEP, "--backbone", "resnet50", "--size", "224", "--out", out]
+        command += ["--repeats", "5", "--methods", *methods, "--strategies", *strategies, *options]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if not out.is_file():
+            why = (done.stderr.splitlines() or ["no output"])[-1]
+            yield Figure(f"floor / step, {what}", why=why)
+            return
+        rows = json.loads(out.read_text())["rows"]
+    for row in rows:
+        value = row["floor_over_step"]
+        if "compiled_ms" in row:  # the row has both; its floor is eager
+            value = row["floor_ms"] / row["compiled_ms"]
+        yield Figure(f"floor / step, {what}, {row['strategy']}", value, 0.92, more=row)
+        if len(rows) > 2 and row is not rows[0]:
+            cost = row["step_ms"] / rows[0]["step_ms"]
+            yield Figure(f"step / vanilla step, {what}, {row['strategy']}", cost)
 
 
 def knn(
@@ -170,13 +201,18 @@ def _wait(device: str) -> None:
 
 def resume(args: argparse.Namespace, accelerator: str = "gpu") -> Iterator[Figure]:
     """A run that stopped within its second epoch ends with the weights of one that did not."""
-    for method in METHODS:
-        with tempfile.TemporaryDirectory() as place:
-            yield holds(f"resumed bit for bit: {method}", _resumed(method, place, accelerator))
+    jobs = [(method, accelerator) for method in METHODS]
+    for (method, _), problem in zip(jobs, _beside(_resumed, jobs), strict=True):
+        yield holds(f"resumed bit for bit: {method}", problem)
 
 
-def _resumed(method: str, place: str, accelerator: str) -> str:
+def _resumed(method: str, accelerator: str) -> str:
     """Names of weights that differ; empty for none."""
+    with tempfile.TemporaryDirectory() as place:
+        return _differing(method, place, accelerator)
+
+
+def _differing(method: str, place: str, accelerator: str) -> str:
 
     def cfg(name: str, **more: Any) -> DictConfig:
         folder = {"enabled": True, "dir": f"{place}/{name}"}

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PARTS = ["tests", "sync", "pixels", "data", "step", "fed", "knn", "resume", "two"]
+PARTS = ["tests", "sync", "pixels", "data", "step", "fed", "knn", "resume", "detect", "two"]
 SMALL = {"accelerator": "cpu", "backbone": {"name": "resnet10t"}, "optimizer": {"batch_size": 16}}
 
 
@@ -23,7 +23,7 @@ def scripts() -> Iterator[Any]:
     """The scripts by name, imported as beside each other."""
     before = dict(sys.modules)
     sys.path.insert(0, str(BENCHMARKS))
-    names = ("gpu", "gpu_train", "gpu_input", "figures")
+    names = ("gpu", "gpu_train", "gpu_input", "gpu_detect", "figures")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     sys.path.remove(str(BENCHMARKS))
     for name in set(sys.modules) - set(before):
@@ -104,7 +104,7 @@ def test_the_page_holds_figures_against_their_targets(
 
 
 def test_parts_that_need_images_say_so(scripts: Any, tmp_path: Path) -> None:
-    for part in ("pixels", "data", "fed"):
+    for part in ("pixels", "data", "fed", "detect"):
         scripts.gpu.inside(part, scripts.gpu.parse(["--results", str(tmp_path)]))
         [figure] = json.loads((tmp_path / f"gpu-{part}.json").read_text())["figures"]
         assert figure["value"] is None
