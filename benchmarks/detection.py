@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--runs", type=Path, help="keeps the runs here")
     parser.add_argument("overrides", nargs="*", help="key=value of both runs")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.runs or Path(temporary)
         given = [f"pretrained_feature_extractor={args.weights or 'null'}", *args.overrides]

@@ -42,7 +42,7 @@ def config(key: str, mixtures: str, **more: Any) -> DictConfig:
         "method": key.partition("_")[0],
         "host": "builtin",
         "backbone": {"name": "resnet18"},
-        "method_kwargs": {**kwargs, **blocks_of(mixtures, "resnet18")},
+        "method_kwargs": {**kwargs, **blocks_of(mixtures, "resnet18", 32)},
         "data": {"dataset": "digits", "format": "resident"},
         "augmentations": [{"crop_size": 32, "num_crops": 2}],
         "optimizer": {

@@ -100,19 +100,26 @@ METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def blocks_of(strategy: str, backbone: str) -> dict[str, Any]:
-    """The strategy's blocks."""
+def dataset_of(size: int) -> str:
+    """The data set that decides the stem of networks for images of that size."""
+    return "cifar10" if size < 64 else "imagenet"
+
+
+def blocks_of(strategy: str, backbone: str, size: int) -> dict[str, Any]:
+    """The strategy's blocks, for images of that size."""
     blocks = copy.deepcopy(STRATEGIES[strategy])
     if "saliency" in blocks:
-        blocks["saliency"]["localizer"] = localizer(backbone)
+        blocks["saliency"]["localizer"] = localizer(backbone, dataset_of(size))
     return blocks
 
 
 @cache
-def localizer(backbone: str) -> dict[str, Any]:
+def localizer(backbone: str, dataset: str) -> dict[str, Any]:
     """The localiser's block: an untrained network of the backbone's kind, as fast as any."""
-    block = {"name": backbone, "kwargs": {}, "stem": "cifar", "stem_padding": 2}
-    network = build_backbone(OmegaConf.create({"backbone": block, "data": {"dataset": "cifar10"}}))
+    block: dict[str, Any] = {"name": backbone, "kwargs": {}, "stem": "imagenet"}
+    if dataset == "cifar10":
+        block |= {"stem": "cifar", "stem_padding": 2}
+    network = build_backbone(OmegaConf.create({"backbone": block, "data": {"dataset": dataset}}))
     file = Path(tempfile.mkdtemp(), "localizer.pth")
     atexit.register(shutil.rmtree, file.parent)
     torch.save(network.state_dict(), file)
@@ -129,10 +136,10 @@ def build(name: str, strategy: str, args: argparse.Namespace, *, compiled: bool 
             "method": method,
             "seed": 0,
             "backbone": {"name": args.backbone, "kwargs": {}},
-            "method_kwargs": {**kwargs, **blocks_of(strategy, args.backbone)},
+            "method_kwargs": {**kwargs, **blocks_of(strategy, args.backbone, args.size)},
             "momentum": {"base_tau": 0.99, "final_tau": 1.0},
             "data": {
-                "dataset": "cifar10" if args.size < 64 else "imagenet",  # decides the stem
+                "dataset": dataset_of(args.size),
                 "num_classes": 10,
                 "num_large_crops": 2,
                 "num_small_crops": 0,

@@ -61,8 +61,7 @@ class Dali:
         on_gpu = self.on_gpu(data)
         views = views_of(data.pipelines, channels_last=data.channels_last and on_gpu)
         reader, labelled = data.reader(data.opened), data.task.labelled
-        verified = self._verified_of(reader)
-        feeder = Feeder(reader, views, training=True, labelled=labelled, verified=verified)
+        feeder = Feeder(reader, views, training=True, labelled=labelled, **self._looked(reader))
         if on_gpu:
             return self._on_gpu(data, feeder, batches)
         return self._in_workers(data, feeder, batches, channels_last=data.channels_last)
@@ -71,17 +70,17 @@ class Dali:
         self, data: ImageData, source: Source, batches: BatchSampler
     ) -> DirectLoader | WorkerLoader:
         views, reader = [unaugmented_view(data.task)], data.reader(source)
-        verified = self._verified_of(reader)
-        feeder = Feeder(reader, views, training=False, labelled=True, verified=verified)
+        feeder = Feeder(reader, views, training=False, labelled=True, **self._looked(reader))
         make = self._on_gpu if self.on_gpu(data) else self._in_workers
         return make(data, feeder, batches)
 
-    def _verified_of(self, reader: Reader) -> Verified | None:
-        """The same for all loaders; None where nothing is to be verified."""
-        if self.options.verify and reader not in self._verified:
-            folder = cache_folder(self.options.cache)
+    def _looked(self, reader: Reader) -> dict[str, Any]:
+        """The same for all loaders; what Pillow has not looked at is no news for other runs."""
+        verify = self.options.verify
+        if reader not in self._verified:
+            folder = cache_folder(self.options.cache) if verify else None
             self._verified[reader] = Verified(reader.source, folder)
-        return self._verified.get(reader)
+        return {"verified": self._verified[reader], "verify": verify}
 
     def _in_workers(
         self, data: ImageData, feeder: Feeder, batches: Batches, **form: Any

@@ -56,7 +56,8 @@ class Feeder:
     _: KW_ONLY
     training: bool  # whether places stay filled; else damaged images are left out under skip
     labelled: bool  # whether a batch is [x, targets] instead of [indexes, views, targets]
-    verified: Verified | None  # what Pillow has looked at; None where it need not
+    verified: Verified  # sizes of the images that were looked at
+    verify: bool = True  # whether that was by Pillow, too
 
     def read(self, keys: Keys, *, by_pillow: bool = False) -> EncodedBatch:
         """A batch; after DALI refused one of its images, Pillow decodes them all.
@@ -89,20 +90,17 @@ class Feeder:
     @contextmanager
     def sharing(self) -> Iterator[None]:
         """Before and after, what is whole is exchanged with earlier runs and other processes."""
-        share = (lambda: None) if self.verified is None else self.verified.share
-        share()
+        self.verified.share()
         try:
             yield
         finally:
-            share()
+            self.verified.share()
 
     def _plain(self, indexes: NDArray[np.int64]) -> Iterator[Found | None]:
         """What DALI decodes itself; None for the other images."""
         unreadable = self.reader.unreadable.numpy()[indexes]
-        stamps, sizes = np.zeros_like(indexes), np.zeros((len(indexes), 2), dtype=np.int64)
-        if self.verified is not None:  # before files are read: should one change, it has to differ
-            stamps = self.reader.source.stamps(indexes)
-            sizes = self.verified.sizes(indexes, stamps)
+        stamps = self.reader.source.stamps(indexes)  # before files are read: a change has to show
+        sizes = self.verified.sizes(indexes, stamps)
         columns = (column.tolist() for column in (indexes, unreadable, stamps, sizes))
         for index, skipped, stamp, (height, width) in zip(*columns, strict=True):
             if skipped or (encoded := self._encoded(index)) is None:
@@ -120,14 +118,11 @@ class Feeder:
             return None  # what to do about it is decided where Pillow fails as well
 
     def _looked_at(self, index: int, encoded: Encoded, stamp: int) -> tuple[int, int] | None:
-        """The size of a plain JPEG file that is whole."""
+        """The size of a plain JPEG file that is whole, or need not be."""
         jpeg = read_jpeg(encoded)
-        if jpeg is None:
+        if jpeg is None or (self.verify and not is_whole(jpeg)):
             return None
-        if self.verified is not None:
-            if not is_whole(jpeg):
-                return None
-            self.verified.add(index, stamp, jpeg.size)
+        self.verified.add(index, stamp, jpeg.size)
         return jpeg.size
 
     def _decoded(self, epoch: int, index: int) -> Found | None:

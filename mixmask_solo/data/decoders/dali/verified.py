@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Which images Pillow has found whole, and their sizes: looked at once, also across runs."""
+"""Which images Pillow has found whole, and their sizes: looked at once, also across runs.
+
+With ``dali.verify: false`` the sizes alone, within one run.
+"""
 
 import hashlib
 import os

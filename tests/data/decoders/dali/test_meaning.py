@@ -14,6 +14,7 @@ from mixmask_solo.data import build_pretrain
 from mixmask_solo.data.batched.views import views_of
 from mixmask_solo.data.decoders.dali.cpu import PartDecoder
 from mixmask_solo.data.decoders.dali.feeder import Feeder
+from mixmask_solo.data.decoders.dali.verified import Verified
 
 NEVER = {"prob": 0.0}
 OFF = {
@@ -119,7 +120,9 @@ def test_pixels_of_a_crop_are_pillows(photos, dali_cfg, crop_size, least):
 
 def test_decoding_a_part_gives_the_pixels_of_the_whole(jpeg, photos, dali_cfg):
     data = build_pretrain(dali_cfg(photos(6), 6))
-    feeder = Feeder(data.reader(data.opened), [], training=True, labelled=True, verified=None)
+    feeder = Feeder(
+        data.reader(data.opened), [], training=True, labelled=True, verified=Verified(data.opened)
+    )
     files = feeder.read(range(6)).files
     start = np.tile([9, 13], (6, 1))
     end = np.tile([41, 50], (6, 1))

@@ -45,6 +45,23 @@ def test_damaged_data_is_found_and_whole_files_are_remembered(
     assert feeder.read([0, 1]).files[1].tobytes() == first.files[1].tobytes()
 
 
+def test_sizes_are_remembered_where_pillow_need_not_look(photos, dali_cfg, monkeypatch, tmp_path):
+    walked = []
+    at = "mixmask_solo.data.decoders.dali.feeder."
+    monkeypatch.setattr(f"{at}read_jpeg", lambda encoded: walked.append(1) or read_jpeg(encoded))
+    monkeypatch.setattr(f"{at}is_whole", None)
+    options = {"device": "cpu", "verify": False, "cache": str(tmp_path / "cache")}
+    path = photos(8)
+    loader = build_pretrain(dali_cfg(path, 4) | {"dali": options}).train_dataloader()
+    for _ in range(2):
+        assert len(list(loader)) == 2
+        assert len(walked) == 8
+    os.utime(sorted(path.rglob("*.jpg"))[0], ns=(1, 1))
+    list(loader)
+    assert len(walked) == 9
+    assert not (tmp_path / "cache").exists()
+
+
 def test_dali_stops_where_pillow_would(photos, hollow, dali_cfg):
     folder = photos(4)
     victim = sorted(folder.rglob("*.jpg"))[1]
