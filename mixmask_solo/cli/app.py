@@ -49,7 +49,7 @@ def run_hydra(
     if "--version" in arguments:
         tell_version()
     if not arguments or arguments[0] in ("-h", "--help"):
-        show_usage(usage + _ENDS.format(folder=folder), asked=bool(arguments))
+        show_usage(command, usage + _ENDS.format(folder=folder), asked=bool(arguments))
     with reporting() as told, one_line(command), ExitStack() as starting:
         starting.enter_context(loading(command))
         # Once: processes that this one starts get them with its arguments.
@@ -145,9 +145,10 @@ def _read(command: str, arguments: Sequence[str]) -> Any:
         fail(command, str(error))
 
 
-def show_usage(usage: str, *, asked: bool) -> None:
+def show_usage(command: str, usage: str, *, asked: bool) -> None:
     """Prints the text and exits: fine where the user asked for it, else with status 2."""
-    print(usage.strip(), file=sys.stdout if asked else sys.stderr)
+    with one_line(command):
+        print(usage.strip(), file=sys.stdout if asked else sys.stderr)
     raise SystemExit(0 if asked else 2)
 
 

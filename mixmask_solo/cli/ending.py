@@ -4,6 +4,7 @@ status, nothing lost."""
 
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -53,21 +54,39 @@ def fail(command: str, message: str, code: int = 2) -> NoReturn:
 
 @contextmanager
 def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
-    """Ends a command that writes to ``folder`` with one line for what user or machine caused."""
+    """Ends a command that writes to ``folder`` with one line for what user or machine caused.
+
+    Without a word where nobody reads what it prints any more, as behind ``| head``.
+    """
     try:
         yield
+        sys.stdout.flush()
     except SystemExit as stop:
         cause = stop.__context__
         if isinstance(cause, KeyboardInterrupt) and not isinstance(stop, Failure):
             fail(command, "interrupted (SIGINT)", 130)  # the trainer makes status 1 of it
         raise
     except BaseException as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            # what is still buffered goes nowhere, or Python complains of it at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(128 + signal.SIGPIPE) from None
         fault = explain(error, folder)
         if fault is None:
             raise
         if fault.shared and rank() > 0 and not orphaned():
             raise Failure(fault.line, fault.status) from None
         fail(command, fault.line, fault.status)
+
+
+def _unread() -> bool:
+    """Whether standard output is a pipe that its reader has closed."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

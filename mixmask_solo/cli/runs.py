@@ -5,7 +5,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,12 +47,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):  # names of files need not be UTF-8
             stream.reconfigure(errors="surrogateescape")
     with one_line(f"{COMMAND} {args.command}"):
-        try:
-            args.run(args)
-            sys.stdout.flush()
-        except BrokenPipeError:  # `| head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(128 + signal.SIGPIPE) from None
+        args.run(args)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

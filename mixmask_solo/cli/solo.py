@@ -26,7 +26,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     asked = arguments[:1] in (["-h"], ["--help"])
     if asked or arguments in ([], ["-m"]):
-        show_usage(USAGE, asked=asked)
+        show_usage("mixmask-solo", USAGE, asked=asked)
     module = arguments[0] == "-m"
     sys.argv = arguments[module:]
     script = Path(sys.argv[0])

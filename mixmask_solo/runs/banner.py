@@ -39,6 +39,8 @@ def banner(run: Run, trainer: Trainer, images: Images, subject: str) -> str:
     if cfg.get("scale"):
         rows.append(("scale", f"{cfg.scale:g}: a rehearsal, no run of the recipe"))
     rows.append(("device", _device(trainer, str(cfg.precision))))
+    if (cfg.get("performance") or {}).get("compile"):
+        rows.append(("compiled", "the networks, in the first steps, which takes up to minutes"))
     rows.append(("folder", _folder(run)))
     return "\n".join(line for row in rows for line in _wrapped(*row))
 

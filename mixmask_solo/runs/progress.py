@@ -129,6 +129,7 @@ _LAST = {
     "train_lr": ("lr", "{:.3g}"),
     "train_grad_norm": ("gradient", "{:.3g}"),
 }
+_LAM = "_lam"
 _HIDDEN = ("loss", "train_loss", "train_mixture_loss", *_LAST)  # totals, and what stands elsewhere
 
 
@@ -146,7 +147,10 @@ def terms(
         for key, (name, form) in _FIRST.items()
         if key in values
     ]
-    told += [f"λ {v:.3f}" for k, v in values.items() if k.endswith("_lam")]
+    shares = {k: v for k, v in values.items() if k.endswith(_LAM)}
+    for key, value in shares.items():
+        name = f" {key[len('train_') : -len(_LAM)]}" if len(shares) > 1 else ""
+        told.append(f"λ{name} {value:.3f}")
     if images_per_second:
         told.append(f"{images_per_second:,.0f} img/s")
     told += [

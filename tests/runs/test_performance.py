@@ -33,7 +33,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [False, True])
 def test_checkpoints_with_and_without_are_the_same(
-    first: bool, traced: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: bool, traced: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     """A run that changes over in the middle ends as one that never compiled."""
 
@@ -42,6 +42,8 @@ def test_checkpoints_with_and_without_are_the_same(
 
     whole = Path(pretrain(run("whole", False))["directory"]) / "last.ckpt"
     saved = interrupted(monkeypatch, run("cut", first))
+    told = capfd.readouterr().err
+    assert told.count("compiled  the networks, in the first steps") == first
     resumed = pretrain(run("cut", not first, resume_from_checkpoint=str(saved)))
     ended, expected = weights(Path(resumed["directory"]) / "last.ckpt"), weights(whole)
     assert list(ended) == list(expected)

@@ -56,6 +56,11 @@ def test_terms_are_short_and_in_the_order_of_their_right_to_be_shown() -> None:
     ]
 
 
+def test_shares_of_two_mixtures_are_told_apart() -> None:
+    shares = {"train_mixmask_lam": 0.5, "train_unmix_lam": 0.25}
+    assert terms(shares, 0.0) == ["λ mixmask 0.500", "λ unmix 0.250"]
+
+
 def test_the_rank_is_told_of_the_highest_there_can_be() -> None:
     measured = {"train_embedding_std": 0.08, "train_embedding_rank": 41.3, "val_acc1": 9.0}
     assert terms(measured, 0.0, 128) == ["linear 9.0%", "std 0.080", "rank 41/128"]
