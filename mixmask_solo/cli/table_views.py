@@ -12,6 +12,7 @@ from mixmask_solo.config.files import replacing
 from mixmask_solo.jobs.options import read_options
 from mixmask_solo.report import columns
 from mixmask_solo.report.table_formats import FORMATS
+from mixmask_solo.tables.absent import without_images
 from mixmask_solo.tables.compare import lines
 from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.missing import missing
@@ -56,6 +57,14 @@ def _runnable(asked: Asked, processes: int | None = None) -> list[Training]:
     """
     wrong: dict[str, str] = {}
     chosen = planned(asked, processes=processes, wrong=wrong)
+    left = missing(chosen, runs_of(asked))
+    if processes is None:
+        wrong |= without_images(left, take_off=True)
+        chosen = [training for training in chosen if training.evaluations]
+    else:  # what is missing here may be there where the jobs run
+        for line in left_out(asked, without_images(left, take_off=False)):
+            told = line.removeprefix("left out ")
+            print(f"{COMMAND}: seen from here, {told}", file=sys.stderr)
     if wrong and not chosen:
         cell, reason = next(iter(wrong.items()))
         raise ConfigError(f"cell {cell}: {reason}")

@@ -13,8 +13,8 @@ COMMAND = "mixmask-tables"
 EPILOG = """
 A TABLE is a name that `list` shows, or a file of your own by the same schema (docs/tables.md).
 Words with a = are overrides of every training and probe, as accelerator=cpu devices=1; --site FILE
-has them by data set: `all: [...]`, `cifar100: [data.root=...]`. The recipe's global batch is kept
-on whatever devices. Exit status: 0 done, 1 a run failed, 2 wrong input, 128 + signal.
+has them by data set: `all: [...]`, `cifar100: [data.train_path=...]`. The recipe's global batch is
+kept on whatever devices. Exit status: 0 done, 1 a run failed, 2 wrong input, 128 + signal.
 """
 _SHOW = ("text", "markdown", "latex", "csv", "json")
 

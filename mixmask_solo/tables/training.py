@@ -24,6 +24,7 @@ class Evaluation:
     recipe: Path | None
     overrides: list[str]  # of a probe, scale and site included
     identity: dict[str, Any] | None  # of a probe
+    paths: list[tuple[str, str]] = field(default_factory=list)  # keys that name its own images
     cells: list[Cell] = field(default_factory=list)
 
     @property
@@ -66,6 +67,7 @@ class Training:
     named: frozenset[str]  # keys that the table's cells override
     seed: int
     scale: float
+    paths: list[tuple[str, str]] = field(default_factory=list)  # keys that name its images
     evaluations: list[Evaluation] = field(default_factory=list)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 from mixmask_solo.config import ConfigError, to_values
 from mixmask_solo.config.check import get
 from mixmask_solo.config.schema.optimizer import HEADS
+from mixmask_solo.tables.absent import Paths, image_paths
 from mixmask_solo.tables.identity import accumulated, fingerprint, identity, processes_of, unlike
 from mixmask_solo.tables.scale import scaled
 from mixmask_solo.tables.schema import Cell
@@ -68,6 +69,7 @@ def trainings(
                     named=cell.named,
                     seed=seed,
                     scale=scale,
+                    paths=own.paths,
                 )
                 for seed in seeds
             ]
@@ -83,6 +85,7 @@ class _Settled:
     smaller: list[str]
     local: list[str]
     identity: dict[str, Any]
+    paths: Paths
 
 
 def _settle(
@@ -118,7 +121,7 @@ def _settle(
                 f"{key}={new} for every run would make it another experiment than the cell's "
                 f"({old}): leave it out, or write a table of your own"
             )
-    return _Settled(smaller, local, same)
+    return _Settled(smaller, local, same, image_paths(there))
 
 
 def _training(
@@ -162,7 +165,7 @@ def _evaluation(
             "give a share, such as 0.1"
         )
     own.overrides = [*protocol.overrides, *found.smaller, *found.local]
-    own.identity = found.identity
+    own.identity, own.paths = found.identity, found.paths
     return own
 
 

@@ -148,6 +148,7 @@ def test_the_commands_keep_the_global_batch_on_fewer_devices(
         (("run", "table4", "seed=3"), "seed=3: mixmask-tables sets seed itself, from --seeds"),
         (("run", "table4", "optimizer.batch_size=8"), "so that the global batch is the recipe's"),
         (("run", "table4", "max_epochs=7"), "max_epochs=7 for every run would make it another"),
+        (("run", "table4"), "data.train_path is './datasets/imagenet/train', which is not there"),
         (("run", "table4", "--wait"), "--dry-run and --wait are for --slurm FILE"),
         (("run", "table4", "--slurm", "none.yaml"), "none.yaml"),
         (("shw", "table4"), "invalid choice: 'shw'"),
