@@ -113,9 +113,9 @@ def test_a_cell_that_cannot_be_run_here_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # without the localiser's weights
-    nothing: dict[str, list[str]] = {"datasets": [], "overrides": []}
-    args = Namespace(**nothing, rows=["MSCN", "high-pass"], columns=["MoCo v2"], seeds=[0])
-    args.scale, args.site, args.runs = 1.0, None, tmp_path
+    images = [f"data.{split}_path={tmp_path}" for split in ("train", "val")]
+    args = Namespace(datasets=[], rows=["MSCN", "high-pass"], columns=["MoCo v2"], seeds=[0])
+    args.scale, args.site, args.runs, args.overrides = 1.0, None, tmp_path, images
     chosen = table_views._runnable(Asked(find_table("saliency"), args))
     assert [training.recipe.name for training in chosen] == ["mocov2_mscn"]
     assert "left out high-pass, MoCo v2: " in capsys.readouterr().err

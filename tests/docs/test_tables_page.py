@@ -36,10 +36,9 @@ def test_the_sites_file(
     (tmp_path / "site.yaml").write_text(site)
     line = ["mixmask-tables", "plan", *words, "--site", str(tmp_path / "site.yaml"), "--commands"]
     monkeypatch.setattr(sys, "argv", line)
-    try:
+    with pytest.raises(SystemExit) as stop:
         tables.main()
-    except SystemExit as stop:
-        assert not stop.code
+    assert stop.value.code == 0
     told = capsys.readouterr()
     assert "left out" not in told.out + told.err
     assert all(path in told.out for path in paths)
