@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from mixmask_solo.cli.compose import resume_command
 from mixmask_solo.cli.faults import explain
 from mixmask_solo.cli.ranks import dismiss, orphaned, rank, watch
+from mixmask_solo.jobs.variables import AGAIN
 
 _HARMLESS = (
     r".*does not have many workers.*",  # decided by data.num_workers
@@ -192,6 +193,7 @@ def _interrupted(command: str, stop: Any, again: str) -> Failure:
         saved, folder = f"saved {stop.checkpoint}", str(Path(stop.checkpoint).parent)
         if not stop.saved:
             saved = f"stopped at once, the newest checkpoint is {stop.checkpoint}"
+        again = again or os.environ.get(AGAIN, "")
         how = again or resume_command(command, sys.argv[1:], stop.checkpoint)
     if rank() == 0:  # all ranks stop together
         complain(command, f"interrupted ({number.name}); {saved}{how and f'; to resume: {how}'}")

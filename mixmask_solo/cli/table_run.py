@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """``mixmask-tables run`` on this machine: what is missing, one after the other."""
 
+import os
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mixmask_solo.jobs.process import Outcome, Process, Relay
+from mixmask_solo.jobs.variables import AGAIN
 from mixmask_solo.tables.match import Runs
 from mixmask_solo.tables.missing import Missing, missing
 from mixmask_solo.tables.training import Evaluation, Training, as_typed
@@ -116,7 +118,8 @@ class LocalRuns:
         print(f"{self.command}: {what}\n  {as_typed(command)}", file=sys.stderr, flush=True)
         module = f"mixmask_solo.cli.{command[0].partition('-')[2]}"
         self.started += 1
-        process = Process([sys.executable, "-m", module, *command[1:]])
+        told = {**os.environ, AGAIN: f"the same {self.command} command"}
+        process = Process([sys.executable, "-m", module, *command[1:]], told)
         code, report = self._signals.wait(process)
         code = 128 - code if code < 0 else code
         stopped = self._signals.received or (code - 128 if code - 128 in _SIGNALS else 0)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mixmask_solo.cli.ending import one_line, supervise
 from mixmask_solo.data import source
+from mixmask_solo.jobs.variables import AGAIN
 from mixmask_solo.runs.interrupt import Interrupted
 from mixmask_solo.runs.readback import NonFiniteLoss
 
@@ -76,6 +77,14 @@ def test_endings(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["x.py", "name=a  b", "auto_resume.enabled=true"])
     assert ending(error, capsys, again=again) == (code, line)
+
+
+def test_whoever_started_the_command_knows_how_to_resume(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(AGAIN, "the same mixmask-tables command")
+    _, line = ending(Interrupted("a/last.ckpt"), capsys)
+    assert line.endswith("; saved a/last.ckpt; to resume: the same mixmask-tables command\n")
 
 
 def test_other_ranks_tell_only_what_is_theirs(
