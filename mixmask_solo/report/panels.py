@@ -8,6 +8,7 @@ from mixmask_solo.report.metrics import Series
 
 LAM, SPREAD = "own share λ", "spread of the embedding (0 = collapse)"
 RANK = "effective rank of the embedding (1 = collapse)"
+AP = "average precision in %"
 PANELS = {  # title: names of the metrics
     "loss terms": r"train(_.*)?_(loss|neg_cos_sim)",
     LAM: r"train(_.*)?_lam",
@@ -15,6 +16,7 @@ PANELS = {  # title: names of the metrics
     RANK: r"train_embedding_rank",
     "uniformity and alignment": r"train_embedding_(uniformity|alignment)",
     "accuracy in %": r"(val_knn|val|train)_acc1",
+    AP: r"val_(box|mask|voc)_ap(50|75)?",
     "learning rate": r"train_lr",
     "norm of the gradient": r"train_grad_norm",
 }
@@ -24,6 +26,7 @@ COMPARED = {  # of several runs one metric a panel
     RANK: ("train_embedding_rank",),
     "online k-NN in %": ("val_knn_acc1",),
     "linear classifier on validation images, in %": ("val_acc1",),
+    "average precision of boxes, in %": ("val_box_ap",),
 }
 _LABELS = {
     "val_knn_acc1": "online k-NN, held out",
@@ -41,6 +44,11 @@ _LABELS = {
     "train_mixture_loss": "all mixtures",
     "train_lr": "backbone",
     "train_grad_norm": "all parameters",
+    **{
+        f"val_{kind}_ap{iou}": f"{name} AP{iou}"
+        for kind, name in {"box": "box", "mask": "mask", "voc": "VOC"}.items()
+        for iou in ("", "50", "75")
+    },
 }
 # The method's own loss before the others and its classifier last, k-NN before the classifier.
 _FIRST = ("train_nce_loss", "train_neg_cos_sim", "val_knn_acc1")

@@ -13,7 +13,7 @@ from torch import Tensor
 from mixmask_solo.runs.ranks import Ranks
 from mixmask_solo.runs.run import Run
 
-_ACCURACY = re.compile(r"val_(\w+_)?acc\d")
+_HIGHER = re.compile(r"val_(\w+_)?acc\d|val_(box|mask|voc)_ap(50|75)?")  # is better
 
 
 class NonFiniteLoss(Exception):
@@ -49,7 +49,7 @@ class Readback(Callback):
         self.epoch: dict[str, float] = {}
         self.epoch_number: int | None = None
         self.earlier: dict[str, dict[str, Any]] = {}
-        self.best: dict[str, dict[str, Any]] = {}  # accuracies on validation images
+        self.best: dict[str, dict[str, Any]] = {}  # accuracies and precisions on validation images
         self.notes: dict[str, Any] = {}  # what others have found in them, for ``result.json``
         self._seen: dict[str, Any] = {}
         self._pending: deque[_Pending] = deque()
@@ -100,7 +100,7 @@ class Readback(Callback):
         self.earlier = {name: told for name, told in earlier.items() if name not in self.epoch}
         for name, value in self.epoch.items():
             best = self.best.get(name, {}).get("value", -1.0)
-            if _ACCURACY.fullmatch(name) and not value <= best:
+            if _HIGHER.fullmatch(name) and not value <= best:
                 self.best[name] = {"value": value, "epoch": self.epoch_number}
 
     def told(self) -> dict[str, Any]:

@@ -88,3 +88,11 @@ def test_a_step_is_read_whole_however_far_behind_the_device_is(place: str) -> No
     assert seen == sorted(seen)
     kept.on_train_epoch_end(trainer(0))
     assert kept.latest == {"loss": 299.0, "train_nce_loss": 299.0}
+
+
+def test_of_a_detector_the_highest_precision_is_the_best() -> None:
+    kept = readback()
+    for epoch, value in enumerate((20.0, 30.0, 25.0)):
+        logged = {"val_box_ap50": value, "val_box_ap_small": -1.0, "val_images": 40.0}
+        kept.on_train_epoch_end(trainer(epoch, **logged))
+    assert kept.told()["best_metrics"] == {"val_box_ap50": {"value": 30.0, "epoch": 1}}

@@ -46,12 +46,16 @@ class Table(NamedTuple):
 _KNN = "k-NN"
 _PROBE = "linear probe"
 _PROBED = "linear classifier on the frozen network of the last checkpoint"
+_AP = "mean over IoU 0.50 to 0.95, on validation images"
 _MEASURED = {  # metric: name, what it is
     "val_knn_acc1": (
         "online k-NN",
         "features of augmented views, taken while the network changed; lags behind early on",
     ),
     "val_acc1": ("online classifier", "trained beside the network, on validation images"),
+    "val_box_ap": ("box AP", _AP),
+    "val_mask_ap": ("mask AP", _AP),
+    "val_voc_ap": ("VOC AP", _AP),
 }
 
 
@@ -60,7 +64,7 @@ def numbers(group: Group, runs: Sequence[PageRun] = ()) -> list[Number]:
     found = [_knn(group), _probe(group, runs)]
     for metric, (name, note) in _MEASURED.items():
         kind = group.runs[0].record.kind
-        if kind != "pretrain":
+        if kind != "pretrain" and metric == "val_acc1":
             name = "fine-tuned accuracy" if kind == "finetune" else "linear accuracy"
             note = "top-1 on validation images"
             chosen = chosen_head(group.runs[0].record.result)

@@ -9,12 +9,12 @@ from typing import Any
 
 from mixmask_solo.report.metrics import Series
 from mixmask_solo.report.page.data import Group, PageRun
-from mixmask_solo.report.panels import LAM, PANELS, RANK, SPREAD, label_of, means_of, panel
+from mixmask_solo.report.panels import AP, LAM, PANELS, RANK, SPREAD, label_of, means_of, panel
 
 LIMIT = 1000  # points of a series of steps
 _LOWEST = {LAM: 0.0, SPREAD: 0.0, RANK: 0.0}
 _HIGHEST = {LAM: 1.0}
-_ORDER = ("accuracy in %", "loss terms")  # what is asked for first; the others as they come
+_ORDER = ("accuracy in %", AP, "loss terms")  # what is asked for first; the others as they come
 
 Points = list[tuple[float, float]]
 
