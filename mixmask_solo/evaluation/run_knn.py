@@ -109,7 +109,7 @@ def evaluate_knn(
         "checkpoint": str(pretrained.path),
         "crc32": f"{crc:08x}",
         "evaluate": evaluate,
-        "own_images": not any(v is not None for k, v in (data or {}).items() if k != "stage_to"),
+        "own_images": _own(pretrained.data, data or {}),
         # strategies of the pretraining whose filter all images passed; null: the file tells of none
         "input_filters": pretrained.filters,
         "dataset": dataset,
@@ -156,6 +156,12 @@ def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size
     seed = pretrained.config.get("seed")
     cfg = {"data": block, "optimizer": {"batch_size": batch_size}, "seed": seed}
     return build_classification(OmegaConf.create(cfg))
+
+
+def _own(stored: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether ``given`` names no images but those of the run."""
+    named = {k: v for k, v in given.items() if k not in ("stage_to", "num_workers")}
+    return all(v is None or v == stored.get(k) for k, v in named.items())
 
 
 def _rows(

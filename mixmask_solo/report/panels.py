@@ -40,7 +40,7 @@ _LABELS = {
     "train_loss": "sum",
     "train_neg_cos_sim": "method",
     "train_nce_loss": "method",
-    "train_class_loss": "classifier (online)",
+    "train_class_loss": "classifier",
     "train_mixture_loss": "all mixtures",
     "train_lr": "backbone",
     "train_grad_norm": "all parameters",
@@ -64,12 +64,16 @@ def means_of(columns: Mapping[str, Series], name: str) -> Series:
 
 
 def panel(columns: dict[str, Series], pattern: str) -> dict[str, Series]:
-    """Series of a panel by metric, means over epochs where there are any, duplicates dropped."""
+    """Series of a panel by metric, means over epochs where there are any.
+
+    Of terms that are equal throughout one is shown: a sum of one term is that term.
+    """
     found: dict[str, Series] = {}
     for column in columns:
         name = column.removesuffix("_epoch").removesuffix("_step")
         means = means_of(columns, name)
-        if re.fullmatch(pattern, name) and means not in found.values():
+        sum_of_one = name.startswith("train_") and means in found.values()
+        if re.fullmatch(pattern, name) and not sum_of_one:
             found.setdefault(name, means)
     order = sorted(found, key=lambda name: (name not in _FIRST, name in _LAST, name))
     return {name: found[name] for name in order}

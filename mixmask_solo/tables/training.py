@@ -22,7 +22,7 @@ class Evaluation:
 
     protocol: Protocol
     recipe: Path | None
-    overrides: list[str]  # of a probe, scale and site included
+    overrides: list[str]  # of a probe, scale and site included; of a k-NN the site's as options
     identity: dict[str, Any] | None  # of a probe
     paths: list[tuple[str, str]] = field(default_factory=list)  # keys that name its own images
     cells: list[Cell] = field(default_factory=list)
@@ -45,6 +45,7 @@ class Evaluation:
             return [
                 *(p.command, "--pretrained_checkpoint", checkpoint, "--feature_type", p.features),
                 *("--k", str(p.k), "--temperature", f"{p.temperature:g}"),
+                *self.overrides,
                 *("--out", f"{run}/{self.file}"),
             ]
         assert self.recipe is not None

@@ -19,6 +19,14 @@ Resolver = Callable[[Any], Any]
 Site = Mapping[str, Sequence[str]]  # data set, or `all`, to overrides
 _ONE = ("++devices=1", "++num_nodes=1")  # a rehearsal's process has the whole, small batch
 _ALLOCATED = ("devices", "num_nodes", "accelerator", "strategy")
+_KNN_OPTIONS = {  # by which mixmask-knn takes what a site gives
+    "data.train_path": "--train_data_path",
+    "data.val_path": "--val_data_path",
+    "data.format": "--data_format",
+    "data.image_column": "--image_column",
+    "data.label_column": "--label_column",
+    "data.num_workers": "--num_workers",
+}
 
 
 def trainings(
@@ -51,7 +59,7 @@ def trainings(
         try:
             own = _training(cell, compose, resolve, scale, site or {}, processes)
             measure = (others or {}).get(cell.protocol.command, resolve_probe)
-            probe = _evaluation(cell, compose, measure, scale, site or {}, processes)
+            probe = _evaluation(cell, own, compose, measure, scale, site or {}, processes)
         except ConfigError as error:
             if wrong is None:
                 raise ConfigError(f"cell {cell.id}: {error}") from None
@@ -85,7 +93,11 @@ class _Settled:
     smaller: list[str]
     local: list[str]
     identity: dict[str, Any]
-    paths: Paths
+    there: dict[str, Any]  # the configuration that they make
+
+    @property
+    def paths(self) -> Paths:
+        return image_paths(self.there)
 
 
 def _settle(
@@ -121,7 +133,7 @@ def _settle(
                 f"{key}={new} for every run would make it another experiment than the cell's "
                 f"({old}): leave it out, or write a table of your own"
             )
-    return _Settled(smaller, local, same, image_paths(there))
+    return _Settled(smaller, local, same, there)
 
 
 def _training(
@@ -140,6 +152,7 @@ def _training(
 
 def _evaluation(
     cell: Cell,
+    training: _Settled,
     compose: Composer,
     resolve: Resolver,
     scale: float,
@@ -148,7 +161,7 @@ def _evaluation(
 ) -> Evaluation:
     protocol, probe = cell.protocol, cell.probe
     if probe is None:
-        return Evaluation(protocol, None, [], None)
+        return Evaluation(protocol, None, _knn_options(training, _words(site, cell.dataset)), None)
     dataset = protocol.dataset or cell.dataset
 
     def composed(*more: str) -> Any:
@@ -169,12 +182,26 @@ def _evaluation(
     return own
 
 
+def _knn_options(training: _Settled, words: Sequence[str]) -> list[str]:
+    """Of images that lie elsewhere than where the run had them: by the site's ``words``."""
+    given = {_key(word) for word in words}
+    values = {key: get(training.there, key) for key in _KNN_OPTIONS if key in given}
+    single = {key: value for key, value in values.items() if isinstance(value, str | int)}
+    return [word for key in single for word in (_KNN_OPTIONS[key], str(single[key]))]
+
+
+def _words(site: Site, dataset: str) -> list[str]:
+    return [*site.get("all", ()), *site.get(dataset, ())]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
 def _local(site: Site, dataset: str, processes: int | None) -> list[str]:
     """The machine's overrides; where a job says how many processes there are, without those."""
-    words = [*site.get("all", ()), *site.get(dataset, ())]
-    if processes is None:
-        return words
-    return [w for w in words if w.lstrip("+~").partition("=")[0] not in _ALLOCATED]
+    words = _words(site, dataset)
+    return [w for w in words if processes is None or _key(w) not in _ALLOCATED]
 
 
 def _add(training: Training, evaluation: Evaluation, cell: Cell) -> None:

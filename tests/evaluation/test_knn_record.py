@@ -45,10 +45,15 @@ def test_the_last_checkpoint_on_its_own_images(run: dict[str, Any]) -> None:
 
 
 def test_other_images_are_not_the_runs(run: dict[str, Any], run_folder: Path) -> None:
-    other = evaluate_knn(run_folder, device="cpu", data={"dataset": "digits"})
+    other = evaluate_knn(run_folder, device="cpu", data={"val_path": "elsewhere"})
     assert not other["own_images"]  # they were asked for, whatever they are
     assert not record_knn({**other, "checkpoint": run["checkpoint"]})
     assert told(run) is None
+
+
+def test_its_own_images_asked_for_are_its_own(run_folder: Path) -> None:
+    asked = {"dataset": "digits", "num_workers": 0}  # as a table's site says where they lie
+    assert evaluate_knn(run_folder, device="cpu", data=asked)["own_images"]
 
 
 def test_a_run_that_has_gone_on_meanwhile(run: dict[str, Any]) -> None:
