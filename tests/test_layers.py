@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "methods": {"host", "strategies", "objectives", "networks", "config", "mixtures"},
     "screen": set(),
     "data": {"config", "screen"},
-    "jobs": {"config"},
+    "jobs": {"config", "records"},
     "records": {"data", "config"},
     "evaluation": {"host", "methods", "data", "config", "records"},
     "export": {"host", "strategies", "config", "records", "evaluation"},

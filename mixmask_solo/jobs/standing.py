@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: MIT
 """How submitted jobs stand: what Slurm says of them, and what they say themselves."""
 
-import os
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mixmask_solo.config.files import read_json
 from mixmask_solo.jobs import queue
 from mixmask_solo.jobs.records import Planned, Submission
+from mixmask_solo.records.registry.processes import process_began, process_exists
 
 ENDED = ("completed", "failed", "refused", "interrupted", "cancelled", "not started", "lost")
 
 
+_STALE = 600.0  # seconds without a step after which a job of another machine counts as gone
+_ROUNDED = 2.0  # seconds by which a process seems to have begun later than it did
 _TOLD = {"directory", "epoch", "epochs", "time"}  # by a process of how far it is
 
 
@@ -55,7 +58,7 @@ def _standing(submission: Submission, job: Planned, queued: queue.Queued | None)
     again = f", started again {times}" if restarts else ""
     if queued is not None:
         return _in_queue(submission, job, queued, status, outcome, again)
-    if submission.local and status == "running" and _is_alive(job):
+    if submission.local and status == "running" and _is_alive(submission, job, state):
         return Standing("running", _progress(submission, job))
     if status not in ("", "running", "requeued"):
         return Standing(status, (outcome or _last_words(submission, job)) + again)
@@ -111,12 +114,15 @@ def _last_words(submission: Submission, job: Planned) -> str:
     return own[-1] if own else "it has written nothing"
 
 
-def _is_alive(job: Planned) -> bool:
-    try:
-        os.kill(int(job.id), 0)
-    except (OSError, ValueError):
+def _is_alive(submission: Submission, job: Planned, state: Mapping[str, Any]) -> bool:
+    """Whether a local job's process runs: of this machine the very one that began it, whose number
+    another may have by now; of another machine one that has told of itself lately."""
+    if state.get("host") != socket.gethostname():
+        return any(time.time() - beat["time"] < _STALE for beat in submission.beats(job))
+    if not job.id.isdecimal() or not process_exists(int(job.id)):
         return False
-    return True
+    began = process_began(int(job.id))
+    return began is None or began <= float(state.get("began", 0)) + _ROUNDED
 
 
 def log_file(submission: Submission, job: Planned, rank: int) -> Path:

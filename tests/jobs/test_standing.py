@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,31 @@ def test_states(
     found = standings(submission, submission.jobs, {"12": in_queue} if in_queue else {})[0]
     assert tuple(found) == shown
     assert (found.state in ENDED) is (in_queue is None)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"began": time.time() + 5}, "running"),  # this process began before its job told of itself
+        ({"began": 100.0}, "lost"),  # the number is another process's by now
+        ({"began": 100.0, "host": "elsewhere"}, "lost"),  # where a number says nothing
+    ],
+)
+def test_a_local_job_is_its_own_process(told: dict[str, Any], shown: str, tmp_path: Path) -> None:
+    jobs = [Planned("0", [], id=str(os.getpid()))]
+    submission = Submission(tmp_path, "one", jobs, created=0.0, local=True)
+    state = {"status": "running", "host": socket.gethostname(), **told}
+    state_file(tmp_path, "0").write_text(json.dumps(state))
+    assert standings(submission, jobs)[0].state == shown
+
+
+def test_a_local_job_of_another_machine_lives_while_it_tells_of_itself(tmp_path: Path) -> None:
+    jobs = [Planned("0", [], id="1")]
+    submission = Submission(tmp_path, "one", jobs, created=0.0, local=True)
+    state_file(tmp_path, "0").write_text(json.dumps({"status": "running", "host": "elsewhere"}))
+    beat = {"time": time.time(), "rank": 0}
+    (tmp_path / "beat-0-0.json").write_text(json.dumps(beat))
+    assert standings(submission, jobs)[0].state == "running"
 
 
 def test_what_waits_for_a_job_that_failed_is_not_lost(submission: Submission) -> None:
