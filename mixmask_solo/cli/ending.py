@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from mixmask_solo.cli.collecting import uncollected
 from mixmask_solo.cli.compose import resume_command
 from mixmask_solo.cli.faults import explain
 from mixmask_solo.cli.ranks import dismiss, orphaned, rank, watch
@@ -107,8 +108,9 @@ def loading(command: str) -> Iterator[None]:
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, end)
     try:
-        yield
-        quiet()
+        with uncollected():
+            yield
+            quiet()
     finally:
         signal.signal(signal.SIGINT, before)
 
