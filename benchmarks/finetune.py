@@ -30,8 +30,8 @@ from mixmask_solo.runs.pretrain import pretrain
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 RATES = {  # per 256 images
-    "fine-tuned": (0.003, 0.01, 0.03, 0.1),
-    "from scratch": (0.03, 0.1, 0.4, 1.6, 6.4),
+    "fine-tuned": (0.001, 0.003, 0.01, 0.03, 0.1),
+    "from scratch": (0.01, 0.03, 0.1, 0.4, 1.6, 6.4),
 }
 AHEAD = 3.0  # points
 TUNING = 0  # the seed that chooses rates
