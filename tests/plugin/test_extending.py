@@ -30,7 +30,7 @@ cfg.method_kwargs.mixmask = None
 cfg = OmegaConf.merge(cfg, OmegaConf.load(page))
 cfg.method_kwargs.blackout.role = role
 if host == "solo":
-    cfg.backbone.name = "resnet18"
+    cfg.backbone = {"name": "resnet18"}
 result = pretrain(cfg)
 stored = result["config"]["method_kwargs"]["blackout"]
 assert stored == {"keep": 0.5, "role": role, "grid_size": 8}, stored
