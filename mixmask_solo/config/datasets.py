@@ -111,7 +111,7 @@ DATASETS: dict[str, DatasetInfo] = {
     "sun397": _benchmark(397, 19_850, 19_850),
     "inaturalist2018": _benchmark(8_142, 437_513, 24_426, downloads=False),
     "places205": _benchmark(205, 2_448_873, 20_500, downloads=False),
-    "imagenet100": DatasetInfo("folder", 100),
+    "imagenet100": DatasetInfo("folder", 100, train_images=126_689, val_images=5_000),
     "imagenet": DatasetInfo("folder", 1000, train_images=1_281_167, val_images=50_000),
     "custom": DatasetInfo("folder", None),
     "image_folder": DatasetInfo("folder", None),

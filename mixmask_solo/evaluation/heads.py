@@ -140,12 +140,11 @@ class Heads(Probe):
         outputs = {"val": self.validation_step_outputs, "holdout": self.held_out_outputs}
         rows: list[dict[str, Any]] = [{} for _ in self.heads]
         for part, found in outputs.items():
-            if found:  # in all processes, or in none
+            if part == "val" or self.holds_out:
                 self.counts[part] = self._add(rows, part, found)
-        if outputs["val"]:
-            for row, counted in zip(rows, self.per_classes, strict=True):
-                mean = counted.compute(self.device)
-                row |= {} if mean is None else {MEAN_CLASS: float(mean)}
+        for row, counted in zip(rows, self.per_classes, strict=True):
+            mean = counted.compute(self.device)
+            row |= {} if mean is None else {MEAN_CLASS: float(mean)}
         whole = [all(map(_is_finite, row.values())) for row in rows]
         self.measured = [r if ok else {"diverged": True} for r, ok in zip(rows, whole, strict=True)]
         log = {

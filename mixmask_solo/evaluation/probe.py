@@ -72,6 +72,12 @@ class SoftTargets:
                 f"optimizer.batch_size is {cfg.optimizer.batch_size}: mixup and cutmix pair "
                 "images, give an even number"
             )
+        if cfg.data.get("last_batch") == "keep":
+            key = "mixup" if cfg.mixup > 0 else "cutmix"
+            raise ConfigError(
+                f"data.last_batch is keep and {key} is {cfg[key]:g}: it pairs images, and the last "
+                "batch may have an odd one; set data.last_batch=drop"
+            )
         from timm.data.mixup import Mixup
 
         self.mixup = Mixup(
@@ -116,6 +122,13 @@ class Probe(LinearModel):
     def classify(self, feats: Tensor) -> Tensor:
         return super().classify(F.normalize(feats, dim=1) if self.normalize else feats)
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether training images are kept apart to be measured, in all processes alike: one whose
+        share could not be read has no outputs, and is waited for by the others."""
+        kept = getattr(getattr(self.trainer, "datamodule", None), "held_out", None)
+        return kept is not None or bool(self.held_out_outputs)
+
     def place_soft_targets(self, batch_idx: int) -> None:
         """Tells them the batch that comes next."""
         if isinstance(self.mixup_func, SoftTargets):
@@ -136,7 +149,7 @@ class Probe(LinearModel):
     def on_validation_epoch_end(self) -> None:
         """Logs the means over all validation images, and over those held out."""
         super().on_validation_epoch_end()
-        if self.held_out_outputs:
+        if self.holds_out:
             means, _ = labelled_means(self.held_out_outputs, ("loss", "acc1"), self.device)
             held_out = {f"holdout_{name}": mean for name, mean in means.items()}
             self.log_dict(held_out, sync_dist=True)
@@ -163,8 +176,8 @@ def exponential(cfg: DictConfig) -> dict[str, Any]:
 
 
 class BestEpoch(Callback):
-    """Remembers, also over a resumption, the validation with the highest ``val_acc1``, which is
-    what the papers report; the first of equals counts."""
+    """Remembers, also over a resumption, the validation with the highest ``val_acc1``, which the
+    published code keeps too; the first of equals counts."""
 
     def __init__(self) -> None:
         self.best: dict[str, float] = {}

@@ -11,6 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.data import ImageData, build_pretrain
 from mixmask_solo.evaluation.features import extract, features_of
 from mixmask_solo.evaluation.health import alignment, embedding_std, rankme, uniformity, verdict
@@ -67,6 +68,11 @@ def evaluate_health(
     views, reason = _views(pretrained, images, batch_size)
     aligned, pairs = _alignment(network, views, where, kinds, watch) if views else ({}, 0)
     n = len(labels)
+    if n < 2:
+        raise ConfigError(
+            f"the validation images are {n}: health is measured over pairs of images, give at "
+            "least 2 (data.val_path)"
+        )
     chosen = torch.randperm(n, generator=torch.Generator().manual_seed(images.seed))[:MOST]
     rows = [_row(kind, z, chosen.to(where), aligned.get(kind)) for kind, z in found.items()]
     return {
@@ -83,7 +89,7 @@ def evaluate_health(
         **({"no_alignment": reason} if reason else {}),
         **damage(images.tolerance),
         "seconds": round(time.perf_counter() - start, 3),
-        "versions": versions(),
+        "versions": versions(where),
     }
 
 

@@ -118,7 +118,7 @@ def evaluate_knn(
         "bank_dtype": bank_dtype,
         **damage(images.tolerance),
         "seconds": round(time.perf_counter() - start, 3),
-        "versions": versions(),
+        "versions": versions(where),
     }
 
 

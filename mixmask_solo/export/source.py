@@ -106,11 +106,11 @@ def read_source(
     """
     pretrained = read_pretrained(checkpoint, "momentum" if which == "momentum" else "online")
     config, path = pretrained.config, pretrained.path
-    if config.get(_PROBE) and not config.get("finetune"):
-        raise ConfigError(
-            f"checkpoint '{path}' is of a linear probe: export what it was made from, "
-            f"{config[_PROBE]}"
-        )
+    if "detector" in config or (config.get(_PROBE) and not config.get("finetune")):
+        what = "a detector" if "detector" in config else "a linear probe"
+        start = config.get(_PROBE)
+        remedy = f"export what it was made from, {start}" if start else "it began at random"
+        raise ConfigError(f"checkpoint '{path}' is of {what}: {remedy}")
     head = which == "head"
     if head and why_no_projector(pretrained):
         method = f"of method {pretrained.method}" if config.get("method") else "of no method told"

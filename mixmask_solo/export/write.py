@@ -133,8 +133,9 @@ def _compare(ours: Outputs, source: Source, target: Target, path: Path) -> tuple
         raise ExportError(
             f"what was written cannot be loaded: {reason}; nothing is kept"
         ) from error
-    worst = max(_difference(ours, loaded.outputs, name) for name in ours)
-    if not worst <= TOLERANCE:
+    found = [_difference(ours, loaded.outputs, name) for name in ours]
+    worst = max(found)
+    if not all(difference <= TOLERANCE for difference in found):  # of NaN nothing is
         raise ExportError(
             f"{loaded.by} makes other features of the file than the checkpoint's network: they "
             f"differ by {worst:.2g} of the largest, more than {TOLERANCE:g}; nothing is kept"

@@ -154,9 +154,11 @@ class Pretrained(NamedTuple):
 
     @property
     def view(self) -> dict[str, Any]:
-        """Size and statistics of the images it was trained with, as far as given there."""
+        """Size and statistics of the images it was trained with, as far as given there: those of a
+        pretraining's first view, or of a fine-tuning's images."""
         views = self.config.get("augmentations") or []
         first = views[0] if isinstance(views, list) and views else {}
+        first = first or self.data.get("augmentations") or {}
         return {k: first[k] for k in ("crop_size", "mean", "std") if first.get(k) is not None}
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from mixmask_solo import __version__
+from mixmask_solo.config.files import replacing
 from mixmask_solo.data import Tolerance
 
 log = logging.getLogger(__name__)
@@ -23,12 +24,14 @@ _SHOWN = 5
 _DID = {"skip": "left out", "blank": "replaced by blank ones"}
 
 
-def versions() -> dict[str, str]:
-    """Versions of everything a number may depend on, and the device."""
+def versions(device: torch.device) -> dict[str, str]:
+    """Versions of everything a number may depend on, and the name of the device it was used on."""
     ours = {"python": platform.python_version(), "mixmask_solo": __version__}
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    device = {"device": gpu or platform.processor() or "cpu"}
-    return ours | {package: version(package) for package in _PACKAGES} | device
+    own = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    if device.type == "cpu":
+        own = platform.processor()
+    name = {"device": own or device.type}
+    return ours | {package: version(package) for package in _PACKAGES} | name
 
 
 def this_process() -> dict[str, Any]:
@@ -55,7 +58,9 @@ def damage(tolerance: Tolerance, directory: Path | None = None) -> dict[str, Any
     many, where = " was" if len(found) == 1 else "s were", ""
     if directory is not None:
         place = directory / LIST
-        place.write_text("".join(f"{line}\n" for line in lines), "utf-8", "backslashreplace")
+        with replacing(place) as temporary:
+            text = "".join(f"{line}\n" for line in lines)
+            temporary.write_text(text, "utf-8", "backslashreplace")
         where = f"; all of them with reasons: {place}"
     log.warning(
         "%d damaged image%s %s (data.on_error=%s): %s%s",

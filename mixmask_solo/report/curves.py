@@ -10,7 +10,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixmask_solo.report.grid import DPI, STYLE
+from mixmask_solo.report.grid import DPI, STYLE, save
 from mixmask_solo.report.metrics import Series, read_metrics
 from mixmask_solo.report.palette import COLORS, FAINT
 from mixmask_solo.report.panels import (
@@ -83,7 +83,7 @@ def curves(runs: Mapping[str, Path], path: Path) -> Path:
             longest = max(len(curve.label) for curve in next(iter(panels.values())))
             across = max(1, _CHARACTERS * wide // (longest + 8))
             figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=across)
-        figure.savefig(path)
+        save(figure, path)
     return path
 
 

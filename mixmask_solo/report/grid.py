@@ -11,6 +11,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
+from mixmask_solo.config.files import replacing
 from mixmask_solo.report.palette import FAINT, INK
 
 DPI = 100
@@ -89,7 +90,16 @@ def draw(sections: Sequence[Section], path: Path, *, smooth: bool = False) -> No
         parts = figure.subfigures(len(sizes), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, section in zip(parts, sections, strict=True):
             _draw_section(part, section)
-        figure.savefig(path)
+        save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format of the name's ending; what was there stays until it is whole.
+
+    A name without ending means PNG. Raises ValueError for an ending that is no format.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:] or "png")
 
 
 def _draw_section(part: FigureBase, section: Section) -> None:

@@ -87,7 +87,9 @@ def _facts(run: RunRecord) -> Iterator[tuple[str, str]]:
     yield "collapse", run.collapse
     yield "epochs", f"{result.get('epochs', 0)} of {config.get('max_epochs', '?')}"
     yield "command", str(told.get("command") or "")
-    dirty = " with changes" if told.get("dirty") else ""
+    dirty = {True: " with changes", None: ", whether with changes is not known"}.get(
+        told.get("dirty"), ""
+    )
     yield "commit", f"{told['commit']}{dirty}" if told.get("commit") else ""
     yield "date", str(told.get("date") or "")
     versions = result.get("versions") or {}

@@ -174,7 +174,7 @@ class ResultFile(Callback):
             "pieces": pieces,
             "seed": self.run.cfg.get("seed"),
             PROVENANCE: self._origin,
-            "versions": versions(),
+            "versions": versions(trainer.strategy.root_device),
             **{key: told[key] for key in ("processes", "host", "data", "config")},
         }
         write_json(self.run.directory / RESULT, content)

@@ -23,7 +23,8 @@ _ACCUMULATED = "accumulate_grad_batches"
 _PATHS = ("data.train_path", "data.val_path")
 # From the checkpoint that is probed or fine-tuned; method_kwargs are its filters of inputs.
 _FOLLOWS = (
-    *("backbone", "data.augmentations", "pretrain_method", "method_kwargs"),
+    *("backbone", "pretrain_method", "method_kwargs"),
+    *(f"data.augmentations.{key}" for key in ("crop_size", "mean", "std")),
     *("data.mean", "data.std"),  # a detector's
 )
 
@@ -40,6 +41,9 @@ def identity(config: Mapping[str, Any], processes: int | None = None) -> dict[st
     same = {**config, "optimizer": optimizer, "processes": 1}
     if processes == 1:
         same[_SYNC] = None  # without effect
+    if "method" not in config and "data" in config:  # none given are none of each
+        own = config["data"]
+        same["data"] = {**own, "augmentations": own.get("augmentations") or {}}
     return same
 
 
@@ -85,6 +89,7 @@ def fingerprint(one: Mapping[str, Any], named: Collection[str] = ()) -> str:
     """Equal for identities that `unlike` calls the same, as far as spelling goes."""
     blank: dict[str, Any] = {"data": {"dataset": "custom"}}
     kept = {d.key: d.new for d in unlike(blank, one, named)}
+    kept[_SYNC] = one.get(_SYNC)  # a blank has none, beside which it counts as any
     return json.dumps(kept, sort_keys=True, default=str)
 
 

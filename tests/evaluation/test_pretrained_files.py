@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.pretrained import backbone_layout, find_checkpoint, read_pretrained
+from mixmask_solo.records.pretrained import (
+    Pretrained,
+    backbone_layout,
+    find_checkpoint,
+    read_pretrained,
+)
 
 W = torch.arange(3.0)
 
@@ -83,3 +88,14 @@ def test_files_without_weights(content: object, tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_lists_what_is(run_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"lost\.ckpt' does not exist.*holds last\.ckpt"):
         read_pretrained(run_folder / "lost.ckpt")
+
+
+def test_statistics_of_a_pretrainings_views_or_of_a_fine_tunings_images() -> None:
+    images = {"crop_size": 32, "mean": [0.1] * 3, "std": [0.2] * 3, "resize": 36}
+    told = {key: images[key] for key in ("crop_size", "mean", "std")}
+    for config in (
+        {"augmentations": [{**images, "num_crops": 2}]},
+        {"finetune": True, "data": {"augmentations": images}},
+    ):
+        assert Pretrained(Path("last.ckpt"), config, {}).view == told
+    assert Pretrained(Path("last.ckpt"), {"data": {}}, {}).view == {}

@@ -16,7 +16,7 @@ from torch import nn
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation import features
 from mixmask_solo.evaluation.features import CachedFeatures
-from mixmask_solo.evaluation.probe import BestEpoch, Identity, Probe
+from mixmask_solo.evaluation.probe import BestEpoch, Identity, Probe, SoftTargets
 
 
 def cfg(**more: Any) -> DictConfig:
@@ -166,3 +166,11 @@ def test_the_first_of_the_best_epochs_counts_and_survives_a_checkpoint() -> None
     resumed = BestEpoch()
     resumed.load_state_dict(best.state_dict())
     assert resumed.best == best.best
+
+
+@pytest.mark.parametrize("key", ["mixup", "cutmix"])
+def test_a_last_batch_that_is_kept_may_be_odd(key: str) -> None:
+    cfg = {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0, key: 0.2}
+    cfg |= {"data": {"num_classes": 8, "last_batch": "keep"}, "optimizer": {"batch_size": 8}}
+    with pytest.raises(ConfigError, match=rf"data.last_batch is keep and {key} is 0.2: it pairs"):
+        SoftTargets(OmegaConf.create(cfg))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation import run_health
@@ -96,3 +97,11 @@ def test_mere_weights_have_no_projector_and_no_views(run_folder: Path, tmp_path:
     assert row["alignment"] is None
     assert found["pairs"] == 0
     assert "does not say how" in found["no_alignment"]
+
+
+def test_one_image_has_no_pairs(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "class").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "class" / "one.png")
+    data = {"dataset": "custom", "train_path": str(tmp_path), "val_path": str(tmp_path)}
+    with pytest.raises(ConfigError, match=r"the validation images are 1: .* at least 2"):
+        evaluate_health(run_folder, device="cpu", data=data)

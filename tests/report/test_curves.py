@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from mixmask_solo.report.curves import curves, read_metrics
+from mixmask_solo.report.grid import save
 
 RUN = """epoch,step,train_nce_loss_step,train_nce_loss_epoch,train_mixmask_loss_epoch,\
 train_mixture_loss_epoch,train_mixmask_lam_epoch,train_embedding_std_epoch,val_knn_acc1,lr-SGD
@@ -30,11 +32,11 @@ FEW = """epoch,step,train_nce_loss_step,val_knn_acc1
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Every figure that was saved."""
     figures: list[Figure] = []
-    save = Figure.savefig
+    own = Figure.savefig
 
-    def savefig(self: Figure, path: Path) -> None:
+    def savefig(self: Figure, *args: Any, **kwargs: Any) -> None:
         figures.append(self)
-        save(self, path)
+        own(self, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", savefig)
     return figures
@@ -109,3 +111,11 @@ def test_several_runs_lie_over_each_other_and_are_told_apart(
     assert [line.get_ydata().tolist() for line in loss.lines[1::2]] == [[8.5, 7.5]] * 2
     [legend] = figure.legends
     assert [text.get_text() for text in legend.texts] == ["grid_size 2", "grid_size 4"]
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_earlier_one(tmp_path: Path) -> None:
+    out = tmp_path / "curves.nothing"
+    out.write_text("earlier")
+    with pytest.raises(ValueError, match="nothing"):
+        save(Figure(), out)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(out.name, "earlier")]

@@ -202,7 +202,7 @@ def soft_targets(seed: int, *, mixup: float = 0.0, cutmix: float = 0.0) -> SoftT
         "mixup": mixup,
         "cutmix": cutmix,
         "label_smoothing": 0.0,
-        "data": {"num_classes": 8},
+        "data": {"num_classes": 8, "last_batch": "drop"},
         "optimizer": {"batch_size": 8},
     }
     return SoftTargets(OmegaConf.create(cfg))

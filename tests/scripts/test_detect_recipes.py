@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.config import resolve_detect
@@ -34,6 +34,22 @@ def test_a_recipe_and_its_laptop_line_validate(file: Path) -> None:
     short = _resolved(file, *words)
     if words:
         assert (short.max_steps, short.accelerator) == (4, "cpu")
+
+
+@pytest.mark.parametrize("name", ["voc/c4", "coco/c4", "coco/fpn"])
+def test_the_line_of_the_head_has_sixteen_images_a_step(name: str) -> None:
+    file = SCRIPTS / f"{name}.yaml"
+    line, fewer = head_of(file)["Run"].split("on fewer GPUs: ")
+    given = [word for word in line.split() if word.startswith("devices=")]
+    assert _images_of_a_step(_resolved(file, *given)) == 16
+    assert fewer.split()[0] == "accumulate_grad_batches=8"
+    assert _images_of_a_step(_resolved(file, "devices=1", "accumulate_grad_batches=8")) == 16
+
+
+def _images_of_a_step(cfg: DictConfig) -> int:
+    """As its learning rate, which nothing scales, is of."""
+    devices = len(cfg.devices) if OmegaConf.is_list(cfg.devices) else int(cfg.devices)
+    return int(cfg.optimizer.batch_size) * devices * int(cfg.accumulate_grad_batches)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mixmask_solo.tables.identity import identity, unlike
+from mixmask_solo.tables.identity import fingerprint, identity, unlike
 
 
 def of(devices: int, sync: bool) -> dict[str, Any]:
@@ -31,3 +31,27 @@ def test_one_process_needs_no_synchronised_statistics(
     cell: tuple[int, bool], run: tuple[int, bool], same: bool
 ) -> None:
     assert (not unlike(of(*cell), of(*run))) is same
+
+
+def test_rows_that_differ_in_synchronised_statistics_are_two_runs() -> None:
+    assert fingerprint(of(4, True)) != fingerprint(of(4, False))
+    assert fingerprint(of(1, True)) == fingerprint(of(1, False))
+
+
+@pytest.mark.parametrize(
+    ("cell", "run", "differ"),
+    [
+        (None, {"crop_size": 32, "mean": [0.1] * 3, "std": [0.2] * 3}, []),  # the checkpoint's
+        ({"resize": 36}, {"resize": 36, "crop_size": 32}, []),
+        ({"resize": 36}, {"resize": 64, "crop_size": 32}, ["data.augmentations.resize"]),
+        (None, {"interpolation": "bilinear"}, ["data.augmentations.interpolation"]),
+    ],
+)
+def test_a_probes_own_transform_counts_and_what_follows_from_the_network_does_not(
+    cell: Any, run: Any, differ: list[str]
+) -> None:
+    def probe(augmentations: Any) -> dict[str, Any]:
+        data = {"dataset": "cifar10", "augmentations": augmentations}
+        return identity({"data": data, "optimizer": {"batch_size": 256}})
+
+    assert [d.key for d in unlike(probe(cell), probe(run))] == differ

@@ -84,9 +84,11 @@ def share_of_each_class(labels: NDArray[np.int64], fraction: float, seed: int) -
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator).numpy()
+    order = order[labels[order] >= 0]
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    _, firsts = np.unique(labels[by_class], return_index=True)
     chosen = []
-    for label in np.unique(labels[labels >= 0]):
-        own = order[labels[order] == label]
+    for own in np.split(by_class, firsts[1:]):
         # 0.07 * 100 is 7.000000000000001, and 0.35 * 10 just below 3.5
         count = int(np.floor(round(fraction * len(own), 9) + 0.5))
         chosen.append(own[: max(1, count)])

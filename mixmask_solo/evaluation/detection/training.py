@@ -74,7 +74,7 @@ class Detection(LightningModule):
         return [optimizer], [scheduler]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The sum of all losses; logs them, and the rate."""
+        """The sum of all losses; logs it and each of them."""
         images, targets = batch
         losses: dict[str, Tensor] = self.detector(images, targets)
         total = torch.stack([*losses.values()]).sum()
@@ -119,8 +119,7 @@ class Detection(LightningModule):
             return self._own
         lists: list[list[Prediction]] = [[] for _ in range(self.trainer.world_size)]
         dist.all_gather_object(lists, self._own)
-        # a share may have been filled up
-        return [*{one.image: one for found in lists for one in found}.values()]
+        return [one for found in lists for one in found]
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -61,13 +61,18 @@ def read(folders: Sequence[Path]) -> list[PageRun]:
         ConfigError: for a folder that is no run, a damaged file (named), a run given twice.
     """
     runs = [_read(folder) for folder in folders]
-    for at, run in enumerate(runs):
-        for other in runs[:at]:
-            here, there = run.record.folder, other.record.folder
-            if here.resolve() == there.resolve():
-                raise ConfigError(f"{here} is given twice: give each run once")
-            if run.record.result.get("id") and run.record.result == other.record.result:
-                raise ConfigError(f"{here} is a copy of {there}: give each run once")
+    places: set[Path] = set()
+    by_id: dict[str, list[PageRun]] = {}
+    for run in runs:
+        here, place = run.record.folder, run.record.folder.resolve()
+        if place in places:
+            raise ConfigError(f"{here} is given twice: give each run once")
+        places.add(place)
+        same = by_id.setdefault(str(run.record.result.get("id")), [])
+        for other in same if run.record.result.get("id") else ():
+            if run.record.result == other.record.result:
+                raise ConfigError(f"{here} is a copy of {other.record.folder}: give each run once")
+        same.append(run)
     return runs
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which probes on a page measured the networks of which runs."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +18,26 @@ _NEVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 def probes_of(own: Sequence[PageRun], runs: Sequence[PageRun]) -> list[PageRun]:
     """Of each of ``own`` the latest completed linear probe of its last checkpoint, if ``runs``
     hold one; none that began before the run had ended, with an earlier network."""
+    names = Counter(run.record.folder.resolve().name for run in runs)
+    probes: dict[str, list[tuple[Path, PageRun]]] = defaultdict(list)  # by their network's folder
+    for probe in runs:
+        config = probe.record.config
+        path = Path(str(config.get(_NETWORK) or ""))
+        linear = path.name == LAST and not config.get("finetune")
+        if linear and probe.record.state() == "completed":
+            for name in {path.parent.name, path.resolve().parent.name}:
+                probes[name].append((path, probe))
     found = []
     for run in own:
-        its = [probe for probe in runs if _is_of(probe, run, runs)]
+        folder = run.record.folder.resolve()
+        # A run that was moved keeps its name, which no other has unless it was given by hand.
+        alone = names[folder.name] == 1
+        its = [
+            probe
+            for path, probe in probes[folder.name]
+            if (alone and path.parent.name == folder.name) or path.resolve().parent == folder
+            if _is_later(probe, run)
+        ]
         if its:
             found.append(max(its, key=lambda probe: _moment(probe, "ended", -1) or _NEVER))
     return found
@@ -38,18 +56,9 @@ def _counts(key: str) -> bool:
     return tells_apart(key) and key != _NETWORK
 
 
-def _is_of(probe: PageRun, run: PageRun, runs: Sequence[PageRun]) -> bool:
-    config = probe.record.config
-    path = Path(str(config.get(_NETWORK) or ""))
-    if path.name != LAST or config.get("finetune") or probe.record.state() != "completed":
-        return False
-    folder = run.record.folder.resolve()
-    several = sum(other.record.folder.resolve().name == folder.name for other in runs) > 1
-    # A run that was moved keeps its name, which no other has unless it was given by hand.
-    moved = not several and path.parent.name == folder.name
-    same = moved or path.resolve().parent == folder
+def _is_later(probe: PageRun, run: PageRun) -> bool:
     began, ended = _moment(probe, "started", 0), _moment(run, "ended", -1)
-    return same and (began is None or ended is None or began >= ended)
+    return began is None or ended is None or began >= ended
 
 
 def _moment(run: PageRun, key: str, piece: int) -> datetime | None:

@@ -205,6 +205,9 @@ def _inner(config: Mapping[str, Any], block: str, key: str) -> str:
 
 
 def _state(dirty: object) -> str:
+    """Of the files under version control; None where git did not say."""
+    if dirty is None:
+        return "whether with changes is not known"
     return "with changes that are not committed" if dirty else "clean"
 
 
