@@ -21,7 +21,7 @@ WRITTEN = (
     *("knn", "knn_kind", "acc1", "date"),
 )
 _DROPPED = ("age", "dataset", "method", "acc1", "mixed", "epoch")  # the first goes first
-_HEADS = {"knn": "k-NN", "acc1": "linear", "dataset": "data"}
+_HEADS = {"knn": "k-NN", "acc1": "top-1", "dataset": "data"}
 _SHORTEST = 28  # characters of a name
 _MARK = "*"
 ONLINE = f"{_MARK} online k-NN (val_knn_acc1); the others in evaluation mode"

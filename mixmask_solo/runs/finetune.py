@@ -52,7 +52,7 @@ def finetune(cfg: DictConfig) -> dict[str, Any]:
         images,
         Path(cfg.checkpoint.dir) / "finetune",
         build,
-        subject=_subject(cfg),
+        subject=subject(cfg),
         host="builtin",
         completed=dict,
         extra={} if pretrained is None else {"weights": {"checksum": checksum(pretrained.path)}},
@@ -78,10 +78,15 @@ def _refuse_lone_image(images: ImageData, world: int) -> None:
         )
 
 
-def _subject(cfg: DictConfig) -> str:
+def subject(cfg: DictConfig) -> str:
+    """What a run trains, on which labels, for its banner."""
     momentum = "the momentum network of " if cfg.evaluate == "momentum" else ""
     start = "training from scratch" if cfg[KEY] is None else f"fine-tuning of {momentum}{cfg[KEY]}"
-    return f"{start} ({cfg.backbone.name}), labels {cfg.data.labels}"
+    fraction, labels = float(cfg.data.fraction), f"labels {cfg.data.labels}"
+    if fraction not in (-1, 1):
+        of = "" if cfg.data.labels == "100percent" else f", {labels}"
+        labels = f"{100 * fraction:g} % of each class{of}"
+    return f"{start} ({cfg.backbone.name}), {labels}"
 
 
 def resolve(cfg: Any) -> tuple[DictConfig, Pretrained | None]:

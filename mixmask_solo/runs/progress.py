@@ -111,13 +111,16 @@ class ProgressReport(Callback):
             self._shown.left = rate * (trainer.max_epochs * total - done)
 
     def _terms(self, values: Mapping[str, float]) -> list[str]:
-        return terms(values, self.throughput.of_epoch, self.highest_rank)
+        tuned = self.readback.run.cfg.get("finetune")  # no classifier beside it, all of it
+        called = "top-1" if tuned else "linear"
+        return terms(values, self.throughput.of_epoch, self.highest_rank, called)
 
 
 _RANK = "train_embedding_rank"
+_TOP1 = "val_acc1"
 _FIRST = {  # metric: what it is called, and its format
     "val_knn_acc1": ("online k-NN", "{:.1f}%"),
-    "val_acc1": ("linear", "{:.1f}%"),
+    _TOP1: ("linear", "{:.1f}%"),
     "val_box_ap": ("box AP", "{:.1f}"),
     "val_box_ap50": ("AP50", "{:.1f}"),
     "val_mask_ap": ("mask AP", "{:.1f}"),
@@ -134,16 +137,19 @@ _HIDDEN = ("loss", "train_loss", "train_mixture_loss", *_LAST)  # totals, and wh
 
 
 def terms(
-    values: Mapping[str, float], images_per_second: float, highest_rank: int | None = None
+    values: Mapping[str, float],
+    images_per_second: float,
+    highest_rank: int | None = None,
+    classifier: str = "linear",
 ) -> list[str]:
     """Metrics in words, in the order in which they have a right to be shown: loss, online k-NN,
-    online linear classifier, embedding's std and rank (of the highest one), λ, images/s, the loss's
+    ``classifier``'s top-1, embedding's std and rank (of the highest one), λ, images/s, the loss's
     terms, learning rate, norm of the gradient."""
     total = values.get("loss", values.get("train_loss"))
     told = [] if total is None else [f"loss {total:.3f}"]
     ends = {_RANK: f"/{highest_rank}"} if highest_rank else {}
     told += [
-        f"{name} {form.format(values[key])}{ends.get(key, '')}"
+        f"{classifier if key == _TOP1 else name} {form.format(values[key])}{ends.get(key, '')}"
         for key, (name, form) in _FIRST.items()
         if key in values
     ]

@@ -74,7 +74,7 @@ def test_ls_tells_each_state_from_the_others(command: Command, root: Path) -> No
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].split() == [
-        *("state", "name", "method", "mixed", "data", "epoch", "k-NN", "linear", "age")
+        *("state", "name", "method", "mixed", "data", "epoch", "k-NN", "top-1", "age")
     ]
     states = {line.split()[1]: line.split()[0] for line in lines[1:-2]}
     assert {states[f"byol-{s}"] for s in ("running", "died")} == {"running", "died"}
@@ -125,7 +125,7 @@ def test_a_narrow_terminal_loses_columns_but_no_figure(
     lines = out.splitlines()[:-2]
     assert max(map(len, lines)) <= width
     head = lines[0].split()
-    order = ["epoch", "mixed", "linear", "method", "data", "age"]
+    order = ["epoch", "mixed", "top-1", "method", "data", "age"]
     there = [name in head for name in order]
     assert there == sorted(there, reverse=True)  # the last of these goes first
     [line] = [line for line in lines if "98.76" in line]

@@ -21,7 +21,7 @@ from mixmask_solo.export.write import export
 from mixmask_solo.records.checkpoints import LAST, read_checkpoint
 from mixmask_solo.records.pretrained import read_pretrained
 from mixmask_solo.records.registry.record import read_run
-from mixmask_solo.runs.finetune import finetune, resolve
+from mixmask_solo.runs.finetune import finetune, resolve, subject
 from mixmask_solo.runs.interrupt import Interrupted, InterruptSaver
 from mixmask_solo.runs.linear import linear
 from mixmask_solo.runs.pretrain import pretrain
@@ -243,3 +243,17 @@ def test_the_checkpoint_is_required_or_null(tmp_path: Path, run_folder: Path) ->
     assert pretrained is not None
     assert resolved.data.augmentations.crop_size == 24  # that of the pretraining
     assert resolved.pretrained_feature_extractor == str(run_folder / LAST)
+
+
+@pytest.mark.parametrize(
+    ("labels", "fraction", "told"),
+    [
+        ("100percent", -1, "labels 100percent"),
+        ("100percent", 0.1, "10 % of each class"),
+        ("1percent", 0.5, "50 % of each class, labels 1percent"),
+    ],
+)
+def test_the_banner_says_how_many_labels(labels: str, fraction: float, told: str) -> None:
+    cfg = {"evaluate": "online", "pretrained_feature_extractor": None}
+    cfg |= {"backbone": {"name": "resnet18"}, "data": {"labels": labels, "fraction": fraction}}
+    assert subject(OmegaConf.create(cfg)) == f"training from scratch (resnet18), {told}"

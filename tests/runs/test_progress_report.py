@@ -65,6 +65,7 @@ def test_the_rank_is_told_of_the_highest_there_can_be() -> None:
     measured = {"train_embedding_std": 0.08, "train_embedding_rank": 41.3, "val_acc1": 9.0}
     assert terms(measured, 0.0, 128) == ["linear 9.0%", "std 0.080", "rank 41/128"]
     assert terms(measured, 0.0)[-1] == "rank 41"
+    assert terms(measured, 0.0, classifier="top-1")[0] == "top-1 9.0%"  # of a fine-tuned network
 
 
 @pytest.mark.parametrize(
