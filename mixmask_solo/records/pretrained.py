@@ -45,6 +45,7 @@ _OTHERS = {  # what a file holds that lacks a network, and what to evaluate then
     "online": ("a momentum network only", "momentum"),
     "momentum": ("no momentum network", "online"),
 }
+_VIEW = ("crop_size", "mean", "std")  # what a network expects of its images
 
 
 class Layout(NamedTuple):
@@ -159,7 +160,7 @@ class Pretrained(NamedTuple):
         views = self.config.get("augmentations") or []
         first = views[0] if isinstance(views, list) and views else {}
         first = first or self.data.get("augmentations") or {}
-        return {k: first[k] for k in ("crop_size", "mean", "std") if first.get(k) is not None}
+        return {k: first[k] for k in _VIEW if first.get(k) is not None}
 
     @property
     def layout(self) -> Layout:
@@ -216,7 +217,9 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     facts = content.get(FACTS)
     if META not in content and isinstance(facts, dict) and "filter_blocks" in facts:  # an export
         filters = list(facts["filter_blocks"])
-        config = config or {"backbone": facts["backbone"], "method_kwargs": facts["filter_blocks"]}
+        seen = {key: facts[key] for key in _VIEW if facts.get(key) is not None}
+        blocks = {"backbone": facts["backbone"], "method_kwargs": facts["filter_blocks"]}
+        config = config or {**blocks, "data": {"augmentations": seen}}
     found = Pretrained(file, config, content["state_dict"], evaluate, arch, filters, run)
     _ = found.layout  # refused here, where the file is named
     return found

@@ -98,6 +98,10 @@ def test_timms_own_network_goes_back_to_timm(filtered: Path) -> None:
     timm.models.load_checkpoint(model, str(done.files[0]))
     close(model, done)
     assert done.source.facts["input_filter"] == [FILTER]
+    again = export(done.files[0], "safetensors", out=filtered.with_name("again.safetensors"))
+    for key in ("mean", "std", "crop_size", "input_filter"):
+        assert again.source.facts[key] == done.source.facts[key], key
+    assert again.source.facts["mean"] is not None
 
 
 def test_the_filter_is_not_in_the_weights_but_told(filtered: Path, tmp_path: Path) -> None:
