@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from safetensors import safe_open
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.config.files import read_json, replacing
@@ -50,6 +51,8 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
             raise ConfigError(f"{damaged}: {found}; use another one")
     except OSError as error:
         raise ConfigError(f"checkpoint '{path}' cannot be read: {error.strerror}") from error
+    if plain_weights and path.suffix == ".safetensors":
+        return _read_safetensors(path)
     refuse_archives(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -68,6 +71,17 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
             "mixmask-pretrain, solo-learn or Lightning"
         )
     return content
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """Its tensors, and what an export of ours tells of them in the header."""
+    try:
+        with safe_open(path, "pt") as file:
+            told = json.loads((file.metadata() or {}).get(FACTS, "null"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # whatever is wrong with the file
+        raise unreadable(path, error) from error
+    return {"state_dict": state, FACTS: told}
 
 
 def _nearby(path: Path) -> str:

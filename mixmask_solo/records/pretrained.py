@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.config.files import read_json
 from mixmask_solo.records.checkpoints import (
     FACTS,
     FILTERS,
@@ -214,7 +215,7 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     config = stored_config(content, file) or {}
     told = content.get(META) or {}
     filters, run = told.get(FILTERS), told.get("id")
-    facts = content.get(FACTS)
+    facts = content.get(FACTS) or read_json(Path(f"{file}.json"))  # where a format has no room
     if META not in content and isinstance(facts, dict) and "filter_blocks" in facts:  # an export
         filters = list(facts["filter_blocks"])
         seen = {key: facts[key] for key in _VIEW if facts.get(key) is not None}
