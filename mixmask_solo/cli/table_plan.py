@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from mixmask_solo.cli.compose import compose
 from mixmask_solo.cli.table_asked import Asked, left_out, planned, runs_of
+from mixmask_solo.config import ConfigError
 from mixmask_solo.report import columns
 from mixmask_solo.tables.cost import Cost, checkpoint_bytes, cost
 from mixmask_solo.tables.missing import Missing, missing
@@ -38,6 +39,9 @@ def plan(asked: Asked) -> int:
     """Prints runs, cost and disk; with ``--commands`` what is missing, for a shell."""
     wrong: dict[str, str] = {}
     chosen, runs = planned(asked, wrong=wrong), runs_of(asked)
+    if wrong and not chosen and asked.args.overrides:
+        cell, reason = next(iter(wrong.items()))
+        raise ConfigError(f"with these overrides no cell can be made: {cell}: {reason}")
     left = missing(chosen, runs)
     if asked.args.commands:
         _print_commands(left, asked.args.runs)

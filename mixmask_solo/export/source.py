@@ -109,7 +109,7 @@ def read_source(
     if "detector" in config or (config.get(_PROBE) and not config.get("finetune")):
         what = "a detector" if "detector" in config else "a linear probe"
         start = config.get(_PROBE)
-        remedy = f"export what it was made from, {start}" if start else "it began at random"
+        remedy = f"export what it was made from, {start}" if start else "give a pretrained network"
         raise ConfigError(f"checkpoint '{path}' is of {what}: {remedy}")
     head = which == "head"
     if head and why_no_projector(pretrained):

@@ -30,8 +30,8 @@ COMPARED = {  # of several runs one metric a panel
 }
 _LABELS = {
     "val_knn_acc1": "online k-NN, held out",
-    "val_acc1": "online classifier, held out",
-    "train_acc1": "online classifier, training",
+    "val_acc1": "classifier, held out",
+    "train_acc1": "classifier, training",
     "train_embedding_std": "std of z over a batch, view 1",
     "train_z_std": "std of z over a batch, all views",
     "train_embedding_rank": "RankMe of z, view 1",

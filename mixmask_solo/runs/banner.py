@@ -67,6 +67,8 @@ def _training(run: Run, images: Images) -> str:
     rates = optimizer.lr if several else [optimizer.lr]
     told = ", ".join(f"{float(one) * factor:.4g}" for one in rates)
     rate = f"{optimizer.name}, learning rate{'s' * several} {told}"
+    if "labels" in cfg.data:  # fine-tuned, its classifier at a rate of its own
+        rate += f", the classifier's {float(optimizer.classifier_lr):.4g}"
     return f"{how}, {size}; {rate}, {cfg.scheduler.name}; seed {cfg.get('seed')}"
 
 

@@ -40,6 +40,8 @@ def test_a_run_ends_with_one_line_and_a_result(
     [line] = done.stdout.strip().splitlines()
     assert line.startswith(f"completed: {said}")
     assert " in epoch 1" in line
+    banner = " ".join(done.stderr.split())  # whose lines are broken
+    assert "learning rate 0.000625, the classifier's 0.03125, " in banner
     directory = Path(line.rpartition(" -> ")[2])
     assert directory.parent == tmp_path / "finetune"
     result = json.loads((directory / "result.json").read_text())

@@ -137,7 +137,10 @@ WRONG_PRETRAIN: list[Case] = [
 WRONG_LINEAR: list[Case] = [
     ({"pretrained_feature_extractor": DELETE}, ["pretrained_feature_extractor is missing"]),
     ({"pretrained_feature_extractor": "???"}, ["pretrained_feature_extractor is missing (???)"]),
-    ({"pretrained_feature_extractor": "a.onnx"}, ["'a.onnx'", ".pth, .pt or .pth.tar"]),
+    (
+        {"pretrained_feature_extractor": "a.onnx"},
+        ["'a.onnx'", ".pth, .pt, .pth.tar or .safetensors"],
+    ),
     ({"pretrained_feature_extractor": "None"}, ["pretrained_feature_extractor is 'None'"]),
     ({"data.val_path": None}, ["data.val_path is missing"]),
     ({"optimizer.classifier_lr": 0.1}, ["unknown key optimizer.classifier_lr"]),

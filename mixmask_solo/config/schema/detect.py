@@ -4,9 +4,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mixmask_solo.config.errors import ConfigError
+from mixmask_solo.config.errors import ConfigError, listing
 from mixmask_solo.config.option import option
-from mixmask_solo.config.schema.run import Backbone, Run
+from mixmask_solo.config.schema.run import CHECKPOINTS, Backbone, Run
 
 _USUAL = {  # by detector: proposals before and after NMS, in training and at test; RoIAlign
     "c4": {"pre_nms_train": 12000, "pre_nms_test": 6000, "post_nms_train": 2000, "pool": 14},
@@ -163,8 +163,8 @@ class Detect(Run):
                 "network that starts with random weights, e.g. resnet50"
             )
         path = self.pretrained_feature_extractor
-        if path is not None and not path.endswith((".ckpt", ".pth", ".pt", ".pth.tar")):
+        if path is not None and not path.endswith(CHECKPOINTS):
             raise ConfigError(
                 f"pretrained_feature_extractor is {path!r}: give a checkpoint that ends in "
-                ".ckpt, .pth, .pt or .pth.tar, or null for random weights"
+                f"{listing(CHECKPOINTS, 'or')}, or null for random weights"
             )

@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mixmask_solo.config.errors import ConfigError
+from mixmask_solo.config.errors import ConfigError, listing
 from mixmask_solo.config.option import option
 from mixmask_solo.config.schema.augmentations import Augmentation
 from mixmask_solo.config.schema.data import Data, FinetuneData, LinearData
@@ -235,9 +235,12 @@ class Finetune(_Classifier):
             )
 
 
+CHECKPOINTS = (".ckpt", ".pth", ".pt", ".pth.tar", ".safetensors")  # how their names end
+
+
 def _require_checkpoint(path: str) -> None:
-    if not path.endswith((".ckpt", ".pth", ".pt", ".pth.tar")):
+    if not path.endswith(CHECKPOINTS):
         raise ConfigError(
             f"pretrained_feature_extractor is {path!r}: give a run's folder that is "
-            "there, or a checkpoint that ends in .ckpt, .pth, .pt or .pth.tar"
+            f"there, or a checkpoint that ends in {listing(CHECKPOINTS, 'or')}"
         )

@@ -81,7 +81,8 @@ def _listed(folder: Path, name: str, key: str) -> list[str]:
     if not file.is_file():
         there = sorted(p.stem for p in file.parent.glob("*.txt"))
         raise ConfigError(
-            f"{key}: there is no set {name!r}{did_you_mean(name, there)} in {file.parent}, only "
+            f"{key.replace('_path', '_sets')}: there is no set {name!r}"
+            f"{did_you_mean(name, there)} in {file.parent}, only "
             f"{listing(there[:12], 'and') or 'nothing'}"
         )
     return [words[0] for line in read_lines(file) if (words := line.split())]

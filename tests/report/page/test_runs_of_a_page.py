@@ -49,6 +49,18 @@ def test_a_probe_counts_for_the_run_whose_network_it_took(tmp_path: Path) -> Non
     assert table.rows[1][table.header.index("linear accuracy")] == "77.00 %"
 
 
+def test_a_figure_of_a_part_of_the_images_says_so(tmp_path: Path) -> None:
+    config = {"name": "d", "detector": {"name": "c4"}, "seed": 1}
+    told = []
+    for limit in (None, 4, 1.0):
+        metrics = {"val_box_ap": 1.0}
+        more = config | {"limit_val_batches": limit}
+        folder = run_folder(tmp_path / str(limit), config=more, metrics=metrics, knn=None)
+        [found] = numbers(groups(read([folder]))[0])
+        told.append("a part of the images: limit_val_batches 4" in found.detail)
+    assert told == [False, True, False]
+
+
 def test_what_is_no_run_is_told_by_name(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "runs" / "a")
     torn = run_folder(tmp_path / "torn")
