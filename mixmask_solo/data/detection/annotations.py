@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mixmask_solo.data.sources.base import ImageError
 from mixmask_solo.data.sources.folder import FolderSource
@@ -32,7 +33,7 @@ class Annotated(NamedTuple):
     difficult: NDArray[np.bool_]
     # (n,) bool: COCO's groups, which are no objects: not trained on
     crowd: NDArray[np.bool_]
-    # (n,) COCO's polygons or run lengths; None without masks
+    # (n,) COCO's polygons, float64 each, or run lengths; None without masks
     segmentations: list[Any] | None = None
     areas: NDArray[np.float64] | None = None  # (n,) of COCO's file, which sorts by size
 
@@ -42,7 +43,7 @@ class Faults:
     """What was passed over while a split was read, each kind counted, the first few named."""
 
     boxes_without_extent: int = 0
-    masks_without_extent: int = 0  # of fewer than three corners, or half a corner
+    masks_without_extent: int = 0  # of no pixel, fewer than three corners, or half a corner
     images_without_objects: int = 0  # left out of training, kept at test
     first: list[str] = field(default_factory=list)
 
@@ -86,6 +87,15 @@ class DetectionSource(FolderSource):
                 f"{self.name(index)} is {width}x{height}, its annotation says {told[0]}x{told[1]}"
             )
         return image
+
+
+def stored_size(file: Path) -> tuple[int, int]:
+    """Width and height by the image's own head; (0, 0) where it cannot be read."""
+    try:
+        with Image.open(file) as image:
+            return image.size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return 0, 0  # told when the image is read
 
 
 def without_empty_boxes(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -2,16 +2,21 @@
 """COCO's JSON: ``images``, ``annotations`` with boxes and masks, ``categories``."""
 
 import json
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixmask_solo.config import ConfigError, listing
-from mixmask_solo.data.detection.annotations import Annotated, Faults, without_empty_boxes
+from mixmask_solo.data.detection.annotations import (
+    Annotated,
+    Faults,
+    stored_size,
+    without_empty_boxes,
+)
+from mixmask_solo.data.detection.coco_entries import Entry, entries, require_once
+from mixmask_solo.data.detection.coco_masks import checked_mask
 
 _LISTS = ("images", "annotations", "categories")
 
@@ -31,13 +36,7 @@ def read_coco(
         ConfigError: naming the file, and what is missing in it or malformed.
     """
     content = _content(Path(file).expanduser(), key)
-    try:
-        return _read(content, Path(folder).expanduser(), file, classes, masks)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ConfigError(f"{file} is no file of COCO's: an entry {what}") from None
+    return _read(content, Path(folder).expanduser(), file, classes, masks)
 
 
 def _content(file: Path, key: str) -> dict[str, Any]:
@@ -59,146 +58,90 @@ def _content(file: Path, key: str) -> dict[str, Any]:
 def _read(
     content: dict[str, Any], folder: Path, file: str, classes: Sequence[str] | None, masks: bool
 ) -> tuple[list[Annotated], list[str], Faults]:
-    categories = sorted(content["categories"], key=lambda c: int(c["id"]))
-    names = [str(category["name"]) for category in categories]
-    known = names if classes is None else list(classes)
-    unknown = [name for name in names if name not in known]
+    number, known = _classes(entries(content, "categories", "category", file), file, classes)
+    listed = entries(content, "images", "image", file)
+    ids = [image.required("id") for image in listed]
+    require_once(listed, ids, "id")
+    if not listed:
+        raise ConfigError(f"{file} lists no image")
+    by_image: dict[Any, list[Entry]] = {one: [] for one in ids}
+    for each in entries(content, "annotations", "annotation", file):
+        if each.whole("category_id") not in number:
+            raise each.error(
+                f"is of category {each.told['category_id']}, which is none of its categories"
+            )
+        if masks and not each.told.get("segmentation"):
+            raise each.error(
+                "has no segmentation, and detector.mask is true: set it to false, or give a file "
+                "with masks"
+            )
+        of = each.required("image_id")
+        if isinstance(of, (list, dict)) or of not in by_image:
+            raise each.error(f"is of image {of!r}, which is not listed: give the id of an image")
+        by_image[of].append(each)
+    faults = Faults()
+    images = [
+        _image(image, by_image[one], folder, number, masks, faults)
+        for image, one in zip(listed, ids, strict=True)
+    ]
+    return images, known, faults
+
+
+def _classes(
+    categories: list[Entry], file: str, classes: Sequence[str] | None
+) -> tuple[dict[int, int], list[str]]:
+    """Labels by the categories' numbers, and the classes that they count from 1."""
+    ids = [one.whole("id") for one in categories]
+    require_once(categories, ids, "id")
+    name = dict(zip(ids, (one.text("name") for one in categories), strict=True))
+    require_once(categories, [*name.values()], "name")
+    known = [name[one] for one in sorted(name)] if classes is None else list(classes)
+    unknown = [name[one] for one in sorted(name) if name[one] not in known]
     if unknown or not known:
         raise ConfigError(
             f"{file} has the categories {listing(unknown or ['none'], 'and')}, which the training "
             "file does not have: set data.classes"
         )
-    number = {int(c["id"]): known.index(str(c["name"])) + 1 for c in categories}
-    faults, by_image = Faults(), defaultdict(list)
-    for each in content["annotations"]:
-        if int(each["category_id"]) not in number:
-            raise ConfigError(
-                f"{file}: annotation {each.get('id')} is of category {each['category_id']}, which "
-                "is none of its categories"
-            )
-        if masks and not each.get("segmentation"):
-            raise ConfigError(
-                f"{file}: annotation {each.get('id')} has no segmentation, and detector.mask is "
-                "true: set it to false, or give a file with masks"
-            )
-        by_image[each["image_id"]].append(each)
-    _require_once(content["images"], file)
-    unlisted = by_image.keys() - {image["id"] for image in content["images"]}
-    if unlisted:
-        raise ConfigError(f"{file}: an annotation is of image {min(unlisted)}, which is not listed")
-    images = []
-    for image in content["images"]:
-        size = (int(image["width"]), int(image["height"]))
-        found = by_image[image["id"]]
-        corners = np.array([each["bbox"] for each in found], np.float32).reshape(-1, 4)
-        corners[:, 2:] += corners[:, :2]  # from x, y, width, height
-        kept = without_empty_boxes(corners, size)
-        if not kept.all():
-            faults.boxes_without_extent += int((~kept).sum())
-            faults.name(f"{image['file_name']}: annotation {found[int(np.argmin(kept))].get('id')}")
-        if masks:
-            kept &= _masked(found, size, file, str(image["file_name"]), faults)
-        found = [each for each, keep in zip(found, kept.tolist(), strict=True) if keep]
-        images.append(
-            Annotated(
-                file=str(folder / image["file_name"]),
-                size=size,
-                boxes=corners[kept],
-                labels=np.array([number[int(each["category_id"])] for each in found], np.int64),
-                difficult=np.zeros(len(found), bool),
-                crowd=np.array([bool(each.get("iscrowd", 0)) for each in found], bool),
-                segmentations=[each["segmentation"] for each in found] if masks else None,
-                areas=np.array([_area(each) for each in found], np.float64),
-            )
+    return {one: known.index(name[one]) + 1 for one in ids}, known
+
+
+def _image(
+    image: Entry,
+    found: list[Entry],
+    folder: Path,
+    number: dict[int, int],
+    masks: bool,
+    faults: Faults,
+) -> Annotated:
+    name = image.text("file_name")
+    size = image.size()
+    if size == (0, 0):
+        size = stored_size(folder / name)
+    if size == (0, 0) and masks:
+        raise image.error(
+            f"tells no size, and '{folder / name}', whose masks need one, cannot be read: give its "
+            "width and height"
         )
-    if not images:
-        raise ConfigError(f"{file} lists no image")
-    return images, known, faults
-
-
-def _require_once(images: Sequence[dict[str, Any]], file: str) -> None:
-    counts = Counter(image["id"] for image in images)
-    if twice := [one for one, count in counts.items() if count > 1]:
-        raise ConfigError(f"{file}: {len(twice)} images are listed twice, as that of id {twice[0]}")
-
-
-def _masked(
-    found: list[dict[str, Any]], size: tuple[int, int], file: str, image: str, faults: Faults
-) -> NDArray[np.bool_]:
-    """(n,) bool: which annotations have a mask; polygons that are none are taken out of theirs.
-
-    Raises:
-        ConfigError: for a mask that is neither polygons nor run lengths of the image's size.
-    """
-    kept = np.ones(len(found), bool)
+    corners = np.array([each.box() for each in found], np.float32).reshape(-1, 4)
+    corners[:, 2:] += corners[:, :2]  # from x, y, width, height
+    kept = without_empty_boxes(corners, size)
+    if not kept.all():
+        faults.boxes_without_extent += int((~kept).sum())
+        faults.name(f"{name}: annotation {found[int(np.argmin(kept))].told.get('id')}")
+    drawable = [checked_mask(each, size) if masks else None for each in found]
     for i, each in enumerate(found):
-        segmentation, what = each["segmentation"], f"{file}: annotation {each.get('id')}"
-        if isinstance(segmentation, dict):
-            _check_run_lengths(segmentation, size, what)
-            continue
-        if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
-            raise ConfigError(
-                f"{what} has a segmentation that is neither a list of polygons, [[x, y, ...], ...]"
-                ", nor run lengths"
-            )
-        each["segmentation"] = [p for p in segmentation if len(p) >= 6 and len(p) % 2 == 0]
-        if not each["segmentation"]:
+        if masks and kept[i] and drawable[i] is None:
             kept[i] = False
             faults.masks_without_extent += 1
-            faults.name(f"{image}: annotation {each.get('id')}")
-    return kept
-
-
-def _check_run_lengths(told: dict[str, Any], size: tuple[int, int], what: str) -> None:
-    counts, own = told.get("counts"), told.get("size")
-    if not isinstance(counts, (str, list)) or own != [size[1], size[0]]:
-        raise ConfigError(
-            f"{what} has run lengths of size {own}, its image is {size[0]}x{size[1]}: give counts "
-            f"and size [{size[1]}, {size[0]}] (height, width)"
-        )
-    if isinstance(counts, list) and sum(counts) != size[0] * size[1]:
-        raise ConfigError(
-            f"{what} has run lengths of {sum(counts)} pixels, its image has {size[0] * size[1]}"
-        )
-
-
-def _area(each: dict[str, Any]) -> float:
-    return float(each.get("area") or each["bbox"][2] * each["bbox"][3])
-
-
-def run_lengths(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """One object's polygons or run lengths as pycocotools' compressed run lengths.
-
-    Args:
-        segmentation: COCO's list of polygons ``[x, y, x, y, ...]``, or its dict of counts.
-        size: width and height of the image.
-    """
-    from pycocotools import mask as masks
-
-    width, height = size
-    if isinstance(segmentation, list):
-        return dict(masks.merge(masks.frPyObjects(segmentation, height, width)))
-    if isinstance(segmentation["counts"], list):
-        return dict(masks.frPyObjects(segmentation, height, width))
-    return dict(segmentation)
-
-
-def drawn(segmentation: Any, size: tuple[int, int], scale: tuple[float, float]) -> NDArray[Any]:
-    """(height, width) uint8 of one object's mask, 1 inside, in an image that was resized.
-
-    Polygons are resized as such; run lengths are drawn and then resized to the nearest pixel.
-
-    Args:
-        size: width and height after resizing.
-        scale: these divided by those before.
-    """
-    from PIL import Image
-    from pycocotools import mask as masks
-
-    if isinstance(segmentation, list):
-        moved = [(np.reshape(p, (-1, 2)) * scale).reshape(-1).tolist() for p in segmentation]
-        found: NDArray[Any] = masks.decode(run_lengths(moved, size))
-        return found
-    before = (round(size[0] / scale[0]), round(size[1] / scale[1]))
-    full = Image.fromarray(masks.decode(run_lengths(segmentation, before)))
-    return np.asarray(full.resize(size, Image.Resampling.NEAREST))
+            faults.name(f"{name}: annotation {each.told.get('id')}")
+    chosen = np.flatnonzero(kept).tolist()
+    return Annotated(
+        file=str(folder / name),
+        size=size,
+        boxes=corners[kept],
+        labels=np.array([number[found[i].whole("category_id")] for i in chosen], np.int64),
+        difficult=np.zeros(len(chosen), bool),
+        crowd=np.array([found[i].crowd() for i in chosen], bool),
+        segmentations=[drawable[i] for i in chosen] if masks else None,
+        areas=np.array([found[i].area() for i in chosen], np.float64),
+    )

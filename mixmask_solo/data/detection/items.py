@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from mixmask_solo.data.augmentations.randomness import keys, uniforms
 from mixmask_solo.data.detection.annotations import Annotated, DetectionSource
-from mixmask_solo.data.detection.coco import drawn
+from mixmask_solo.data.detection.coco_masks import drawn
 from mixmask_solo.data.order.sampler import Key
 from mixmask_solo.data.tolerance import Reader
 

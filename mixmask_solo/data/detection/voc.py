@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mixmask_solo.config import ConfigError, did_you_mean, listing
 from mixmask_solo.config.files import read_lines
-from mixmask_solo.data.detection.annotations import Annotated, Faults, without_empty_boxes
+from mixmask_solo.data.detection.annotations import (
+    Annotated,
+    Faults,
+    stored_size,
+    without_empty_boxes,
+)
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -97,7 +101,7 @@ def _parsed(folder: Path, name: str, faults: Faults) -> Parsed:
     try:
         tree = ElementTree.parse(file).getroot()
         size = (int(tree.findtext("size/width") or 0), int(tree.findtext("size/height") or 0))
-        size = size if all(size) else _stored_size(folder, name)
+        size = size if all(size) else stored_size(folder / "JPEGImages" / f"{name}.jpg")
         objects = []
         for node in tree.findall("object"):
             kind = (node.findtext("name") or "").strip()
@@ -119,12 +123,3 @@ def _parsed(folder: Path, name: str, faults: Faults) -> Parsed:
             raise
         raise ConfigError(f"{file} is no annotation of Pascal VOC's: {error}") from None
     return size, objects
-
-
-def _stored_size(folder: Path, name: str) -> tuple[int, int]:
-    """Width and height by the image's own head; (0, 0) where it cannot be read."""
-    try:
-        with Image.open(folder / "JPEGImages" / f"{name}.jpg") as image:
-            return image.size
-    except (OSError, ValueError):
-        return 0, 0  # told when the image is read

@@ -10,7 +10,7 @@ import numpy as np
 
 from mixmask_solo.config import ConfigError
 from mixmask_solo.data.detection.annotations import Annotated
-from mixmask_solo.data.detection.coco import run_lengths
+from mixmask_solo.data.detection.coco_masks import run_lengths
 from mixmask_solo.evaluation.detection.predictions import Prediction
 
 _NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")

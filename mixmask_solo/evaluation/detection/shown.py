@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixmask_solo.data.detection.annotations import DetectionSource
-from mixmask_solo.data.detection.coco import run_lengths
+from mixmask_solo.data.detection.coco_masks import run_lengths
 from mixmask_solo.evaluation.detection.predictions import Prediction
 
 _LEAST = 0.3  # score of what is shown

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixmask_solo.data.detection.annotations import Annotated
-from mixmask_solo.data.detection.coco import read_coco, run_lengths
+from mixmask_solo.data.detection.coco import read_coco
+from mixmask_solo.data.detection.coco_masks import run_lengths
 from mixmask_solo.evaluation.detection.coco_metric import coco_metric
 from mixmask_solo.evaluation.detection.predictions import Prediction
 from mixmask_solo.evaluation.detection.voc_metric import average_precision, voc_metric

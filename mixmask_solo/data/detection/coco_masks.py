@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""COCO's masks: polygons or run lengths, checked as they are read, drawn as they are trained on.
+
+pycocotools takes both as they come: a corner that is not a number, or run lengths that do not fill
+their image, let it write where it must not.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixmask_solo.data.detection.coco_entries import Entry
+
+_FAR = 10  # times the image's longer side, from its origin: a slip, and memory for every pixel
+
+
+def checked_mask(entry: Entry, size: tuple[int, int]) -> Any:
+    """An annotation's mask: polygons, (2n,) float64 each, or run lengths; None where it covers
+    nothing of its image.
+
+    Polygons of fewer than three corners, or of half a corner, are left out.
+
+    Args:
+        size: width and height of the image.
+
+    Raises:
+        ConfigError: for what is neither, for a corner that is no number or far outside of the
+            image, and for run lengths that are broken or of another size.
+    """
+    found = entry.told.get("segmentation")
+    if isinstance(found, dict):
+        return found if _covers(entry, found, size) else None
+    if not isinstance(found, list) or not all(isinstance(p, list) for p in found):
+        raise entry.error(
+            "has a segmentation that is neither a list of polygons, [[x, y, ...], ...], nor run "
+            "lengths"
+        )
+    polygons = [_corners(entry, p, size) for p in found if len(p) >= 6 and len(p) % 2 == 0]
+    return polygons if any(_overlaps(p, size) for p in polygons) else None
+
+
+def _corners(entry: Entry, polygon: list[Any], size: tuple[int, int]) -> NDArray[np.float64]:
+    try:
+        found = np.array(polygon)
+    except ValueError:  # lists among the numbers
+        found = np.array("")
+    if found.ndim != 1 or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+        wrong = next((v for v in polygon if not isinstance(v, (int, float)) or v - v != 0), polygon)
+        raise entry.error(f"has {wrong!r} in a polygon: give finite numbers, [x, y, x, y, ...]")
+    if np.abs(found).max() > _FAR * max(size):
+        far = found[np.abs(found).argmax()]
+        raise entry.error(
+            f"has {far:g} in a polygon, far outside of its image of {size[0]}x{size[1]}: give "
+            "pixels of the image"
+        )
+    return found.astype(np.float64)
+
+
+def _overlaps(polygon: NDArray[np.float64], size: tuple[int, int]) -> bool:
+    """Whether what surrounds a polygon has an extent within the image."""
+    corners = polygon.reshape(-1, 2).clip(0, size)
+    return bool((corners.max(0) > corners.min(0)).all())
+
+
+def _covers(entry: Entry, told: dict[str, Any], size: tuple[int, int]) -> bool:
+    """Whether run lengths, which are checked, have a pixel inside."""
+    counts, own = told.get("counts"), told.get("size")
+    if not isinstance(counts, (str, list)) or own != [size[1], size[0]]:
+        raise entry.error(
+            f"has run lengths of size {own}, its image is {size[0]}x{size[1]}: give counts and "
+            f"size [{size[1]}, {size[0]}] (height, width)"
+        )
+    runs = _runs(counts) if isinstance(counts, str) else counts
+    if runs is None or not all(type(run) is int and run >= 0 for run in runs):
+        raise entry.error("has broken run lengths: write them again, as COCO's tools do")
+    if sum(runs) != size[0] * size[1]:
+        raise entry.error(
+            f"has run lengths of {sum(runs)} pixels, its image has {size[0] * size[1]}"
+        )
+    return any(runs[1::2])
+
+
+def _runs(text: str) -> list[int] | None:
+    """The lengths in a text: five bits a character from 48, the sixth where more follow, each from
+    the fourth on told as the difference to the last but one; None for what is no such text."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (1 << shift) if bits & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return None if shift else runs
+
+
+def run_lengths(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """One object's polygons or run lengths as pycocotools' compressed run lengths.
+
+    Args:
+        segmentation: polygons, each ``x, y, x, y, ...``, or COCO's dict of counts.
+        size: width and height of the image.
+    """
+    from pycocotools import mask as masks
+
+    width, height = size
+    if isinstance(segmentation, list):
+        return dict(masks.merge(masks.frPyObjects(segmentation, height, width)))
+    if isinstance(segmentation["counts"], list):
+        return dict(masks.frPyObjects(segmentation, height, width))
+    return dict(segmentation)
+
+
+def drawn(
+    segmentation: Any, size: tuple[int, int], scale: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """(height, width) uint8 of one object's mask, 1 inside, in an image that was resized.
+
+    Polygons are resized as such; run lengths are drawn and then resized to the nearest pixel.
+
+    Args:
+        size: width and height after resizing.
+        scale: these divided by those before.
+    """
+    from PIL import Image
+    from pycocotools import mask as masks
+
+    if isinstance(segmentation, list):
+        moved: Sequence[Any] = [(np.reshape(p, (-1, 2)) * scale).reshape(-1) for p in segmentation]
+        found: NDArray[np.uint8] = masks.decode(run_lengths(moved, size))
+        return found
+    before = (round(size[0] / scale[0]), round(size[1] / scale[1]))
+    full = Image.fromarray(masks.decode(run_lengths(segmentation, before)))
+    return np.asarray(full.resize(size, Image.Resampling.NEAREST))
