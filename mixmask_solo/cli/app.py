@@ -50,7 +50,7 @@ def run_hydra(
         tell_version()
     if not arguments or arguments[0] in ("-h", "--help"):
         show_usage(command, usage + _ENDS.format(folder=folder), asked=bool(arguments))
-    with reporting() as told, one_line(command), ExitStack() as starting:
+    with reporting() as told, one_line(command, training=True), ExitStack() as starting:
         starting.enter_context(loading(command))
         # Once: processes that this one starts get them with its arguments.
         more = shlex.split(os.environ.pop(OVERRIDES, ""))
@@ -147,7 +147,7 @@ def _read(command: str, arguments: Sequence[str]) -> Any:
 
 def show_usage(command: str, usage: str, *, asked: bool) -> None:
     """Prints the text and exits: fine where the user asked for it, else with status 2."""
-    with one_line(command):
+    with one_line(command, training=True):
         print(usage.strip(), file=sys.stdout if asked else sys.stderr)
     raise SystemExit(0 if asked else 2)
 

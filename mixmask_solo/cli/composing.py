@@ -2,7 +2,7 @@
 """What was wrong with a file or an override that could not be composed, in one line."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -134,7 +134,8 @@ def _no_key(
     value = given.partition("=")[2]
     if group:
         return f"{key}: a group of files that is not in the list of defaults; add it: +{given}"
-    there, known = set(_there(path, name)), set(_known())
+    there = set(_there(path, name))
+    known = set(_known(there))
     if key == "pretrained_feature_extractor" and "method" in there:
         return f"{name} is a recipe of pretraining, not of a probe: those are in scripts/linear"
     if key in known:
@@ -182,13 +183,21 @@ def _flat(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _flat(value, full)
 
 
-def _known() -> Iterator[str]:
-    """All keys that a pretraining may have, strategies' blocks among them."""
-    from mixmask_solo.config.schema import Linear, Pretrain
+def _known(there: Collection[str] = ()) -> Iterator[str]:
+    """All keys that a run may have, strategies' blocks among them; of the kind that has the keys
+    ``there``, or of any."""
+    from mixmask_solo.config.schema import Detect, Finetune, Linear, Pretrain
     from mixmask_solo.strategies import blocks, kind_of
 
-    yield from _of_schema(Pretrain, "")
-    yield from _of_schema(Linear, "")
+    kinds: list[type[Any]] = [Pretrain, Linear, Finetune, Detect]
+    if "detector" in there:
+        kinds = [Detect]
+    elif there:
+        kinds = [Pretrain] if "method" in there else [Linear, Finetune]
+    for schema in kinds:
+        yield from _of_schema(schema, "")
+    if Pretrain not in kinds:
+        return
     for name in blocks():
         yield f"method_kwargs.{name}"
         with suppress(KeyError):  # permutations has no keys, and what others bring is not loaded

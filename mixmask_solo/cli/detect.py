@@ -45,6 +45,8 @@ METRICS = [
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
     told = told_metrics(result, METRICS)
+    if not told:
+        told.append("nothing measured (limit_val_batches is 0)")
     seen = int((result.get("metrics") or {}).get("val_images") or 0)
     there = int(((result.get("data") or {}).get("val") or {}).get("images") or 0)
     if seen and seen != there:
@@ -57,7 +59,7 @@ def train(cfg: Any) -> dict[str, Any]:
     from mixmask_solo.runs.detect import detect
 
     result = detect(cfg)
-    if "directory" in result:
+    if "directory" in result and result.get("status") == "completed":
         _draw(Path(result["directory"]))
     return result
 

@@ -10,14 +10,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from mixmask_solo.cli.collecting import uncollected
 from mixmask_solo.cli.compose import resume_command
-from mixmask_solo.cli.faults import explain
+from mixmask_solo.cli.faults import Terminated, explain
 from mixmask_solo.cli.ranks import dismiss, orphaned, rank, watch
 from mixmask_solo.jobs.variables import AGAIN
 
@@ -55,13 +55,20 @@ def fail(command: str, message: str, code: int = 2) -> NoReturn:
 
 
 @contextmanager
-def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
+def one_line(
+    command: str, folder: str | Path | None = None, *, training: bool = False
+) -> Iterator[None]:
     """Ends a command that writes to ``folder`` with one line for what user or machine caused.
 
     Without a word where nobody reads what it prints any more, as behind ``| head``.
+
+    Args:
+        training: whether SIGTERM is left to the run, which saves, and before that to the system,
+            by whose status the other processes of a training know what became of this one.
     """
     try:
-        yield
+        with nullcontext() if training else _cleaned_up():
+            yield
         sys.stdout.flush()
     except SystemExit as stop:
         cause = stop.__context__
@@ -81,6 +88,25 @@ def one_line(command: str, folder: str | Path | None = None) -> Iterator[None]:
         fail(command, fault.line, fault.status)
 
 
+@contextmanager
+def _cleaned_up() -> Iterator[None]:
+    """Whatever was begun is taken away at SIGTERM, too; a second one ends the process at once."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _unread() -> bool:
     """Whether standard output is a pipe that its reader has closed."""
     try:
@@ -93,26 +119,29 @@ def _unread() -> bool:
 
 @contextmanager
 def loading(command: str) -> Iterator[None]:
-    """While libraries are imported Ctrl-C ends the process at once; then messages are set up.
+    """While libraries are imported a signal ends the process at once; then messages are set up.
 
     Libraries catch what interrupts them and go on half loaded, to fail or crash elsewhere.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
         try:
-            complain(command, "interrupted (SIGINT)")
+            complain(command, f"interrupted ({signal.Signals(number).name})")
         finally:
-            os._exit(130)
+            os._exit(128 + number)
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, end)
+    # where SIGTERM is the system's, it stays so: see one_line
+    usual = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_DFL}
+    before = {n: signal.getsignal(n) for n, left in usual.items() if signal.getsignal(n) != left}
+    for number in before:
+        signal.signal(number, end)
     try:
         with uncollected():
             yield
             quiet()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Stderr(logging.StreamHandler[Any]):
@@ -173,7 +202,7 @@ def supervise(
     watch(lambda what: _die(command, what))
     before, threading.excepthook = threading.excepthook, _in_thread
     try:
-        with one_line(command, folder):
+        with one_line(command, folder, training=True):
             try:
                 return run()
             except NonFiniteLoss as error:

@@ -5,12 +5,17 @@ import errno
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from mixmask_solo.cli.ranks import lost
 from mixmask_solo.config import ConfigError
+
+
+class Terminated(BaseException):
+    """SIGTERM came, where nobody else takes it."""
 
 
 class Fault(NamedTuple):
@@ -54,6 +59,8 @@ def explain(error: BaseException, folder: str | Path | None = None) -> Fault | N
     text = str(error).strip()
     if isinstance(error, KeyboardInterrupt):
         return Fault("interrupted (SIGINT)", 130)
+    if isinstance(error, Terminated):
+        return Fault("interrupted (SIGTERM)", 128 + signal.SIGTERM)
     if isinstance(error, ConfigError) or _is(error, "mixmask_solo.data", "ImageError"):
         return Fault(_without_stack(error), 2)
     if isinstance(error, OSError):

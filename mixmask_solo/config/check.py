@@ -18,6 +18,7 @@ from mixmask_solo.config.errors import ConfigError, did_you_mean, listing
 from mixmask_solo.config.option import convert, describe, members
 
 T = TypeVar("T")
+_EXAMPLES = {"pretrained_feature_extractor": "trained_models/METHOD/NAME (a run's folder)"}
 _FEW = 12  # further keys that are listed with a node's own
 
 
@@ -109,8 +110,9 @@ def to_values(node: Any, prefix: str = "") -> Any:
     if isinstance(node, (list, tuple)):
         return [to_values(v, f"{prefix}[{i}]") for i, v in enumerate(node)]
     if node == "???":
+        example = _EXAMPLES.get(prefix, "...")
         raise ConfigError(
-            f"{prefix} is missing (???): give it a value, e.g. {prefix}=... as an argument"
+            f"{prefix} is missing (???): give it a value, e.g. as an argument, {prefix}={example}"
         )
     return node
 

@@ -58,9 +58,11 @@ def convert(value: Any, hint: Any, key: str, limits: Mapping[str, Any]) -> Any:
     text). Hints are int, float, bool, str, None, Literal, list, dict, Any or a union of them.
     Raises ConfigError, naming key, value and what is allowed.
     """
-    if value == "None" and isinstance(value, str) and hint is not Any:
+    if isinstance(value, str) and value in ("None", "") and hint is not Any:
+        # an empty one is mostly a variable of the shell that is not set
         instead = "write null" if NoneType in members(hint) else describe(hint, limits)
-        raise ConfigError(f"{key} is 'None', which is text to YAML: {instead}")
+        what = "'None', which is text to YAML" if value else "an empty text"
+        raise ConfigError(f"{key} is {what}: {instead}")
     try:
         value = _convert(value, hint)
         if value is not None and value not in limits.get("choices", [value]):

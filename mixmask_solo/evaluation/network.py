@@ -11,7 +11,8 @@ from torch import nn
 from mixmask_solo.config import ConfigError, listing
 from mixmask_solo.host.builtin.backbones import build_backbone
 from mixmask_solo.methods import filter_inputs, get_methods
-from mixmask_solo.records.pretrained import Pretrained, plain_names
+from mixmask_solo.records.layout import plain_names
+from mixmask_solo.records.pretrained import Pretrained
 from mixmask_solo.records.weights import backbone_block, load_strictly, load_weights
 
 

@@ -20,7 +20,6 @@ from mixmask_solo.records.weights import backbone_block
 from mixmask_solo.strategies import InputFilter, filtering, stored_filter
 
 Outputs = dict[str, Tensor]  # feats (N, F); of a head also z (N, D)
-_PROBE = "pretrained_feature_extractor"  # a key of probes and fine-tuning
 _IMAGES = 4
 
 
@@ -106,11 +105,6 @@ def read_source(
     """
     pretrained = read_pretrained(checkpoint, "momentum" if which == "momentum" else "online")
     config, path = pretrained.config, pretrained.path
-    if "detector" in config or (config.get(_PROBE) and not config.get("finetune")):
-        what = "a detector" if "detector" in config else "a linear probe"
-        start = config.get(_PROBE)
-        remedy = f"export what it was made from, {start}" if start else "give a pretrained network"
-        raise ConfigError(f"checkpoint '{path}' is of {what}: {remedy}")
     head = which == "head"
     if head and why_no_projector(pretrained):
         method = f"of method {pretrained.method}" if config.get("method") else "of no method told"
@@ -147,6 +141,7 @@ def _facts(
         "input_filter": [] if found is None else [_told(f) for f in found.filters],
         "filter_blocks": _blocks(pretrained),  # which this package rebuilds it from
         "method": pretrained.config.get("method"),
+        "dataset": pretrained.data.get("dataset"),
         "run": pretrained.run,
         "checkpoint": pretrained.path.name,
         "crc32": f"{checksum(pretrained.path):08x}",

@@ -61,7 +61,7 @@ def read_checkpoint(path: str | Path, *, plain_weights: bool = False) -> dict[st
             raise unreadable(path, error) from error
         content = read_foreign(path)
     told = content.get(META) if isinstance(content, dict) else None
-    if isinstance(told, dict) and told.get("sealed") and not is_sealed(path):
+    if isinstance(told, dict) and told.get("sealed") and not is_sealed(path) and _is_cut(path):
         raise ConfigError(f"{damaged}: its end is missing; use another one")
     if plain_weights:
         return with_state_dict(content, path)
@@ -147,6 +147,15 @@ def seal(path: Path) -> None:
 def is_sealed(path: Path) -> bool:
     """Whether the file ends in a checksum of ours."""
     return _stored(path) is not None
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the archive's comment is not whole; one that was saved anew by others has none."""
+    with path.open("rb") as file:
+        archive = file.read(2) == b"PK"
+        file.seek(-_END_SIZE, 2)
+        end = file.read()
+    return archive and not (end.startswith(_END) and end.endswith(b"\0\0"))
 
 
 def defect(path: Path) -> str:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.pretrained import Pretrained, plain_names
+from mixmask_solo.records.layout import plain_names
+from mixmask_solo.records.pretrained import Pretrained
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +71,6 @@ def load_weights(
     who = who or ("the network of its stored configuration" if stored else source)
     hint = "set backbone.name (and kwargs) to the network it was trained with"
     shapes = {k: pretrained.state[names[k]].shape for k in expected if k in names}
-    probed = pretrained.config.get("pretrained_feature_extractor")
-    if not shapes and probed:
-        raise ConfigError(
-            f"checkpoint '{pretrained.path}' is a linear probe's and holds its classifier alone: "
-            f"give the pretraining that it probed, '{probed}'"
-        )
     if not shapes:
         hint = "docs/methods.md lists the layouts that are understood"
     elif [k for k, shape in shapes.items() if shape != expected[k].shape] == ["conv1.weight"]:

@@ -17,27 +17,28 @@ from mixmask_solo.config.files import write_json
 from mixmask_solo.data.detection.module import DetectionData
 from mixmask_solo.evaluation.detection.coco_metric import require_pycocotools
 from mixmask_solo.evaluation.detection.detector import build_detector
+from mixmask_solo.evaluation.detection.predictions import Prediction
 from mixmask_solo.evaluation.detection.shown import shown
 from mixmask_solo.evaluation.detection.training import Detection
 from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.host.builtin.backbones import actual_stem, build_backbone
 from mixmask_solo.methods import filter_inputs
 from mixmask_solo.records.checkpoints import checksum
-from mixmask_solo.records.pretrained import Pretrained, find_checkpoint, read_pretrained
+from mixmask_solo.records.pretrained import START, Pretrained, read_pretrained
 from mixmask_solo.records.weights import backbone_block
 from mixmask_solo.runs.run import Run
+from mixmask_solo.runs.start import name_file
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 
 DETECTIONS = "detections.json"
-_KEY = "pretrained_feature_extractor"
 
 
 def detect(cfg: DictConfig) -> dict[str, Any]:
     """Runs a composed, unresolved configuration of ``mixmask-detect``.
 
-    A completed run's folder holds ``detections.json``, too: what was found in the first
-    ``pictures`` validation images.
+    The run's folder holds ``detections.json``, too: what the last measurement found in the first
+    ``pictures`` validation images, and ``step``, at which that was.
 
     Returns and raises what :func:`~mixmask_solo.runs.pretrain.pretrain` does.
     """
@@ -46,7 +47,6 @@ def detect(cfg: DictConfig) -> dict[str, Any]:
     backbone = _backbone(cfg, pretrained)
     cfg.backbone.stem = actual_stem(backbone)
     images = DetectionData(cfg)
-    built: list[Detection] = []
 
     def build(
         run: Run, trainer: Trainer, announce: Callable[[], None]
@@ -54,14 +54,14 @@ def detect(cfg: DictConfig) -> dict[str, Any]:
         seed_everything(int(cfg.seed), workers=True)
         detector = build_detector(backbone, cfg, images.num_classes, _filters(pretrained))
         announce()
-        built.append(Detection(detector, cfg, images.val_source))
-        return built[0], images
 
-    def measure(result: dict[str, Any], asked: Callable[[], bool]) -> dict[str, Any]:
-        if built and built[0].found and cfg.pictures and result.get("status") == "completed":
-            some = shown(images.val_source, built[0].found, int(cfg.pictures))
-            write_json(Path(result["directory"]) / DETECTIONS, some)
-        return {}
+        def keep(found: Sequence[Prediction]) -> None:
+            """With each measurement: a run that is killed behind its last one has it."""
+            if run.writes and found and cfg.pictures:
+                some = shown(images.val_source, found, int(cfg.pictures))
+                write_json(run.directory / DETECTIONS, {"step": trainer.global_step, **some})
+
+        return Detection(detector, cfg, images.val_source, keep), images
 
     return train(
         cfg,
@@ -74,7 +74,6 @@ def detect(cfg: DictConfig) -> dict[str, Any]:
         extra={} if pretrained is None else {"weights": {"checksum": checksum(pretrained.path)}},
         callbacks=[],
         more=partial(_more, cfg, images, pretrained),
-        measure=measure,
     )
 
 
@@ -85,18 +84,17 @@ def resolve(cfg: Any, visible: int | None = None) -> tuple[DictConfig, Pretraine
     latter, None for random weights; raises ConfigError naming the key, its value, what is allowed.
     """
     values: dict[str, Any] = dict(to_values(cfg) or {})
-    path, given = values.get(_KEY), values.get("backbone")
-    if isinstance(path, str) and Path(path).expanduser().is_dir():
-        values[_KEY] = str(find_checkpoint(path))
+    given = values.get("backbone")
+    name_file(values)
     visible = torch.cuda.device_count() if visible is None else visible
     resolved = resolve_unread(values, visible=visible)
-    if resolved[_KEY] is None:
+    if resolved[START] is None:
         _fill_statistics(resolved, {})
         return resolved, None
     try:
-        pretrained = read_pretrained(resolved[_KEY], resolved.evaluate)
+        pretrained = read_pretrained(resolved[START], resolved.evaluate)
     except ConfigError as error:
-        raise ConfigError(f"{_KEY}: {error}") from error
+        raise ConfigError(f"{START}: {error}") from error
     resolved.backbone = backbone_block(pretrained, given)
     facts = DATASETS.get(str(pretrained.data.get("dataset")))
     told = {} if facts is None else {"mean": [*facts.mean], "std": [*facts.std]}
@@ -141,10 +139,10 @@ def _filters(pretrained: Pretrained | None) -> Callable[[nn.Module], Any]:
 def _subject(cfg: DictConfig) -> str:
     kind = "Mask R-CNN" if cfg.detector.mask else "Faster R-CNN"
     kind = f"{kind} ({cfg.backbone.name}, {str(cfg.detector.name).upper()})"
-    if cfg[_KEY] is None:
+    if cfg[START] is None:
         return f"{kind} from random weights"
     momentum = "the momentum network of " if cfg.evaluate == "momentum" else ""
-    return f"{kind} on {momentum}{cfg[_KEY]}"
+    return f"{kind} on {momentum}{cfg[START]}"
 
 
 def _more(cfg: DictConfig, images: DetectionData, pretrained: Pretrained | None) -> dict[str, Any]:

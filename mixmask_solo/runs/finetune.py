@@ -19,9 +19,9 @@ from mixmask_solo.evaluation.network import load_network, new_backbone
 from mixmask_solo.evaluation.probe import BestEpoch
 from mixmask_solo.host.builtin.backbones import actual_stem
 from mixmask_solo.records.checkpoints import checksum
-from mixmask_solo.records.pretrained import Pretrained
+from mixmask_solo.records.pretrained import START, Pretrained
 from mixmask_solo.runs.run import Run
-from mixmask_solo.runs.start import KEY, name_file, read_start
+from mixmask_solo.runs.start import name_file, read_start
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 
@@ -81,7 +81,9 @@ def _refuse_lone_image(images: ImageData, world: int) -> None:
 def subject(cfg: DictConfig) -> str:
     """What a run trains, on which labels, for its banner."""
     momentum = "the momentum network of " if cfg.evaluate == "momentum" else ""
-    start = "training from scratch" if cfg[KEY] is None else f"fine-tuning of {momentum}{cfg[KEY]}"
+    start = (
+        "training from scratch" if cfg[START] is None else f"fine-tuning of {momentum}{cfg[START]}"
+    )
     fraction, labels = float(cfg.data.fraction), f"labels {cfg.data.labels}"
     if fraction not in (-1, 1):
         of = "" if cfg.data.labels == "100percent" else f", {labels}"
@@ -98,7 +100,7 @@ def resolve(cfg: Any) -> tuple[DictConfig, Pretrained | None]:
     values: dict[str, Any] = dict(to_values(cfg) or {})
     name_file(values)
     resolved = resolve_unread(values, visible=torch.cuda.device_count())
-    if resolved[KEY] is None:
+    if resolved[START] is None:
         return resolved, None
     return resolved, read_start(resolved, values)
 
@@ -109,7 +111,7 @@ def resolve_unread(cfg: Any, visible: int | None = None) -> DictConfig:
     ``visible``: devices of the machine that it is for; None where nobody knows.
     """
     values: dict[str, Any] = dict(to_values(cfg) or {})
-    if values.get(KEY) is not None:
+    if values.get(START) is not None:
         values["backbone"] = values.get("backbone") or {"name": "resnet18"}  # the file's follows
     resolved = resolve_finetune(values, trainer_keys=trainer_keys(), visible=visible)
     if resolved.data.labels not in LABELS:  # what is stored tells which file it was

@@ -24,10 +24,10 @@ from mixmask_solo.evaluation.network import load_network
 from mixmask_solo.evaluation.probe import BestEpoch, Identity, ProbeOptions
 from mixmask_solo.host.builtin.backbones import actual_stem
 from mixmask_solo.records.checkpoints import checksum
-from mixmask_solo.records.pretrained import Pretrained
+from mixmask_solo.records.pretrained import START, Pretrained
 from mixmask_solo.runs.contradictions import per_256
 from mixmask_solo.runs.run import Run
-from mixmask_solo.runs.start import KEY, name_file, read_start
+from mixmask_solo.runs.start import name_file, read_start
 from mixmask_solo.runs.train import train
 from mixmask_solo.runs.trainer import trainer_keys
 
@@ -73,7 +73,7 @@ def _subject(cfg: DictConfig) -> str:
     probe = "a probe" if count == 1 else f"{count} probes at once"
     kind = "fine-tuning of" if cfg.finetune else f"{probe} on {cfg.probe.features} features of"
     momentum = "the momentum network of " if cfg.evaluate == "momentum" else ""
-    return f"{kind} {momentum}{cfg[KEY]} ({cfg.backbone.name})"
+    return f"{kind} {momentum}{cfg[START]} ({cfg.backbone.name})"
 
 
 def _as_written(cfg: DictConfig) -> list[Head]:

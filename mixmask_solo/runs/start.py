@@ -7,18 +7,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.records.pretrained import Pretrained, find_checkpoint, read_pretrained
+from mixmask_solo.records.pretrained import START, Pretrained, find_checkpoint, read_pretrained
 from mixmask_solo.records.weights import backbone_block
 from mixmask_solo.strategies import filtering
-
-KEY = "pretrained_feature_extractor"
 
 
 def name_file(values: dict[str, Any]) -> None:
     """Puts the checkpoint in the place of a run's folder."""
-    path = values.get(KEY)
+    path = values.get(START)
     if isinstance(path, str) and Path(path).expanduser().is_dir():
-        values[KEY] = str(find_checkpoint(path))
+        values[START] = str(find_checkpoint(path))
 
 
 def read_start(resolved: DictConfig, values: dict[str, Any]) -> Pretrained:
@@ -32,9 +30,9 @@ def read_start(resolved: DictConfig, values: dict[str, Any]) -> Pretrained:
         ConfigError: naming the key where the file cannot be read or tells of another network.
     """
     try:
-        pretrained = read_pretrained(resolved[KEY], resolved.evaluate)
+        pretrained = read_pretrained(resolved[START], resolved.evaluate)
     except ConfigError as error:
-        raise ConfigError(f"{KEY}: {error}") from error
+        raise ConfigError(f"{START}: {error}") from error
     resolved.backbone = backbone_block(pretrained, values.get("backbone"))
     if pretrained.data.get("dataset") == resolved.data.dataset:
         view = (values.get("data") or {}).get("augmentations") or {}

@@ -63,6 +63,17 @@ def test_wrong_keys_are_one_line_and_status_2(
     assert "eval_every is 2: it must divide max_steps (3)" in line
 
 
+def test_a_key_of_other_commands_is_none_here(
+    recipe: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mixmask-detect", *recipe, "max_epochs=3"])
+    with pytest.raises(SystemExit) as stop:
+        detect.main()
+    assert stop.value.code == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line == "mixmask-detect: max_epochs: there is no such key (did you mean max_steps=3?)"
+
+
 def test_help_loads_no_torch(command: Any) -> None:
     done = command("detect", "--help")
     assert done.returncode == 0

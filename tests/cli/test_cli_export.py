@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "there.pth").touch()
     (folder / "probe").mkdir()
     state = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
-    torch.save({"state_dict": state}, folder / "probe" / "last.ckpt")
+    classifier = {"classifier.weight": torch.ones(10, 512), "classifier.bias": torch.ones(10)}
+    torch.save({"state_dict": classifier}, folder / "probe" / "last.ckpt")
     told = {"pretrained_feature_extractor": "a.ckpt", "backbone": {"name": "resnet18"}}
     (folder / "probe" / "args.json").write_text(json.dumps(told))
     torch.save(state, folder / "mere.pth")
@@ -68,7 +71,7 @@ def test_it_tells_how_to_load_and_what_was_compared(
         ("{run} --to torchvison", "did you mean torchvision?"),
         ("{run} --to timm --wich head", "did you mean --which?"),
         ("lost.ckpt --to timm", "checkpoint 'lost.ckpt' does not exist"),
-        ("{run}/probe --to timm", "is of a linear probe: export what it was"),
+        ("{run}/probe --to timm", "is a linear probe's: give what it was made from, '"),
         ("{run}/timm --to torchvision", "the network is timm's resnet10t: torchvision takes"),
         ("{run}/timm --to detectron2", "the network is timm's resnet10t: detectron2 takes"),
         ("{run} --to detectron2", "the network has the stem cifar: detectron2's ResNets"),
@@ -109,6 +112,23 @@ def test_wrong_input_is_one_line_and_status_2(
     assert message in line
     assert not printed.out
     assert sorted(run.rglob("*")) == before
+
+
+def test_a_termination_leaves_nothing_behind(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(self: Any, source: Any, path: Path, place: Path) -> None:
+        torch.save(source.weights, path)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Torchvision, "write", write)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, str(run), "--to", "torchvision", "--out", str(tmp_path / "a.pth"))
+    assert stop.value.code == 143
+    assert capsys.readouterr().err == "mixmask-export: interrupted (SIGTERM)\n"
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def _changed(self: Any, source: Any, path: Path, place: Path) -> None:

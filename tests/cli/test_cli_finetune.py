@@ -64,7 +64,23 @@ def test_a_run_ends_with_one_line_and_a_result(
         ),
         (["pretrained_feature_extractor=null", "+optimizer.backbone_lr=1"], "unknown key"),
         (["pretrained_feature_extractor=null", "classifier_init=norma"], "did you mean normal?"),
-        ([], "pretrained_feature_extractor"),
+        (
+            [],
+            "pretrained_feature_extractor is missing (???): give it a value, e.g. as an argument, "
+            "pretrained_feature_extractor=trained_models/METHOD/NAME (a run's folder)",
+        ),
+        (
+            ["pretrained_feature_extractor=null", "data.labels="],
+            "data.labels is an empty text: give text",
+        ),
+        (
+            [
+                "pretrained_feature_extractor=null",
+                "scheduler.name=step",
+                "scheduler.lr_decay_steps=[]",
+            ],
+            "scheduler.lr_decay_steps is empty: step needs",
+        ),
     ],
 )
 def test_wrong_configurations_are_one_line_and_status_2(

@@ -163,16 +163,26 @@ def test_a_training_process_that_died(tmp_path: Path, start: Any) -> None:
     assert not Path(f"/proc/{other}").exists()
 
 
-@pytest.mark.parametrize("arguments", [PRETRAIN, ["data", "check", "."]], ids=["run", "data"])
-def test_ctrl_c_while_libraries_are_loaded(arguments: list[str], start: Any) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (PRETRAIN, signal.SIGINT),
+        (["data", "check", "."], signal.SIGINT),
+        (["data", "check", "."], signal.SIGTERM),
+    ],
+    ids=["run", "data", "data-terminated"],
+)
+def test_a_signal_while_libraries_are_loaded(
+    arguments: list[str], number: signal.Signals, start: Any
+) -> None:
     process = start(*arguments)
     while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert re.fullmatch(r"mixmask-(pretrain|data check): interrupted \(SIGINT\)\n", stderr)
+    assert process.returncode == 128 + number
+    assert re.fullmatch(rf"mixmask-(pretrain|data check): interrupted \({number.name}\)\n", stderr)
 
 
 def line(error: BaseException, folder: str | None = None) -> str:

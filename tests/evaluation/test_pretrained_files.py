@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.records.checkpoints import META
+from mixmask_solo.records.layout import backbone_layout
 from mixmask_solo.records.pretrained import (
+    START,
     Pretrained,
-    backbone_layout,
     find_checkpoint,
     read_pretrained,
 )
@@ -88,6 +92,39 @@ def test_files_without_weights(content: object, tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_lists_what_is(run_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"lost\.ckpt' does not exist.*holds last\.ckpt"):
         read_pretrained(run_folder / "lost.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("config", "names", "said"),
+    [
+        (
+            {START: "a.ckpt", "finetune": False},
+            ["classifier.weight"],
+            "a linear probe's: give what it",
+        ),
+        ({START: "a.ckpt", "detector": {}}, ["detector.box.weight"], "a detector's: give what it"),
+        (
+            {START: None, "detector": {}},
+            ["backbone.conv1.weight"],
+            "a detector's: give a pretrained",
+        ),
+        ({START: "a.ckpt", "finetune": True}, ["backbone.conv1.weight"], None),
+        ({START: "a.ckpt"}, ["backbone.conv1.weight", "classifier.weight"], None),  # solo-learn's
+    ],
+)
+def test_files_of_a_run_that_leaves_no_pretrained_network(
+    config: dict[str, Any], names: list[str], said: str | None, tmp_path: Path
+) -> None:
+    content = {
+        "state_dict": {k: torch.ones(1) for k in names},
+        META: {"config": json.dumps(config)},
+    }
+    torch.save(content, tmp_path / "last.ckpt")
+    if said is None:
+        assert read_pretrained(tmp_path).config == config
+        return
+    with pytest.raises(ConfigError, match=rf"^checkpoint '.*last.ckpt' is {said}"):
+        read_pretrained(tmp_path)
 
 
 def test_statistics_of_a_pretrainings_views_or_of_a_fine_tunings_images() -> None:

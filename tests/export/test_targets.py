@@ -139,8 +139,10 @@ def test_what_is_told_of_weights_is_read_back(
     (tmp_path / "run").mkdir()
     run = run_file(tmp_path / "run", "simclr", {"mscn": mscn}, backbone={"name": "resnet18"})
     first = export(run, to, which, out=tmp_path / name)
+    other = {"backbone": {"name": "resnet50"}, "method": "byol", "method_kwargs": {}}
+    (tmp_path / "args.json").write_text(json.dumps(other))  # of a run that it may lie beside
     again = export(tmp_path / name, "timm", out=tmp_path / "again.pth")
-    for key in ("backbone", "mean", "std", "crop_size", "input_filter"):
+    for key in ("backbone", "mean", "std", "crop_size", "input_filter", "filter_blocks", "dataset"):
         assert again.source.facts[key] == first.source.facts[key], key
     assert again.source.facts["input_filter"] == [FILTER]
     assert again.source.facts["mean"] == [0.3052] * 3

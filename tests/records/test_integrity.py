@@ -29,6 +29,22 @@ def ours(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_file_that_was_saved_anew_is_whole(ours: Path, archive: bool) -> None:
+    content = torch.load(ours, weights_only=True)
+    torch.save(content, ours, _use_new_zipfile_serialization=archive)
+    assert not is_sealed(ours)
+    assert torch.equal(read_checkpoint(ours)["state_dict"]["w"], STATE["state_dict"]["w"])
+
+
+def test_a_file_whose_seal_is_cut_is_damaged(ours: Path) -> None:
+    whole = ours.read_bytes()
+    for lost in range(1, 23):
+        ours.write_bytes(whole[:-lost])
+        with pytest.raises(ConfigError, match="damaged"):
+            read_checkpoint(ours)
+
+
 def test_a_sealed_file_is_what_torch_and_we_read(ours: Path) -> None:
     assert is_sealed(ours)
     assert defect(ours) == ""

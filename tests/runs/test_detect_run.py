@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from mixmask_solo.evaluation.detection.training import WarmupSteps
 from mixmask_solo.records.checkpoints import read_checkpoint
 from mixmask_solo.runs.detect import detect, resolve
 from mixmask_solo.runs.interrupt import Interrupted
+from mixmask_solo.runs.result_file import ResultFile
 from support.detection import coco_file, detection_config, small_voc
 from support.runs import result, rows
 from support.tiny import interrupt_at
@@ -93,6 +95,23 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert left.keys() == right.keys()
     assert all(torch.equal(left[k], right[k]) for k in left)
     assert _resumed(cfg, f"{done['directory']}/last.ckpt")["already"]
+
+
+def test_a_run_killed_behind_its_last_checkpoint_has_its_detections(
+    whole: Path, voc: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left to train then, and nothing to measure."""
+    cfg = detection_config(tmp_path, voc)
+    with monkeypatch.context() as killed:
+        killed.setattr(ResultFile, "finish", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            detect(cfg)
+    [folder] = (tmp_path / "detect").iterdir()
+    assert json.loads((folder / "result.json").read_text())["status"] == "running"
+    assert (folder / "detections.json").read_text() == (whole / "detections.json").read_text()
+    done = _resumed(cfg, str(folder / "last.ckpt"))
+    assert (done["status"], done["directory"]) == ("completed", str(folder))
+    assert json.loads((folder / "detections.json").read_text())["step"] == 4
 
 
 def test_accumulation_keeps_steps_schedule_and_images(

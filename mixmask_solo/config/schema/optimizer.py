@@ -128,8 +128,9 @@ class Scheduler:
 
     def validate(self, prefix: str) -> None:
         if self.name in ("step", "warmup_step") and not self.lr_decay_steps:
+            what = "missing" if self.lr_decay_steps is None else "empty"
             raise ConfigError(
-                f"{prefix}.lr_decay_steps is missing: {self.name} needs the epochs at which "
+                f"{prefix}.lr_decay_steps is {what}: {self.name} needs the epochs at which "
                 "to lower the rate, e.g. [60, 80]"
             )
 

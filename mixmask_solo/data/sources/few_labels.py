@@ -45,7 +45,7 @@ class FewLabels:
 
         Raises:
             ConfigError: where images of the list are not there, two are called alike, or it has
-                none of a class.
+                none of a class, or two of its names are one image.
         """
         if self.names is not None:
             imagenet = self.labels in PUBLISHED
@@ -133,6 +133,7 @@ def _named(
     for index in range(len(source)):
         path = source.path(index)
         parts = () if path is None else path.replace("\\", "/").split("/")
+        before = ""
         for depth, those in wanted.items():
             end = "/".join(parts[-depth:])
             end = _stem(end) if imagenet else end
@@ -144,9 +145,14 @@ def _named(
                     f"{_KEY} is '{labels}': {printable(end)} is two training images, {both}; write "
                     "names with their folders"
                 )
-            found[end] = index
+            if before:
+                raise ConfigError(
+                    f"{_KEY} is '{labels}': {printable(before)} and {printable(end)} name one "
+                    f"image, {printable(source.name(index))}; name each image once"
+                )
+            found[end], before = index, end
     _require_all(source, names, found, labels, imagenet=imagenet)
-    return np.array(sorted(set(found.values())), dtype=np.int64)
+    return np.array(sorted(found.values()), dtype=np.int64)
 
 
 def _require_all(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A detector as Lightning trains and measures it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from mixmask_solo.evaluation.detection.predictions import Prediction, in_image
 from mixmask_solo.evaluation.detection.voc_metric import voc_metric
 from mixmask_solo.host.builtin.optimization import Schedule, ScheduledLR, build_optimizer
 
+Keep = Callable[[list[Prediction]], None]
+
 
 @dataclass(frozen=True)
 class WarmupSteps(Schedule):
@@ -34,17 +37,19 @@ class WarmupSteps(Schedule):
 
 
 class Detection(LightningModule):
-    """The run's module. What it found in the last validation is in ``found``, in all processes.
+    """The run's module.
 
     Args:
         cfg: resolved.
         source: the validation images.
+        keep: called with all that was found by each validation, in every process.
     """
 
-    def __init__(self, detector: Detector, cfg: DictConfig, source: DetectionSource) -> None:
+    def __init__(
+        self, detector: Detector, cfg: DictConfig, source: DetectionSource, keep: Keep
+    ) -> None:
         super().__init__()
-        self.cfg, self.detector, self.source = cfg, detector, source
-        self.found: list[Prediction] = []
+        self.cfg, self.detector, self.source, self.keep = cfg, detector, source, keep
         self._own: list[Prediction] = []
 
     def configure_optimizers(self) -> Any:
@@ -103,16 +108,17 @@ class Detection(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Measures all that was found, in every process alike."""
-        self.found, self._own = self._gathered(), []
+        found, self._own = self._gathered(), []
         images, classes = self.source.annotated, len(self.source.classes)
         masks = bool(self.cfg.detector.mask)
-        measured = coco_metric(images, classes, self.found, masks=masks)
+        measured = coco_metric(images, classes, found, masks=masks)
         if self.cfg.data.format == "voc":
-            measured |= voc_metric(images, classes, self.found, self.cfg.data.voc_metric)
-        measured["images"] = float(len(self.found))
+            measured |= voc_metric(images, classes, found, self.cfg.data.voc_metric)
+        measured["images"] = float(len(found))
         rows = {f"val_{name}": torch.tensor(value) for name, value in measured.items()}
         # all processes have the same; that they may differ is warned of otherwise
-        self.log_dict(rows, batch_size=max(1, len(self.found)), sync_dist=True)
+        self.log_dict(rows, batch_size=max(1, len(found)), sync_dist=True)
+        self.keep(found)
 
     def _gathered(self) -> list[Prediction]:
         if self.trainer.world_size == 1:

@@ -156,6 +156,16 @@ def test_a_file_that_is_not_there_or_no_text_is_one_line(tmp_path: Path) -> None
         few_labels(str(tmp_path / "few.txt"), -1, 5, "imagenet")
 
 
+def test_two_names_of_one_image_are_one_line(tmp_path: Path) -> None:
+    """Or a list of 10 would train on 9, and say 10."""
+    source = opened(folders(tmp_path / "images"))
+    names = f"{WNIDS[0]}/{NAMES[0]}", NAMES[1], NAMES[0]
+    with pytest.raises(
+        ConfigError, match=rf"{names[0]} and {names[2]} name one image, .*/{names[0]}"
+    ):
+        chosen(source, tmp_path / "few.txt", *names)
+
+
 def test_a_name_that_two_images_have_wants_its_folder(tmp_path: Path) -> None:
     for place in ("cat/1.png", "dog/1.png"):
         (tmp_path / place).parent.mkdir()
