@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 
+from mixmask_solo import screen
 from mixmask_solo.bench.step_need import per_second, step_rates
 from mixmask_solo.config import ConfigError, require_known
 from mixmask_solo.data import build_pretrain
@@ -166,10 +167,13 @@ def bench(
     if need is None:
         classes = next((row.classes for row in rows if row.classes), None)
         cfg.data.num_classes = classes or cfg.data.get("num_classes") or 1000
-        needs, step_batch = step_rates(cfg, device, seconds=seconds, repeats=repeats)
-    for _ in range(repeats):
-        for row in rows:
-            row.measure(seconds)
+        with screen.task("measuring a training step"):
+            needs, step_batch = step_rates(cfg, device, seconds=seconds, repeats=repeats)
+    with screen.task("measuring the decoders", repeats * len(rows)) as shown:
+        for _ in range(repeats):
+            for row in rows:
+                row.measure(seconds)
+                shown.done += 1
     for row in rows:
         row.close()
     if not any(row.rates for row in rows):

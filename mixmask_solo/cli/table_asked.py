@@ -54,8 +54,11 @@ def _read_site(file: Path | None, overrides: Sequence[str], sheet: Sheet) -> dic
     if file is not None:
         try:
             given = yaml.safe_load(file.read_text("utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"--site {file} cannot be read: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"--site {file} cannot be read: {error.strerror}") from None
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            told = " ".join(str(error).split())
+            raise ConfigError(f"--site {file} cannot be read: {told}") from None
     lists = isinstance(given, dict) and all(isinstance(v, list) for v in given.values())
     if not lists:
         raise ConfigError(f"--site {file}: give lists of overrides by data set, or under `all`")

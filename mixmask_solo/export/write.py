@@ -93,6 +93,7 @@ def export(
             f"size is {source.size}: {source.name}, or its input filter, takes no images of that "
             f"size ({error})"
         ) from error
+    place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=place.parent) as folder:
         path = Path(folder, place.name)
         target.write(source, path, place)
@@ -119,8 +120,6 @@ def _place(
         raise ConfigError(f"out is '{out}': {to} looks for encoder.pth in a folder, call it that")
     if target.ends and place.suffix not in target.ends:
         raise ConfigError(f"out is '{out}': {to} reads files that end in {listing(target.ends)}")
-    if not place.parent.is_dir():
-        raise ConfigError(f"out: folder '{place.parent}' does not exist: make it, or give another")
     return place
 
 

@@ -20,6 +20,7 @@ from mixmask_solo.report.palette import COLORS, INK
 PICTURE = "detections.png"
 _WIDTH = 4.0  # inches of an image
 _OPACITY = 0.4
+_ROOM = 0.05  # of an image's height, for a label above its box
 
 
 def draw_detections(file: Path) -> Path:
@@ -57,13 +58,14 @@ def _draw(axes: Axes, image: NDArray[Any], rows: list[dict[str, Any]], classes: 
         color = _color(row)
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=color, lw=1.2))
         score = f" {row['score']:.2f}" if "score" in row else ""
+        inside = y1 < _ROOM * image.shape[0]  # else cut by the picture's edge
         axes.text(
-            x1,
-            y1,
+            max(x1, 0),
+            max(y1, 0),
             f"{classes[row['label'] - 1]}{score}",
             fontsize=6,
             color="white",
-            verticalalignment="bottom",
+            verticalalignment="top" if inside else "bottom",
             bbox={"facecolor": color, "edgecolor": INK, "linewidth": 0, "pad": 0.6},
             clip_on=True,
         )

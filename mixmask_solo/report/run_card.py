@@ -85,7 +85,7 @@ def _facts(run: RunRecord) -> Iterator[tuple[str, str]]:
     yield "state", run.state()
     yield "error", str(result.get("error") or "").partition("\n")[0]
     yield "collapse", run.collapse
-    yield "epochs", f"{result.get('epochs', 0)} of {config.get('max_epochs', '?')}"
+    yield run.length
     yield "command", str(told.get("command") or "")
     dirty = {True: " with changes", None: ", whether with changes is not known"}.get(
         told.get("dirty"), ""

@@ -97,6 +97,8 @@ def age(seconds: float) -> str:
 def _cell(row: Row, key: Key, online: bool) -> str:
     told = text(key.name, key.get(row))
     if key.name == "epoch":
+        if (steps := row.get("config.max_steps")) is not None:  # its epochs are rounds
+            return f"{row.get('steps') or 0:,}/{steps:,} steps"
         of = row.get("config.max_epochs")
         return told if of is None else f"{told}/{of}"
     if key.name == "date":

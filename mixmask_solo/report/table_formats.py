@@ -19,7 +19,20 @@ _MARKS = {"likely": "likely", "unreadable header": "header unreadable"}
 def head(sheet: Sheet) -> list[str]:
     unit = f" {sheet.table.unit}" if sheet.table.unit else ""
     interval = f"{LEVEL:.0%} interval".replace("%", " %")
-    return [sheet.table.head, "column", f"paper{unit}", "ours", "n", "difference", interval]
+    return [
+        sheet.table.head,
+        "column",
+        f"{_theirs(sheet)}{unit}",
+        "ours",
+        "n",
+        "difference",
+        interval,
+    ]
+
+
+def _theirs(sheet: Sheet) -> str:
+    """What the figures are that ours stand beside."""
+    return "paper" if sheet.table.paper else "reference"
 
 
 def cells(line: Line) -> list[str]:
@@ -48,7 +61,7 @@ def _plain(value: float) -> str:
 def title(sheet: Sheet, scale: float) -> str:
     if scale == 1:
         return sheet.table.title
-    return f"{sheet.table.title}, at scale {scale:g}: a rehearsal, not the paper's experiment"
+    return f"{sheet.table.title}, at scale {scale:g}: a rehearsal, not the experiment itself"
 
 
 def notes(sheet: Sheet, lines: Sequence[Line]) -> list[str]:
@@ -61,7 +74,7 @@ def notes(sheet: Sheet, lines: Sequence[Line]) -> list[str]:
     metrics = dict.fromkeys(f"{x.cell.column}: {x.cell.protocol.metric}" for x in lines)
     ours = (
         "ours: mean ± sample deviation over n seeds; interval: of the difference, two-sided, "
-        "Student's t, the paper's figure taken as it stands"
+        f"Student's t, the {_theirs(sheet)}'s figure taken as it stands"
     )
     return ["; ".join(metrics), ours, *found]
 

@@ -33,4 +33,5 @@ def whole(cfg: Any, steps: int) -> str:
     """All of a run, whose epochs have so many ``steps``."""
     if "max_steps" in cfg:
         return f"{cfg.max_steps:,} steps, measured every {cfg.eval_every:,}"
-    return f"{cfg.max_epochs} epoch{'s' * (cfg.max_epochs != 1)} of {steps:,} steps"
+    epochs = f"{cfg.max_epochs} epoch{'s' * (cfg.max_epochs != 1)}"
+    return f"{epochs} of {steps:,} step{'s' * (steps != 1)}"

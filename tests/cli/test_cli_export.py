@@ -88,7 +88,6 @@ def test_it_tells_how_to_load_and_what_was_compared(
         ("{run} --to timm --out {run}/there.pth", "there.pth' exists: --force replaces files"),
         ("{run} --to solo --force --out {run}/last.ckpt", "is the checkpoint itself: give another"),
         ("{run} --to timm --out {run}", "a folder: give a file, e.g."),
-        ("{run} --to timm --out {run}/no/a.pth", "/no' does not exist: make it"),
         ("{run} --to solo --out a.pkl", "--out is 'a.pkl': solo reads files that end in .ckpt"),
         ("{run}/timm --to monodepth2 --out a.pth", "monodepth2 looks for encoder.pth"),
         ("{run} --to timm --no-filter", "--no-filter is for onnx: timm holds weights"),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from mixmask_solo.cli import runs, runs_prune
+from mixmask_solo.records.registry.record import read_run
 from support.registry import alive, config, record, write_run
 
 Command = Callable[..., tuple[Any, str, str]]
@@ -133,6 +134,15 @@ def test_a_narrow_terminal_loses_columns_but_no_figure(
     assert "-abcdef" in line
     assert "completed" in line
     assert ("4/4" in line) == ("epoch" in head)
+
+
+def test_a_run_of_steps_is_told_in_steps(command: Command, tmp_path: Path) -> None:
+    """A detector's, whose epochs are rounds between two measurements."""
+    of = {"detector": {}, "max_steps": 24000, "eval_every": 1000, "max_epochs": 24}
+    folder = write_run(tmp_path / "a", record("interrupted", config=of, steps=3000, epochs=3))
+    assert "3,000/24,000 steps" in command("ls", tmp_path)[1]
+    assert "3,000 of 24,000" in command("show", folder)[1]
+    assert read_run(folder).length == ("steps", "3,000 of 24,000")
 
 
 def test_json_and_csv_hold_the_same(command: Command, root: Path) -> None:

@@ -155,6 +155,10 @@ def test_the_commands_keep_the_global_batch_on_fewer_devices(
         (("run", "table4"), "data.train_path is './datasets/imagenet/train', which is not there"),
         (("run", "table4", "--wait"), "--dry-run and --wait are for --slurm FILE"),
         (("run", "table4", "--slurm", "none.yaml"), "none.yaml"),
+        (
+            ("plan", "table4", "--site", "none.yaml"),
+            "--site none.yaml cannot be read: No such file or directory",
+        ),
         (("shw", "table4"), "invalid choice: 'shw'"),
     ],
 )

@@ -48,7 +48,15 @@ def test_a_rehearsal_is_called_one_everywhere(
         elif name == "csv":
             assert all(row.split(",")[1] == "0.1" for row in text.splitlines()[1:])
         else:
-            assert "at scale 0.1: a rehearsal, not the paper's experiment" in text
+            assert "at scale 0.1: a rehearsal, not the experiment itself" in text
+
+
+def test_a_table_of_ones_own_has_no_paper(sheet: Sheet) -> None:
+    own = replace(sheet, table=replace(sheet.table, paper=""))
+    text = FORMATS["text"](own, [], 1.0)
+    assert "reference %" in text
+    assert "the reference's figure taken as it stands" in text
+    assert "paper" not in text
 
 
 def test_names_are_escaped(

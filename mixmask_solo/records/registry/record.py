@@ -51,6 +51,14 @@ class RunRecord:
         return "finetune" if self.config.get("finetune") else "linear"
 
     @property
+    def length(self) -> tuple[str, str]:
+        """In what a run is as long as, ``epochs`` or ``steps``, and how far it is: ``3 of 10``."""
+        unit = "steps" if "max_steps" in self.config else "epochs"
+        whole = self.config.get(f"max_{unit}")
+        of = "?" if whole is None else f"{whole:,}"
+        return unit, f"{self.result.get(unit) or 0:,} of {of}"
+
+    @property
     def collapse(self) -> str:
         """What was noted of a collapse of its embeddings, epochs from 1; empty without one."""
         note = self.result.get("collapse") or {}

@@ -146,17 +146,20 @@ def comparison(found: Sequence[Group], runs: Sequence[PageRun]) -> Table:
     rows = []
     for group, one in zip(found, of_each, strict=True):
         cells = [f"{one[n].value} {one[n].unit}".strip() if n in one else "–" for n in names]
-        epochs = ", ".join(
-            dict.fromkeys(str(run.record.result.get("epochs") or 0) for run in group.runs)
-        )
+        lengths = ", ".join(dict.fromkeys(_length(run) for run in group.runs))
         states = ", ".join(dict.fromkeys(run.record.state() for run in group.runs))
-        rows.append([group.label, *cells, group.seeds.partition(" ")[2], epochs, states])
+        rows.append([group.label, *cells, group.seeds.partition(" ")[2], lengths, states])
     notes = [f"{name}: {what}." for name, what in _what(of_each).items()]
     if any(number.unit for one in of_each for number in one.values()):
         several = any(len(group.runs) > 1 for group in found)
         told = "Of several seeds: mean ± sample standard deviation. " if several else ""
         notes.insert(0, f"{told}Bold: the highest, however small the difference.")
-    return Table("", ["run", *names, "seed", "epochs", "state"], rows, notes)
+    return Table("", ["run", *names, "seed", "length", "state"], rows, notes)
+
+
+def _length(run: PageRun) -> str:
+    unit, told = run.record.length
+    return f"{told.partition(' ')[0]} {unit}"
 
 
 def _what(of_each: Sequence[dict[str, Number]]) -> dict[str, str]:

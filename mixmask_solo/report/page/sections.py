@@ -34,10 +34,10 @@ def duration(seconds: float) -> str:
 
 def summary(run: PageRun) -> str:
     """Method, network, images and length in a line."""
-    config, result = run.record.config, run.record.result
+    config = run.record.config
     parts = [_method(config), _inner(config, "backbone", "name"), _inner(config, "data", "dataset")]
-    epochs = f"{result.get('epochs') or 0} of {config.get('max_epochs', '?')} epochs"
-    return " · ".join([*(part for part in parts if part), epochs])
+    unit, told = run.record.length
+    return " · ".join([*(part for part in parts if part), f"{told} {unit}"])
 
 
 def blocks(run: PageRun) -> dict[str, Facts]:
@@ -66,7 +66,7 @@ def setup(run: PageRun) -> Facts:
         ("of the run", str(config.get("pretrained_feature_extractor") or "")),
         ("network", _inner(config, "backbone", "name")),
         ("data", " · ".join(filter(None, [_inner(config, "data", "dataset"), counted]))),
-        ("epochs", f"{result.get('epochs') or 0} of {config.get('max_epochs', '?')}"),
+        run.record.length,
         ("batch", _batch(run)),
         ("optimizer", _optimizer(optimizer, config.get("scheduler") or {})),
         ("learning rate", _rates(result.get("learning_rates") or {})),
