@@ -17,6 +17,7 @@ from mixmask_solo.records.inert_pickle import Inert
 # How PyTorch's releases say which class their safe reading refuses.
 _REFUSED = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
 _ONE = ("state_dict", "model_state_dict", "model")  # where weights lie
+_SHOWN = 8  # keys of a file without weights
 _TWO = ("student", "teacher")  # each network under a key of its own
 
 
@@ -51,9 +52,11 @@ def unreadable(path: Path, error: Exception) -> ConfigError:
             f"checkpoint '{path}' cannot be read: it holds a {blocking[1]}, which only code named "
             "in the file could restore; use one of tensors and plain values"
         )
+    what, instead = "damaged or no PyTorch checkpoint", "use another one"
+    if path.suffix == ".pkl":  # as mixmask-export writes them, too
+        what, instead = "damaged or Detectron2's", "use the checkpoint that it was made from"
     return ConfigError(
-        f"checkpoint '{path}' cannot be read ({type(error).__name__}): it is damaged or no "
-        "PyTorch checkpoint; use another one"
+        f"checkpoint '{path}' cannot be read ({type(error).__name__}): it is {what}; {instead}"
     )
 
 
@@ -96,9 +99,9 @@ def _find(content: dict[str, Any]) -> dict[str, Any] | None:
     networks = [key for key in _TWO if _is_state(content.get(key))]
     if networks:
         return {f"{net}.{name}": t for net in networks for name, t in content[net].items()}
-    if content and all(isinstance(value, Tensor) for value in content.values()):
-        return content
-    return None
+    kinds = (Tensor, int, float, str)  # Monodepth2 has sizes of images beside its weights
+    plain = all(isinstance(value, kinds) for value in content.values())
+    return content if plain and _is_state(content) else None
 
 
 def _is_state(value: Any) -> bool:
@@ -114,7 +117,9 @@ def _without_weights(content: Any, whole: dict[str, Any], path: Path) -> ConfigE
             return ConfigError(
                 f"checkpoint '{path}' has under '{key}' a pickled {value.origin}, {as_module}"
             )
-    has = f"it has the keys {listing(whole, 'and')}" if whole else "it has no keys"
+    more = [f"{len(whole) - _SHOWN:,} more"] if len(whole) > _SHOWN else []
+    keys = listing([*[str(key) for key in whole][:_SHOWN], *more], "and")
+    has = f"it has the keys {keys}" if whole else "it has no keys"
     return ConfigError(
         f"checkpoint '{path}' holds no weights: expected are tensors by name, alone or under "
         f"{listing([*_ONE, *_TWO])}; {has}"

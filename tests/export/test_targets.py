@@ -129,6 +129,7 @@ def test_the_filter_is_not_in_the_weights_but_told(filtered: Path, tmp_path: Pat
         ("safetensors", "online", "out.safetensors"),
         ("safetensors", "head", "out.safetensors"),
         ("solo", "online", "out.pth"),
+        ("monodepth2", "online", "encoder.pth"),
     ],
 )
 def test_what_is_told_of_weights_is_read_back(
@@ -137,7 +138,8 @@ def test_what_is_told_of_weights_is_read_back(
     """Or a network that saw filtered images would be measured on others, without a word."""
     mscn = {"sigma": 2.0, "kernel": 5, "patch_size": 6}
     (tmp_path / "run").mkdir()
-    run = run_file(tmp_path / "run", "simclr", {"mscn": mscn}, backbone={"name": "resnet18"})
+    network = {"name": "resnet18", "stem": "imagenet"}
+    run = run_file(tmp_path / "run", "simclr", {"mscn": mscn}, backbone=network)
     first = export(run, to, which, out=tmp_path / name)
     other = {"backbone": {"name": "resnet50"}, "method": "byol", "method_kwargs": {}}
     (tmp_path / "args.json").write_text(json.dumps(other))  # of a run that it may lie beside

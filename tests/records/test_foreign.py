@@ -7,6 +7,7 @@ import argparse
 import collections
 import os
 import pathlib
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,18 @@ def test_other_files(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(ConfigError, match=r"x\.pth' (cannot be read|is damaged)"):
         read(tmp_path / "x.pth")
+
+
+def test_a_pickle_of_detectron2_names_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"model": {}, "__author__": "a"}))
+    with pytest.raises(ConfigError, match="damaged or Detectron2's; use the checkpoint that it"):
+        read_checkpoint(tmp_path / "x.pkl", plain_weights=True)
+
+
+def test_many_keys_of_a_file_without_weights_are_counted(tmp_path: Path) -> None:
+    torch.save({f"k{i}": [i] for i in range(100)}, tmp_path / "x.pth")
+    with pytest.raises(ConfigError, match=r"it has the keys k0, .*, k7 and 92 more$"):
+        read_checkpoint(tmp_path / "x.pth", plain_weights=True)
 
 
 def test_a_torn_file(tmp_path: Path) -> None:
