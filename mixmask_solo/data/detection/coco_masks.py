@@ -5,6 +5,7 @@ pycocotools takes both as they come: a corner that is not a number, or run lengt
 their image, let it write where it must not.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,31 +38,37 @@ def checked_mask(entry: Entry, size: tuple[int, int]) -> Any:
             "has a segmentation that is neither a list of polygons, [[x, y, ...], ...], nor run "
             "lengths"
         )
-    polygons = [_corners(entry, p, size) for p in found if len(p) >= 6 and len(p) % 2 == 0]
-    return polygons if any(_overlaps(p, size) for p in polygons) else None
+    polygons, covers = [], False
+    for corners in found:
+        if len(corners) >= 6 and len(corners) % 2 == 0:
+            polygon = _polygon(entry, corners)
+            left, right = min(corners[0::2]), max(corners[0::2])
+            top, bottom = min(corners[1::2]), max(corners[1::2])
+            _refuse_far(entry, (left, top, right, bottom), size)
+            polygons.append(polygon)
+            covers |= min(right, size[0]) > max(left, 0) and min(bottom, size[1]) > max(top, 0)
+    return polygons if covers else None
 
 
-def _corners(entry: Entry, polygon: list[Any], size: tuple[int, int]) -> NDArray[np.float64]:
+def _polygon(entry: Entry, corners: list[Any]) -> NDArray[np.float64]:
     try:
-        found = np.array(polygon)
+        found = np.array(corners)
     except ValueError:  # lists among the numbers
         found = np.array("")
-    if found.ndim != 1 or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
-        wrong = next((v for v in polygon if not isinstance(v, (int, float)) or v - v != 0), polygon)
-        raise entry.error(f"has {wrong!r} in a polygon: give finite numbers, [x, y, x, y, ...]")
-    if np.abs(found).max() > _FAR * max(size):
-        far = found[np.abs(found).argmax()]
+    if found.dtype.kind in "iuf" and found.ndim == 1 and math.isfinite(found.sum()):
+        return found.astype(np.float64, copy=False)
+    wrong = next((v for v in corners if not isinstance(v, (int, float)) or v - v != 0), corners)
+    raise entry.error(f"has {wrong!r} in a polygon: give finite numbers, [x, y, x, y, ...]")
+
+
+def _refuse_far(entry: Entry, extent: Sequence[float], size: tuple[int, int]) -> None:
+    """``extent``: whatever lies outermost."""
+    far = max(extent, key=abs)
+    if abs(far) > _FAR * max(size):
         raise entry.error(
             f"has {far:g} in a polygon, far outside of its image of {size[0]}x{size[1]}: give "
             "pixels of the image"
         )
-    return found.astype(np.float64)
-
-
-def _overlaps(polygon: NDArray[np.float64], size: tuple[int, int]) -> bool:
-    """Whether what surrounds a polygon has an extent within the image."""
-    corners = polygon.reshape(-1, 2).clip(0, size)
-    return bool((corners.max(0) > corners.min(0)).all())
 
 
 def _covers(entry: Entry, told: dict[str, Any], size: tuple[int, int]) -> bool:
