@@ -52,7 +52,7 @@ MAY_IMPORT = {
         "screen",
     },
     "tables": {"methods", "config", "records", "runs"},
-    "bench": {"host", "methods", "strategies", "data", "config", "records", "runs"},
+    "bench": {"host", "methods", "strategies", "data", "config", "records", "runs", "screen"},
     "report": {
         "bench",
         "tables",

@@ -9,7 +9,7 @@ from mixmask_solo.config import ConfigError
 from mixmask_solo.records.registry.record import METRICS
 
 COMMAND = "mixmask-curves"
-EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
+EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal."
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ EPILOG = """
   mixmask-data bench --config-path scripts/pretrain/imagenet --config-name mocov2plus_mixmask \\
       data.train_path=./imagenet/train
 
-Exit status: 0 fine, 1 damaged images found (check) or failed, 2 wrong input, 130 Ctrl-C.
+Exit status: 0 fine, 1 damaged images found (check) or failed, 2 wrong input, 128 + signal.
 """
 
 

@@ -69,13 +69,16 @@ def _draw(folder: Path) -> None:
     from mixmask_solo.report.detections import PICTURE, draw_detections
     from mixmask_solo.runs.detect import DETECTIONS
 
-    if not (folder / DETECTIONS).is_file() or (folder / PICTURE).is_file():
+    file, picture = folder / DETECTIONS, folder / PICTURE
+    if not file.is_file():
+        return
+    if picture.is_file() and picture.stat().st_mtime_ns >= file.stat().st_mtime_ns:
         return
     try:
-        draw_detections(folder / DETECTIONS)
+        draw_detections(file)
     except Exception as error:
         told = " ".join(str(error).split()) or type(error).__name__
-        log.warning("%s was not drawn: %s", folder / PICTURE, told)
+        log.warning("%s was not drawn: %s", picture, told)
 
 
 def main() -> None:

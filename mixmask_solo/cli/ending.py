@@ -130,9 +130,11 @@ def loading(command: str) -> Iterator[None]:
         finally:
             os._exit(128 + number)
 
-    # where SIGTERM is the system's, it stays so: see one_line
-    usual = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_DFL}
-    before = {n: signal.getsignal(n) for n, left in usual.items() if signal.getsignal(n) != left}
+    # SIGTERM only where it was taken in a command's beginning, see one_line
+    mine = callable(signal.getsignal(signal.SIGTERM))
+    numbers = [signal.SIGINT, signal.SIGTERM] if mine else [signal.SIGINT]
+    before = {n: signal.getsignal(n) for n in numbers}
+    before = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, end)
     try:

@@ -16,7 +16,7 @@ EPILOG = """
 
 What was written is loaded again by the target's own library, where that is installed, and makes the
 same features to 1e-5, or is not kept. docs/transfer.md has each target.
-Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C.
+Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal.
 """
 _KEYS = ("to", "which", "out", "size", "no_filter")
 

@@ -22,7 +22,7 @@ Everything that is not given comes from the run itself (its checkpoint or args.j
 is enough. rank is RankMe, the effective rank, of the highest there can be; std is that of spread
 embeddings where both numbers are equal; uniformity and alignment are better the lower they are,
 together. The verdict goes by fixed thresholds and is a heuristic: docs/health.md.
-Exit status: 0 done, whatever the verdict, 1 failed, 2 wrong input, 130 Ctrl-C.
+Exit status: 0 done, whatever the verdict, 1 failed, 2 wrong input, 128 + signal.
 """
 _HEAD = ("features", "rank", "of", "std", "spread", "uniformity", "alignment", "verdict")
 

@@ -22,7 +22,7 @@ Everything that is not given comes from the run itself (its checkpoint or args.j
 is enough. Without --k, --temperature, --feature_type and --distance_function two protocols run:
 solo-learn's (backbone, cosine, k 20, T 0.07), and MoCo's (projector, cosine, k 200, T 0.1).
 Otherwise all combinations of these four do.
-Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C.
+Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal.
 """
 _HEAD = ("network", "features", "distance", "k", "T", "top-1 %", "top-5 %")
 

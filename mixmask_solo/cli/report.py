@@ -15,7 +15,7 @@ from mixmask_solo.tables.find import names
 
 COMMAND = "mixmask-report"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # no fault of what was given
-EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C."
+EPILOG = "Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal."
 
 
 def main() -> None:

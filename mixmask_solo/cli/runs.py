@@ -36,7 +36,7 @@ the only one. Short ones: knn, acc1, state, name, folder, kind, method, mixed, e
   mixmask-runs compare --by method --by grid_size
   mixmask-runs prune --state failed --state died
 
-Exit status: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C. docs/runs.md says more.
+Exit status: 0 done, 1 failed, 2 wrong input, 128 + signal. docs/runs.md says more.
 """
 
 

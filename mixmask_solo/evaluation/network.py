@@ -100,6 +100,11 @@ def _method(pretrained: Pretrained, block: Mapping[str, Any]) -> Any:
 def why_no_projector(pretrained: Pretrained) -> str:
     """Why the projector of the network that is meant cannot be rebuilt; empty where it can."""
     methods = get_methods("builtin")
+    if not pretrained.config.get("method"):
+        return (
+            f"feature_type is projector: checkpoint '{pretrained.path}' does not tell how its "
+            "projector was made; choose backbone"
+        )
     of = f"checkpoint '{pretrained.path}' is of method {pretrained.method}"
     if pretrained.method not in methods:
         return (

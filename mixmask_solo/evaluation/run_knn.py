@@ -142,7 +142,7 @@ def evaluation_data(pretrained: Pretrained, given: Mapping[str, Any], batch_size
     if "dataset" not in {**stored, **wanted}:
         raise ConfigError(
             f"data.dataset is missing: checkpoint '{pretrained.path}' does not say what it was "
-            "trained on, and there is no args.json beside it; give it, as data.dataset=cifar10"
+            "trained on; give it, as data.dataset=cifar10"
         )
     if stored.pop("no_labels", False) and "train_path" not in wanted:
         raise ConfigError(

@@ -16,13 +16,17 @@ from mixmask_solo.records.checkpoints import (
     read_checkpoint,
     stored_config,
 )
-from mixmask_solo.records.layout import Layout, backbone_layout
+from mixmask_solo.records.layout import Layout, backbone_layout, plain_names
 
 _OTHERS = {  # what a file holds that lacks a network, and what to evaluate then
     "online": ("a momentum network only", "momentum"),
     "momentum": ("no momentum network", "online"),
 }
 START = "pretrained_feature_extractor"  # key of whatever starts from a checkpoint
+_NO_NETWORK = {
+    "a detector's": {"detector"},
+    "a linear probe's": {"classifier", "classifiers"},
+}
 _VIEW = ("crop_size", "mean", "std")  # what a network expects of its images
 _EXPORTED = {"backbone", "filter_blocks"}  # facts that every export of ours tells
 
@@ -115,19 +119,20 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     else:
         config = stored_config(content, file) or {}
     found = Pretrained(file, config, content["state_dict"], evaluate, arch, filters, run)
-    _refuse_others(found, found.layout)
+    _refuse_others(found)
+    _ = found.layout  # refused here, where the file is named
     return found
 
 
-def _refuse_others(found: Pretrained, layout: Layout) -> None:
-    """Checkpoints of ours that hold no pretrained network: detectors', and probes' classifiers.
+def _refuse_others(found: Pretrained) -> None:
+    """Files that hold no pretrained network by their tensors: detectors', probes' classifiers.
 
     Those of solo-learn's probes hold their frozen backbone, too.
     """
-    start = found.config.get(START)
-    detector = "detector" in found.config
-    if detector or (start and not found.config.get("finetune") and not layout.prefix):
-        what = "a detector's" if detector else "a linear probe's"
+    parts = {name.partition(".")[0] for name in plain_names(found.state)}
+    what = next((what for what, names in _NO_NETWORK.items() if parts and parts <= names), None)
+    if what is not None:
+        start = found.config.get(START)
         remedy = f"what it was made from, '{start}'" if start else "a pretrained network's"
         raise ConfigError(f"checkpoint '{found.path}' is {what}: give {remedy}")
 

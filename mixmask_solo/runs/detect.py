@@ -51,6 +51,11 @@ def detect(cfg: DictConfig) -> dict[str, Any]:
     def build(
         run: Run, trainer: Trainer, announce: Callable[[], None]
     ) -> tuple[LightningModule, LightningDataModule]:
+        if len(images.val_source) < trainer.world_size:
+            raise ConfigError(
+                f"data.val_path has {len(images.val_source)} images for {trainer.world_size} "
+                "processes, each of which measures some: set devices to fewer"
+            )
         seed_everything(int(cfg.seed), workers=True)
         detector = build_detector(backbone, cfg, images.num_classes, _filters(pretrained))
         announce()

@@ -133,7 +133,8 @@ class EpochState(Callback):
         """Logs what only the first part of the epoch had measured; the k-NN is on again."""
         for saved in self._sums.values():
             if saved["count"]:
-                mean, count = torch.tensor(saved["value"]) / saved["count"], int(saved["count"])
+                value = torch.tensor(saved["value"], device=pl_module.device)
+                mean, count = value / saved["count"], int(saved["count"])
                 pl_module.log(saved["name"], mean, batch_size=count, sync_dist=saved["sync"])
         self._sums = {}
         if self._incomplete:

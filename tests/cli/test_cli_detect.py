@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,27 @@ def test_a_run_ends_with_one_line_a_result_and_a_picture(recipe: list[str], comm
     assert json.loads((folder / "result.json").read_text())["status"] == "completed"
     picture = Image.open(folder / "detections.png")
     assert picture.width > 500
+
+
+def test_a_run_that_goes_on_has_a_picture_of_its_last_detections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Path] = []
+    monkeypatch.setattr("mixmask_solo.report.detections.draw_detections", drawn.append)
+    told = {"directory": str(tmp_path), "status": "completed"}
+    monkeypatch.setattr("mixmask_solo.runs.detect.detect", lambda cfg: told)
+    file, picture = tmp_path / "detections.json", tmp_path / "detections.png"
+    detect.train(None)
+    assert not drawn  # nothing was measured
+    file.touch()
+    picture.touch()
+    os.utime(picture, ns=(2, 2))
+    os.utime(file, ns=(1, 1))
+    detect.train(None)
+    assert not drawn
+    os.utime(file, ns=(3, 3))
+    detect.train(None)
+    assert drawn == [file]
 
 
 def test_wrong_keys_are_one_line_and_status_2(

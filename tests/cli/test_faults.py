@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mixmask_solo.cli.ending import loading, one_line
 from mixmask_solo.cli.faults import Fault, explain
 from mixmask_solo.config import ConfigError
 from support.methods import NARROW_WORDS
@@ -183,6 +184,17 @@ def test_a_signal_while_libraries_are_loaded(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert re.fullmatch(rf"mixmask-(pretrain|data check): interrupted \({number.name}\)\n", stderr)
+
+
+def test_who_ignores_sigterm_goes_on_ignoring_it() -> None:
+    """As whoever started the command wanted it."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with one_line("x"), loading("x"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def line(error: BaseException, folder: str | None = None) -> str:

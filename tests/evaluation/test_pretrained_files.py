@@ -103,11 +103,11 @@ def test_a_path_that_is_not_there_lists_what_is(run_folder: Path) -> None:
             "a linear probe's: give what it",
         ),
         ({START: "a.ckpt", "detector": {}}, ["detector.box.weight"], "a detector's: give what it"),
-        (
-            {START: None, "detector": {}},
-            ["backbone.conv1.weight"],
-            "a detector's: give a pretrained",
-        ),
+        ({START: "a.ckpt"}, ["classifiers.0.weight"], "a linear probe's: give what it was made"),
+        ({START: None, "detector": {}}, ["detector.x"], "a detector's: give a pretrained"),
+        # another's file, in the folder of such a run: args.json is not of it
+        ({START: None, "detector": {}}, ["encoder_q.conv1.weight"], None),
+        ({START: "a.ckpt"}, ["conv1.weight", "fc.weight"], None),
         ({START: "a.ckpt", "finetune": True}, ["backbone.conv1.weight"], None),
         ({START: "a.ckpt"}, ["backbone.conv1.weight", "classifier.weight"], None),  # solo-learn's
     ],

@@ -114,6 +114,14 @@ def test_a_run_killed_behind_its_last_checkpoint_has_its_detections(
     assert json.loads((folder / "detections.json").read_text())["step"] == 4
 
 
+def test_a_process_without_an_image_to_measure_is_refused(
+    voc: dict[str, Any], tmp_path: Path
+) -> None:
+    more = {"accelerator": "cpu", "devices": 4, "strategy": "ddp", "sync_batchnorm": False}
+    with pytest.raises(ConfigError, match="val_path has 3 images for 4 processes"):
+        detect(detection_config(tmp_path, voc, **more))
+
+
 def test_accumulation_keeps_steps_schedule_and_images(
     voc: dict[str, Any], whole: Path, tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ class Faults:
     """What was passed over while a split was read, each kind counted, the first few named."""
 
     boxes_without_extent: int = 0
-    masks_without_extent: int = 0  # of no pixel, fewer than three corners, or half a corner
+    masks_without_extent: int = 0  # which span nothing of their image
     images_without_objects: int = 0  # left out of training, kept at test
     first: list[str] = field(default_factory=list)
 

@@ -122,7 +122,7 @@ def _image(
             f"tells no size, and '{folder / name}', whose masks need one, cannot be read: give its "
             "width and height"
         )
-    corners = np.array([each.box() for each in found], np.float32).reshape(-1, 4)
+    corners = np.array([each.box(size) for each in found], np.float32).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]  # from x, y, width, height
     kept = without_empty_boxes(corners, size)
     if not kept.all():

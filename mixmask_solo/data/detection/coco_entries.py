@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mixmask_solo.config import ConfigError
 
 _EDGES = ("width", "height")
+_FAR = 10  # times the image's longer side, from its origin: a slip, and memory for every pixel
 _LARGEST = 2**53  # of whole numbers that a float holds each of
 
 
@@ -53,12 +54,23 @@ class Entry(NamedTuple):
         width, height = (self.whole(key) if self.told.get(key) else 0 for key in _EDGES)
         return (width, height) if width and height else (0, 0)
 
-    def box(self) -> list[float]:
-        """x, y, width, height."""
+    def box(self, size: tuple[int, int]) -> list[float]:
+        """x, y, width, height, in an image of that width and height, or of unknown ones: (0, 0)."""
         value = self.required("bbox")
         if not isinstance(value, list) or len(value) != 4 or not all(map(_finite, value)):
             raise self.error(f"has bbox {value!r}: give four finite numbers, [x, y, width, height]")
+        x, y, width, height = value
+        self.refuse_far((x, y, x + width, y + height), size, "its bbox")
         return value
+
+    def refuse_far(self, places: Sequence[float], size: tuple[int, int], what: str) -> None:
+        """Raises where one of ``places`` lies far outside of an image of that size."""
+        far = max(places, key=abs)
+        if size != (0, 0) and abs(far) > _FAR * max(size):
+            raise self.error(
+                f"has {far:g} in {what}, far outside of its image of {size[0]}x{size[1]}: give "
+                "pixels of the image"
+            )
 
     def area(self) -> float:
         """In pixels; that of the box where the file does not tell it."""

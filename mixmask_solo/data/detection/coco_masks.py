@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from mixmask_solo.data.detection.coco_entries import Entry
 
-_FAR = 10  # times the image's longer side, from its origin: a slip, and memory for every pixel
-
 
 def checked_mask(entry: Entry, size: tuple[int, int]) -> Any:
-    """An annotation's mask: polygons, (2n,) float64 each, or run lengths; None where it covers
-    nothing of its image.
+    """An annotation's mask: polygons, (2n,) float64 each, or run lengths; None where its corners
+    span nothing of its image, or its run lengths have no pixel.
 
-    Polygons of fewer than three corners, or of half a corner, are left out.
+    Polygons of fewer than three corners, or of half a corner, are left out. One that spans less
+    than a pixel is an object all the same, as for pycocotools.
 
     Args:
         size: width and height of the image.
@@ -38,16 +37,16 @@ def checked_mask(entry: Entry, size: tuple[int, int]) -> Any:
             "has a segmentation that is neither a list of polygons, [[x, y, ...], ...], nor run "
             "lengths"
         )
-    polygons, covers = [], False
+    polygons, spans = [], False
     for corners in found:
         if len(corners) >= 6 and len(corners) % 2 == 0:
             polygon = _polygon(entry, corners)
             left, right = min(corners[0::2]), max(corners[0::2])
             top, bottom = min(corners[1::2]), max(corners[1::2])
-            _refuse_far(entry, (left, top, right, bottom), size)
+            entry.refuse_far((left, top, right, bottom), size, "a polygon")
             polygons.append(polygon)
-            covers |= min(right, size[0]) > max(left, 0) and min(bottom, size[1]) > max(top, 0)
-    return polygons if covers else None
+            spans |= min(right, size[0]) > max(left, 0) and min(bottom, size[1]) > max(top, 0)
+    return polygons if spans else None
 
 
 def _polygon(entry: Entry, corners: list[Any]) -> NDArray[np.float64]:
@@ -59,16 +58,6 @@ def _polygon(entry: Entry, corners: list[Any]) -> NDArray[np.float64]:
         return found.astype(np.float64, copy=False)
     wrong = next((v for v in corners if not isinstance(v, (int, float)) or v - v != 0), corners)
     raise entry.error(f"has {wrong!r} in a polygon: give finite numbers, [x, y, x, y, ...]")
-
-
-def _refuse_far(entry: Entry, extent: Sequence[float], size: tuple[int, int]) -> None:
-    """``extent``: whatever lies outermost."""
-    far = max(extent, key=abs)
-    if abs(far) > _FAR * max(size):
-        raise entry.error(
-            f"has {far:g} in a polygon, far outside of its image of {size[0]}x{size[1]}: give "
-            "pixels of the image"
-        )
 
 
 def _covers(entry: Entry, told: dict[str, Any], size: tuple[int, int]) -> bool:

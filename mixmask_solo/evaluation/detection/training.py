@@ -115,8 +115,9 @@ class Detection(LightningModule):
         if self.cfg.data.format == "voc":
             measured |= voc_metric(images, classes, found, self.cfg.data.voc_metric)
         measured["images"] = float(len(found))
-        rows = {f"val_{name}": torch.tensor(value) for name, value in measured.items()}
-        # all processes have the same; that they may differ is warned of otherwise
+        # Numbers: they are reduced on the module's device, a tensor on its own. All processes have
+        # the same; that they may differ is warned of otherwise.
+        rows = {f"val_{name}": float(value) for name, value in measured.items()}
         self.log_dict(rows, batch_size=max(1, len(found)), sync_dist=True)
         self.keep(found)
 
@@ -125,7 +126,8 @@ class Detection(LightningModule):
             return self._own
         lists: list[list[Prediction]] = [[] for _ in range(self.trainer.world_size)]
         dist.all_gather_object(lists, self._own)
-        return [one for found in lists for one in found]
+        # As one process finds them: among equal scores VOC's metric keeps the order.
+        return sorted((one for found in lists for one in found), key=lambda one: one.image)
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -140,6 +140,8 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda c: c["annotations"][0].update(bbox=[0, 0, INF, 9]), "bbox [0, 0, inf, 9]: give"),
         (lambda c: c["annotations"][0].update(bbox=[0, 0, 10**99, 9]), "give four finite numbers"),
         (lambda c: c["annotations"][0].update(bbox=["0", 0, 9, 9]), "give four finite numbers"),
+        (lambda c: c["annotations"][0].update(bbox=[1e9, 0, 9, 9]), "1e+09 in its bbox, far outs"),
+        (lambda c: c["annotations"][0].update(bbox=[-9e8, 0, 9e8, 9]), "-9e+08 in its bbox, far"),
         (lambda c: c["annotations"][0].update(image_id="1"), "of image '1', which is not listed"),
         (lambda c: c["annotations"][0].update(image_id=[1]), "of image [1], which is not listed"),
         (lambda c: c["annotations"].append(3), "annotations is no list of objects"),
