@@ -45,12 +45,12 @@ METRICS = [
 def headline(result: dict[str, Any]) -> str:
     """A run in a few words."""
     told = told_metrics(result, METRICS)
-    if not told:
-        told.append("nothing measured (limit_val_batches is 0)")
     seen = int((result.get("metrics") or {}).get("val_images") or 0)
     there = int(((result.get("data") or {}).get("val") or {}).get("images") or 0)
-    if seen and seen != there:
+    if told and seen != there:
         told.append(f"of {seen} of {there} images")
+    if not told:
+        told.append("nothing measured (limit_val_batches is 0)")
     return ", ".join([*told, f"{result['wall_seconds']:.0f} s"])
 
 

@@ -79,7 +79,7 @@ def evaluate_health(
         "rows": rows,
         "checkpoint": str(pretrained.path),
         "crc32": f"{crc:08x}",
-        "evaluate": evaluate,
+        "evaluate": pretrained.whose,
         # strategies of the pretraining whose filter all images passed; null: the file tells of none
         "input_filters": pretrained.filters,
         "dataset": dataset,

@@ -108,7 +108,7 @@ def evaluate_knn(
         "rows": rows,
         "checkpoint": str(pretrained.path),
         "crc32": f"{crc:08x}",
-        "evaluate": evaluate,
+        "evaluate": pretrained.whose,
         "own_images": _own(pretrained.data, data or {}),
         # strategies of the pretraining whose filter all images passed; null: the file tells of none
         "input_filters": pretrained.filters,

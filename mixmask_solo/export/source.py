@@ -133,14 +133,16 @@ def _facts(
     found: InputFilter | None,
     features: int,
 ) -> dict[str, Any]:
+    before = pretrained.exported  # what is exported once more stays what it was
     return {
         "backbone": block,
-        "which": which,
+        "which": "momentum" if pretrained.whose == "momentum" else which,
         "features": features,
         **view,
         "input_filter": [] if found is None else [_told(f) for f in found.filters],
         "filter_blocks": _blocks(pretrained),  # which this package rebuilds it from
-        "method": pretrained.config.get("method"),
+        "method": pretrained.config.get("method") or before.get("method"),
+        "seed": pretrained.config.get("seed"),
         "dataset": pretrained.data.get("dataset"),
         "run": pretrained.run,
         "checkpoint": pretrained.path.name,

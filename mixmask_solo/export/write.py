@@ -2,7 +2,9 @@
 """Writes a network for a target, has it loaded there, and keeps the files if the outputs agree."""
 
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +18,13 @@ from mixmask_solo.export.source import Outputs, Source, read_source
 from mixmask_solo.export.target import Loaded, Target
 from mixmask_solo.export.targets import BY_NAME
 from mixmask_solo.export.targets.onnx import Onnx
+from mixmask_solo.records.checkpoints import checksum
+from mixmask_solo.records.exported import OF_FILE
 from mixmask_solo.records.pretrained import find_checkpoint
 
 TOLERANCE = 1e-5  # of the largest value
+_UNFINISHED = ".export-"  # what folders of files that nobody has loaded yet begin with
+_LONGEST = 3600.0  # seconds that an export may take
 
 
 class ExportError(RuntimeError):
@@ -94,12 +100,13 @@ def export(
             f"size ({error})"
         ) from error
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=place.parent) as folder:
+    _remove_left_over(place.parent)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=place.parent) as folder:
         path = Path(folder, place.name)
         target.write(source, path, place)
         difference, loaded = _compare(ours, source, target, path)
         if target.beside:
-            write_json(Path(f"{path}.json"), source.facts)
+            write_json(Path(f"{path}.json"), {**source.facts, OF_FILE: f"{checksum(path):08x}"})
         for there in reversed(places):  # the file itself last: where it is, all are
             os.replace(path.with_name(there.name), there)
     return Exported(source, places, difference, target.lines(source, place), loaded)
@@ -121,6 +128,13 @@ def _place(
     if target.ends and place.suffix not in target.ends:
         raise ConfigError(f"out is '{out}': {to} reads files that end in {listing(target.ends)}")
     return place
+
+
+def _remove_left_over(folder: Path) -> None:
+    """What exports that were killed have left there; one that is at work is younger."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > _LONGEST:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @torch.no_grad()

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: MIT
 """A checkpoint as the evaluations see it: where it lies, its weights, how its network was made."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from mixmask_solo.config import ConfigError
-from mixmask_solo.config.files import read_json
 from mixmask_solo.records.checkpoints import (
-    FACTS,
     FILTERS,
     LAST,
     META,
     read_checkpoint,
     stored_config,
 )
+from mixmask_solo.records.exported import exported_facts
 from mixmask_solo.records.layout import Layout, backbone_layout, plain_names
 
 _OTHERS = {  # what a file holds that lacks a network, and what to evaluate then
@@ -28,7 +28,6 @@ _NO_NETWORK = {
     "a linear probe's": {"classifier", "classifiers"},
 }
 _VIEW = ("crop_size", "mean", "std")  # what a network expects of its images
-_EXPORTED = {"backbone", "filter_blocks"}  # facts that every export of ours tells
 
 
 class Pretrained(NamedTuple):
@@ -41,11 +40,17 @@ class Pretrained(NamedTuple):
     arch: str | None = None  # the network's name, where published code stored it so
     filters: list[str] | None = None  # strategies that filter inputs; None where not told
     run: str | None = None  # id of the run that wrote it, where it tells one
+    exported: Mapping[str, Any] = {}  # facts of an export of ours; empty for other files
 
     @property
     def method(self) -> str:
         """Name of the method that trained it, ``None`` where nothing tells it."""
         return str(self.config.get("method"))
+
+    @property
+    def whose(self) -> str:
+        """``online`` or ``momentum``: the network that is meant, whatever the file calls it."""
+        return "momentum" if self.exported.get("which") == "momentum" else self.evaluate
 
     @property
     def data(self) -> dict[str, Any]:
@@ -110,15 +115,14 @@ def read_pretrained(path: str | Path, evaluate: str = "online") -> Pretrained:
     file = find_checkpoint(path)
     content = read_checkpoint(file, plain_weights=True)
     arch = content["arch"] if isinstance(content.get("arch"), str) else None
-    told = content.get(META) or {}
-    filters, run = told.get(FILTERS), told.get("id")
-    facts = content.get(FACTS) or read_json(Path(f"{file}.json"))  # where a format has no room
-    if META not in content and isinstance(facts, dict) and facts.keys() >= _EXPORTED:
+    told, facts = content.get(META) or {}, exported_facts(content, file)
+    filters, run = told.get(FILTERS), told.get("id") or facts.get("run")
+    if facts and META not in content:
         config = _exported_config(facts)  # whatever run's args.json it may lie beside
         filters = list(facts["filter_blocks"])
     else:
         config = stored_config(content, file) or {}
-    found = Pretrained(file, config, content["state_dict"], evaluate, arch, filters, run)
+    found = Pretrained(file, config, content["state_dict"], evaluate, arch, filters, run, facts)
     _refuse_others(found)
     _ = found.layout  # refused here, where the file is named
     return found
@@ -141,8 +145,10 @@ def _exported_config(facts: dict[str, Any]) -> dict[str, Any]:
     """Those parts of a configuration that an export of ours tells of its network."""
     seen = {key: facts[key] for key in _VIEW if facts.get(key) is not None}
     data = {"dataset": facts["dataset"]} if facts.get("dataset") else {}
+    seed = {"seed": facts["seed"]} if isinstance(facts.get("seed"), int) else {}
     return {
         "backbone": facts["backbone"],
         "method_kwargs": facts["filter_blocks"],
         "data": {**data, "augmentations": seen},
+        **seed,
     }

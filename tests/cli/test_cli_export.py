@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,17 @@ def test_wrong_input_is_one_line_and_status_2(
     assert message in line
     assert not printed.out
     assert sorted(run.rglob("*")) == before
+
+
+def test_what_a_killed_export_left_is_removed_by_a_later_one(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, age in ((".export-old", 7200), (".export-new", 60)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.pth").touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    call(monkeypatch, str(run), "--to", "timm", "--out", str(tmp_path / "a.pth"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".export-new", "a.pth"]
 
 
 def test_a_termination_leaves_nothing_behind(

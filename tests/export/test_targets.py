@@ -144,7 +144,7 @@ def test_what_is_told_of_weights_is_read_back(
     other = {"backbone": {"name": "resnet50"}, "method": "byol", "method_kwargs": {}}
     (tmp_path / "args.json").write_text(json.dumps(other))  # of a run that it may lie beside
     again = export(tmp_path / name, "timm", out=tmp_path / "again.pth")
-    for key in ("backbone", "mean", "std", "crop_size", "input_filter", "filter_blocks", "dataset"):
+    for key in sorted(first.source.facts.keys() - {"checkpoint", "crc32", "which", "package"}):
         assert again.source.facts[key] == first.source.facts[key], key
     assert again.source.facts["input_filter"] == [FILTER]
     assert again.source.facts["mean"] == [0.3052] * 3
@@ -154,6 +154,40 @@ def test_a_damaged_safetensors_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"damaged")
     with pytest.raises(ConfigError, match=r"a.safetensors' cannot be read \(SafetensorError\)"):
         read_pretrained(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("to", ["timm", "solo", "torchvision"])
+def test_whose_network_it_is_stays_told(to: str, tmp_path: Path) -> None:
+    run = run_file(tmp_path, "byol", backbone={"name": "resnet18"})
+    first = tmp_path / "first.pth"
+    export(run, to, "momentum", out=first)
+    again = export(first, "safetensors", out=tmp_path / "again.safetensors").source
+    assert again.facts["which"] == "momentum"
+    assert again.facts["method"] == "byol"
+    assert read_pretrained(tmp_path / "again.safetensors").whose == "momentum"
+    assert read_pretrained(run).whose == "online"
+
+
+def test_facts_beside_a_file_are_of_that_file(tmp_path: Path) -> None:
+    """Without them a network that saw filtered images would be measured on others."""
+    run = run_file(tmp_path, "simclr", backbone={"name": "resnet18"})
+    file, beside = tmp_path / "out.pth", tmp_path / "out.pth.json"
+    export(run, "torchvision", out=file)
+    whole, weights = beside.read_text(), file.read_bytes()
+    beside.write_text(whole[:300])
+    with pytest.raises(ConfigError, match=r"'.*out.pth.json', which tells of .* cannot be read"):
+        read_pretrained(file)
+    beside.write_text(json.dumps({**json.loads(whole), "filter_blocks": None}))
+    with pytest.raises(ConfigError, match=r"out.pth.json', .* has damaged facts"):
+        read_pretrained(file)
+    beside.write_text(whole)
+    torch.save({"conv1.weight": torch.ones(1)}, file)
+    with pytest.raises(ConfigError, match=r"out.pth.json', .* is of another file"):
+        read_pretrained(file)
+    file.write_bytes(weights)
+    assert read_pretrained(file).exported
+    beside.write_text('{"a": 1}')  # somebody else's
+    assert not read_pretrained(file).exported
 
 
 @pytest.mark.parametrize("which", ["online", "momentum", "head"])

@@ -61,7 +61,8 @@ class DetectData:
     val_sets: list[str] = option(["test"])
     train_images: str | None = option(None, absent=True)  # coco: the folder of the images
     val_images: str | None = option(None, absent=True)
-    classes: list[str] | None = option(None, absent=True)  # null: those of the training files
+    # null: those of the training files
+    classes: list[str] | None = option(None, absent=True, distinct=True)
     short_side: list[int] = option([800], low=1)  # in training one is drawn for each image
     short_side_test: int = option(800, low=1)
     max_size: int = option(1333, low=1)  # of the longer side

@@ -16,6 +16,8 @@ from mixmask_solo.data.sources.base import ImageError
 from mixmask_solo.data.sources.folder import FolderSource
 
 Boxes = NDArray[np.float32]
+LARGEST = 2**53  # of whole numbers that a float holds each of: more is no place in an image
+_FAR = 10  # times the image's longer side, from its origin; a polygon takes memory for every pixel
 
 
 class Annotated(NamedTuple):
@@ -96,6 +98,13 @@ def stored_size(file: Path) -> tuple[int, int]:
             return image.size
     except (OSError, ValueError, Image.DecompressionBombError):
         return 0, 0  # told when the image is read
+
+
+def far_outside(places: Sequence[float], size: tuple[int, int]) -> float | None:
+    """The one of ``places`` that lies furthest outside of an image of that size, where that is
+    further than a slip of the annotator's; of an image of unknown size, (0, 0), none is."""
+    far = max(places, key=abs)
+    return far if size != (0, 0) and abs(far) > _FAR * max(size) else None
 
 
 def without_empty_boxes(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -36,6 +36,9 @@ def read_coco(
         ConfigError: naming the file, and what is missing in it or malformed.
     """
     content = _content(Path(file).expanduser(), key)
+    if not Path(folder).expanduser().is_dir():
+        name = key.replace("_path", "_images")
+        raise ConfigError(f"{name} is '{folder}': no such folder; give that of the images")
     return _read(content, Path(folder).expanduser(), file, classes, masks)
 
 
@@ -44,7 +47,7 @@ def _content(file: Path, key: str) -> dict[str, Any]:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{key} is '{file}': no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{key} is '{file}', which cannot be read as JSON: {error}") from None
     missing = [name for name in _LISTS if not isinstance(content, dict) or name not in content]
     if missing:
@@ -70,7 +73,7 @@ def _read(
             raise each.error(
                 f"is of category {each.told['category_id']}, which is none of its categories"
             )
-        if masks and not each.told.get("segmentation"):
+        if masks and each.told.get("segmentation") is None:
             raise each.error(
                 "has no segmentation, and detector.mask is true: set it to false, or give a file "
                 "with masks"
@@ -99,8 +102,9 @@ def _classes(
     unknown = [name[one] for one in sorted(name) if name[one] not in known]
     if unknown or not known:
         raise ConfigError(
-            f"{file} has the categories {listing(unknown or ['none'], 'and')}, which the training "
-            "file does not have: set data.classes"
+            f"{file} has the categories {listing(unknown or ['none'], 'and')}, none of the classes "
+            f"that are trained on, {listing(known, 'and') or 'none'}: set data.classes to all of "
+            "both files"
         )
     return {one: known.index(name[one]) + 1 for one in ids}, known
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mixmask_solo.config import ConfigError
+from mixmask_solo.data.detection.annotations import LARGEST, far_outside
 
 _EDGES = ("width", "height")
-_FAR = 10  # times the image's longer side, from its origin: a slip, and memory for every pixel
-_LARGEST = 2**53  # of whole numbers that a float holds each of
 
 
 class Entry(NamedTuple):
@@ -65,8 +64,8 @@ class Entry(NamedTuple):
 
     def refuse_far(self, places: Sequence[float], size: tuple[int, int], what: str) -> None:
         """Raises where one of ``places`` lies far outside of an image of that size."""
-        far = max(places, key=abs)
-        if size != (0, 0) and abs(far) > _FAR * max(size):
+        far = far_outside(places, size)
+        if far is not None:
             raise self.error(
                 f"has {far:g} in {what}, far outside of its image of {size[0]}x{size[1]}: give "
                 "pixels of the image"
@@ -74,14 +73,18 @@ class Entry(NamedTuple):
 
     def area(self) -> float:
         """In pixels; that of the box where the file does not tell it."""
-        value = self.told.get("area") or 0
+        value = self.told.get("area")
+        if value is None:
+            return float(self.told["bbox"][2] * self.told["bbox"][3])
         if not _finite(value) or value < 0:
             raise self.error(f"has area {value!r}: give a number of pixels")
-        return float(value or self.told["bbox"][2] * self.told["bbox"][3])
+        return float(value)
 
     def crowd(self) -> bool:
         """Whether it is a group of objects."""
-        value = self.told.get("iscrowd", 0)
+        value = self.told.get("iscrowd")
+        if value is None:
+            return False
         if not _finite(value, true=True) or value not in (0, 1):
             raise self.error(f"has iscrowd {value!r}: give 0 or 1")
         return bool(value)
@@ -117,7 +120,7 @@ def _finite(value: Any, *, true: bool = False) -> bool:
     """Whether this is a finite number; ``true``: whether true and false are."""
     if isinstance(value, bool):
         return true
-    return isinstance(value, (int, float)) and -_LARGEST <= value <= _LARGEST  # not so of NaN
+    return isinstance(value, (int, float)) and -LARGEST <= value <= LARGEST  # not so of NaN
 
 
 def _unhashable(value: Any) -> bool:

@@ -31,7 +31,7 @@ def checked_mask(entry: Entry, size: tuple[int, int]) -> Any:
     """
     found = entry.told.get("segmentation")
     if isinstance(found, dict):
-        return found if _covers(entry, found, size) else None
+        return _checked_runs(entry, found, size)
     if not isinstance(found, list) or not all(isinstance(p, list) for p in found):
         raise entry.error(
             "has a segmentation that is neither a list of polygons, [[x, y, ...], ...], nor run "
@@ -60,22 +60,32 @@ def _polygon(entry: Entry, corners: list[Any]) -> NDArray[np.float64]:
     raise entry.error(f"has {wrong!r} in a polygon: give finite numbers, [x, y, x, y, ...]")
 
 
-def _covers(entry: Entry, told: dict[str, Any], size: tuple[int, int]) -> bool:
-    """Whether run lengths, which are checked, have a pixel inside."""
+def _checked_runs(entry: Entry, told: dict[str, Any], size: tuple[int, int]) -> Any:
+    """Run lengths; None where they have no pixel inside."""
     counts, own = told.get("counts"), told.get("size")
-    if not isinstance(counts, (str, list)) or own != [size[1], size[0]]:
+    if own != [size[1], size[0]]:
         raise entry.error(
-            f"has run lengths of size {own}, its image is {size[0]}x{size[1]}: give counts and "
-            f"size [{size[1]}, {size[0]}] (height, width)"
+            f"has run lengths of size {own}, its image is {size[0]}x{size[1]}: give size "
+            f"[{size[1]}, {size[0]}] (height, width)"
         )
-    runs = _runs(counts) if isinstance(counts, str) else counts
-    if runs is None or not all(type(run) is int and run >= 0 for run in runs):
+    runs = _runs(counts) if isinstance(counts, str) else _whole(counts)
+    if runs is None or min(runs, default=0) < 0:
         raise entry.error("has broken run lengths: write them again, as COCO's tools do")
     if sum(runs) != size[0] * size[1]:
         raise entry.error(
             f"has run lengths of {sum(runs)} pixels, its image has {size[0] * size[1]}"
         )
-    return any(runs[1::2])
+    if not any(runs[1::2]):
+        return None
+    return {"size": [size[1], size[0]], "counts": counts if isinstance(counts, str) else runs}
+
+
+def _whole(counts: Any) -> list[int] | None:
+    """The numbers of a list; None for what is no list of whole ones."""
+    numbers = isinstance(counts, list) and all(type(run) in (int, float) for run in counts)
+    if not numbers or any(run % 1 != 0 for run in counts):  # so is NaN, and infinity
+        return None
+    return [int(run) for run in counts]
 
 
 def _runs(text: str) -> list[int] | None:

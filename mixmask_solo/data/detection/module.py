@@ -61,7 +61,9 @@ class DetectionData(LightningDataModule):
         images, classes, faults = self._read("train", list(named) if named else None)
         kept = trained_on(images, faults)
         if not kept:
-            raise ConfigError("data.train_path: no image of it has an object to train on")
+            bare = faults.masks_without_extent
+            hint = f" ({bare:,} have no mask: detector.mask=false trains on boxes)" if bare else ""
+            raise ConfigError(f"data.train_path: no image of it has an object to train on{hint}")
         train = DetectionSource(kept, classes, faults)
         images, _, faults = self._read("val", classes)
         self._opened = train, DetectionSource(images, classes, faults)

@@ -14,8 +14,10 @@ import numpy as np
 from mixmask_solo.config import ConfigError, did_you_mean, listing
 from mixmask_solo.config.files import read_lines
 from mixmask_solo.data.detection.annotations import (
+    LARGEST,
     Annotated,
     Faults,
+    far_outside,
     stored_size,
     without_empty_boxes,
 )
@@ -25,6 +27,8 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
     *("train", "tvmonitor"),
 )
+_FLAGS = ("-1", "0", "1")
+_TRUTH = {"": False, "0": False, "false": False, "1": True, "true": True}
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -80,7 +84,10 @@ def read_voc(
 
 
 def _listed(folder: Path, name: str, key: str) -> list[str]:
-    """The images of a set; a line may end in a flag, as in the files of one class."""
+    """The images of a set; a line may end in a flag, as in the files of one class.
+
+    A name may have spaces: where the whole line is one of an annotation, it is no flag.
+    """
     file = folder / "ImageSets" / "Main" / f"{name}.txt"
     if not file.is_file():
         there = sorted(p.stem for p in file.parent.glob("*.txt"))
@@ -89,7 +96,14 @@ def _listed(folder: Path, name: str, key: str) -> list[str]:
             f"{did_you_mean(name, there)} in {file.parent}, only "
             f"{listing(there[:12], 'and') or 'nothing'}"
         )
-    return [words[0] for line in read_lines(file) if (words := line.split())]
+    return [_named(folder, line.strip()) for line in read_lines(file) if line.strip()]
+
+
+def _named(folder: Path, line: str) -> str:
+    name, flag = line.rsplit(maxsplit=1) if " " in line or "\t" in line else (line, "")
+    if flag not in _FLAGS or (folder / "Annotations" / f"{line}.xml").is_file():
+        return line
+    return name
 
 
 Parsed = tuple[tuple[int, int], list[tuple[str, list[float], bool]]]
@@ -100,25 +114,38 @@ def _parsed(folder: Path, name: str, faults: Faults) -> Parsed:
     file = folder / "Annotations" / f"{name}.xml"
     try:
         tree = ElementTree.parse(file).getroot()
-        size = (int(tree.findtext("size/width") or 0), int(tree.findtext("size/height") or 0))
+        if tree.tag.lower() != "annotation":
+            raise ConfigError(f"{file} is no annotation of Pascal VOC's: its root is <{tree.tag}>")
+        told = [float(tree.findtext(f"size/{edge}") or 0) for edge in ("width", "height")]
+        if not all(0 <= edge <= LARGEST and edge == int(edge) for edge in told):
+            raise ConfigError(f"{file}: a size of {told[0]:g}x{told[1]:g}; give whole numbers")
+        size = (int(told[0]), int(told[1]))
         size = size if all(size) else stored_size(folder / "JPEGImages" / f"{name}.jpg")
         objects = []
         for node in tree.findall("object"):
             kind = (node.findtext("name") or "").strip()
             x1, y1, x2, y2 = (float(node.findtext(f"bndbox/{c}") or "nan") for c in _CORNERS)
-            if not kind or not np.isfinite([x1, y1, x2, y2]).all():
+            corners = (x1, y1, x2, y2)
+            if not kind or not all(-LARGEST <= corner <= LARGEST for corner in corners):
                 raise ConfigError(f"{file}: an object without a name or the corners of its box")
+            if (far := far_outside(corners, size)) is not None:
+                raise ConfigError(
+                    f"{file}: {kind} has a corner at {far:g}, far outside of its image of "
+                    f"{size[0]}x{size[1]}; give pixels of the image"
+                )
             box = [x1 - 1, y1 - 1, x2, y2]
             inside = without_empty_boxes(np.array([box], np.float32), size)[0]
             if x2 <= x1 or y2 <= y1 or not inside:
                 faults.boxes_without_extent += 1
                 faults.name(f"{file}: {kind} {x1:g},{y1:g},{x2:g},{y2:g}")
                 continue
-            hard = bool(int(node.findtext("difficult") or 0))
-            objects.append((kind, box, hard))
+            hard = (node.findtext("difficult") or "").strip().lower()
+            if hard not in _TRUTH:
+                raise ConfigError(f"{file}: {kind} has difficult {hard!r}; give 0 or 1")
+            objects.append((kind, box, _TRUTH[hard]))
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file, but its image is listed") from None
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # of an encoding, that one
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{file} is no annotation of Pascal VOC's: {error}") from None

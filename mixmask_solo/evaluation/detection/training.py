@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.data.detection.annotations import DetectionSource
 from mixmask_solo.evaluation.detection.coco_metric import coco_metric
 from mixmask_solo.evaluation.detection.detector import Detector
@@ -107,8 +108,17 @@ class Detection(LightningModule):
             self._own.append(one)
 
     def on_validation_epoch_end(self) -> None:
-        """Measures all that was found, in every process alike."""
+        """Measures all that was found, in every process alike.
+
+        Raises:
+            ConfigError: where no image could be read: what is told then is no precision.
+        """
         found, self._own = self._gathered(), []
+        if not found:
+            raise ConfigError(
+                "data.val_path: none of the validation images that were measured could be read; "
+                "check data.val_images, or the folder of the images"
+            )
         images, classes = self.source.annotated, len(self.source.classes)
         masks = bool(self.cfg.detector.mask)
         measured = coco_metric(images, classes, found, masks=masks)

@@ -113,7 +113,7 @@ Change = Callable[[dict[str, Any]], Any]
             "neither a list of",
         ),
         (lambda c: c["annotations"][0].update(segmentation="x"), "neither a list of polygons"),
-        (lambda c: c["annotations"][1]["segmentation"].pop("counts"), "its image is 96x64: give"),
+        (lambda c: c["annotations"][1]["segmentation"].pop("counts"), "4 has broken run lengths"),
         (
             lambda c: c["annotations"][1]["segmentation"].update(size=[96, 64]),
             "of size [96, 64]",
@@ -142,6 +142,8 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda c: c["annotations"][0].update(bbox=["0", 0, 9, 9]), "give four finite numbers"),
         (lambda c: c["annotations"][0].update(bbox=[1e9, 0, 9, 9]), "1e+09 in its bbox, far outs"),
         (lambda c: c["annotations"][0].update(bbox=[-9e8, 0, 9e8, 9]), "-9e+08 in its bbox, far"),
+        (lambda c: c["annotations"][0].update(segmentation=None), "3 has no segmentation"),
+        (lambda c: c["annotations"][0].update(segmentation={}), "3 has run lengths of size None"),
         (lambda c: c["annotations"][0].update(image_id="1"), "of image '1', which is not listed"),
         (lambda c: c["annotations"][0].update(image_id=[1]), "of image [1], which is not listed"),
         (lambda c: c["annotations"].append(3), "annotations is no list of objects"),
@@ -182,6 +184,7 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, change: Change, said
         {"size": [64, 96], "counts": "PP6"},
         [[100, 10, 120, 10, 120, 40]],  # beside its image
         [[10, 10, 10, 20, 10, 30]],
+        [],
     ],
 )
 def test_a_mask_without_a_pixel_is_left_out_and_counted(tmp_path: Path, segmentation: Any) -> None:
@@ -225,10 +228,38 @@ def test_an_image_that_tells_no_size_has_that_of_its_file(tmp_path: Path) -> Non
     assert _read(file, masks=False)[0][0].size == (0, 0)
 
 
+def test_whole_numbers_as_floats_are_run_lengths(tmp_path: Path) -> None:
+    file = coco_file(tmp_path)
+    content = json.loads(file.read_text())
+    lengths = content["annotations"][1]["segmentation"]
+    wanted = list(lengths["counts"])
+    lengths["counts"] = [float(run) for run in wanted]
+    file.write_text(json.dumps(content))
+    segmentations = _read(file)[0][0].segmentations
+    assert segmentations is not None
+    assert segmentations[1] == {"size": [64, 96], "counts": wanted}
+    assert drawn(segmentations[1], (96, 64), (1, 1)).sum() == 200
+
+
+def test_areas_are_the_files_where_it_tells_them(tmp_path: Path) -> None:
+    file = coco_file(tmp_path)
+    content = json.loads(file.read_text())
+    content["annotations"][0]["area"] = 0
+    content["annotations"][1].pop("area")
+    file.write_text(json.dumps(content))
+    assert _read(file)[0][0].areas.tolist() == [0, 200, 64]
+
+
+def test_images_in_no_folder(tmp_path: Path) -> None:
+    file = coco_file(tmp_path)
+    with pytest.raises(ConfigError, match="train_images is 'none': no such folder; give"):
+        read_coco(str(file), "none", "data.train_path", None, masks=True)
+
+
 def test_a_crowd_by_truth_or_number(tmp_path: Path) -> None:
     file = coco_file(tmp_path)
     content = json.loads(file.read_text())
-    for told, each in zip((True, 0.0, False), content["annotations"][:3], strict=True):
+    for told, each in zip((True, 0.0, None), content["annotations"][:3], strict=True):
         each["iscrowd"] = told
     file.write_text(json.dumps(content))
     assert _read(file)[0][0].crowd.tolist() == [True, False, False]
@@ -243,7 +274,9 @@ def test_neither_json_nor_there(tmp_path: Path) -> None:
 
 def test_validation_categories_are_the_training_file_s(tmp_path: Path) -> None:
     file = coco_file(tmp_path)
-    with pytest.raises(ConfigError, match="categories bar"):
+    with pytest.raises(
+        ConfigError, match="categories bar, none of the classes that are trained on, box: set"
+    ):
         _read(file, classes=["box"])
     images, _, _ = _read(file, classes=["box", "bar"])
     assert images[0].labels.tolist() == [1, 2, 2]

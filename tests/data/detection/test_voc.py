@@ -73,6 +73,34 @@ def test_an_image_that_two_sets_list_is_one_image(roots: list[str]) -> None:
     assert [Path(one.file).stem for one in images] == ["000001", "000003", "000002"]
 
 
+def test_names_may_have_spaces(roots: list[str]) -> None:
+    """Where `cell 2` is no image, the line is of one called `cell`, with a flag."""
+    root = Path(roots[0])
+    text = (root / "Annotations/000001.xml").read_text()
+    for name in ("cell 1", "cell", "a b"):
+        (root / "Annotations" / f"{name}.xml").write_text(text)
+    (root / "ImageSets/Main/spaces.txt").write_text("cell 1\ncell -1\na b\na b  1\n")
+    images, _, _ = read_voc(roots[:1], ["spaces"], "data.train_path", None)
+    assert [Path(one.file).stem for one in images] == ["cell 1", "cell", "a b"]
+
+
+def test_numbers_as_other_tools_write_them(roots: list[str]) -> None:
+    root = Path(roots[0])
+    plain = read_voc(roots[:1], ["trainval"], "data.train_path", None)[0][0]
+    _rewrite(root, "<width>", "<width>0")
+    _rewrite(root, "</height>", ".0</height>")
+    _rewrite(root, "<difficult>0", "<difficult>False")
+    told = read_voc(roots[:1], ["trainval"], "data.train_path", None)[0][0]
+    assert told.size == plain.size
+    assert told.difficult.tolist() == plain.difficult.tolist()
+
+
+def _rewrite(root: Path, old: str, new: str) -> None:
+    file = root / "Annotations/000001.xml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
@@ -95,6 +123,25 @@ def test_an_image_that_two_sets_list_is_one_image(roots: list[str]) -> None:
                 (root / "Annotations/000001.xml").read_text().replace("dog", "dgo")
             ),
             "class 'dgo' (did you mean dog?)",
+        ),
+        (
+            lambda root: _rewrite(root, "<xmax>", "<xmax>1e300</xmax><xmax>"),
+            "000001.xml: an object without a name or the corners of its box",
+        ),
+        (
+            lambda root: _rewrite(root, "<xmax>", "<xmax>90000</xmax><xmax>"),
+            "has a corner at 90000, far outside of its image of ",
+        ),
+        (lambda root: _rewrite(root, "<width>", "<width>-"), "000001.xml: a size of -"),
+        (lambda root: _rewrite(root, "<width>", "<width>1.5</width><width>"), "a size of 1.5x"),
+        (
+            lambda root: _rewrite(root, "<difficult>", "<difficult>2</difficult><difficult>"),
+            "has difficult '2'; give 0 or 1",
+        ),
+        (lambda root: _rewrite(root, "annotation>", "html>"), "its root is <html>"),
+        (
+            lambda root: _rewrite(root, "<annotation", '<?xml version="1.0" encoding="ANSI"?><a'),
+            "000001.xml is no annotation of Pascal VOC's",
         ),
     ],
 )

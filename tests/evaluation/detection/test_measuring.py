@@ -11,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from torch import nn
 
+from mixmask_solo.config import ConfigError
 from mixmask_solo.evaluation.detection import training
 from mixmask_solo.evaluation.detection.predictions import Prediction
 from mixmask_solo.evaluation.detection.training import Detection
@@ -48,3 +49,10 @@ def test_all_processes_measure_the_images_in_their_order(monkeypatch: pytest.Mon
     # the backend of GPUs does not do on the CPU
     assert logged == {"val_box_ap": 12.5, "val_images": 5.0}
     assert {type(value) for value in logged.values()} == {float}
+
+
+def test_no_image_that_could_be_read_is_no_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = _detection([])
+    module._trainer = SimpleNamespace(world_size=1)  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match=r"none of the validation images .* could be read"):
+        module.on_validation_epoch_end()
