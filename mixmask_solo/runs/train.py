@@ -131,9 +131,9 @@ def _distinct(overrides: Sequence[str]) -> list[str]:
     """What an override changes in a run, without the blocks around its key."""
     last = dict(o.lstrip("+~").partition("=")[::2] for o in overrides)
     kept = {k: v for k, v in last.items() if v and has_effect(k) and k not in ("seed", *_PATHS)}
-    start = "pretrained_feature_extractor"  # a path is too long for a name, but none is another run
-    kept |= {start: "null"} if last.get(start) == "null" else {}
-    return [f"{key.rpartition('.')[2]}={value}" for key, value in kept.items()]
+    # a path is too long for a name, but none is another run
+    scratch = ["scratch"] if last.get("pretrained_feature_extractor") == "null" else []
+    return scratch + [f"{key.rpartition('.')[2]}={value}" for key, value in kept.items()]
 
 
 def _make_absolute(cfg: DictConfig) -> None:

@@ -74,7 +74,7 @@ def test_a_folder_is_called_by_what_changes_the_training() -> None:
     assert _distinct(given) == ["grid_size=4", "lr=0.3", "max_epochs=7"]
     start = "pretrained_feature_extractor"
     assert _distinct([f"{start}=runs/a", "optimizer.lr=1"]) == ["lr=1"]
-    assert _distinct([f"{start}=null", "optimizer.lr=1"]) == ["lr=1", f"{start}=null"]
+    assert _distinct([f"{start}=null", "optimizer.lr=1"]) == ["scratch", "lr=1"]
 
 
 def test_the_final_accuracy_is_that_of_evaluation(tmp_path: Path) -> None:
