@@ -24,6 +24,16 @@ def done(cfg: Any, epochs: int) -> str:
     return f"{epochs} of max_epochs={cfg.max_epochs} epochs"
 
 
+def batch(cfg: Any, epoch: int, number: int) -> str:
+    """A batch of an epoch or a round, all from 0."""
+    return f"{'round' if 'max_steps' in cfg else 'epoch'} {epoch + 1}, batch {number + 1}"
+
+
+def warmup(cfg: Any) -> str:
+    """The configuration's key for the length of the warm-up."""
+    return f"scheduler.warmup_{'steps' if 'max_steps' in cfg else 'epochs'}"
+
+
 def key(cfg: Any) -> str:
     """The configuration's key that says how long a run is."""
     return "max_steps" if "max_steps" in cfg else "max_epochs"

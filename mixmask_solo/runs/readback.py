@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from mixmask_solo.runs import length
 from mixmask_solo.runs.ranks import Ranks
 from mixmask_solo.runs.run import Run
 
@@ -153,12 +154,12 @@ class Readback(Callback):
         good = f"last good checkpoint: {last}" if last else "no checkpoint was written yet"
         return NonFiniteLoss(
             f"the loss is not finite {where}; {good}. "
-            "Lower optimizer.lr, lengthen scheduler.warmup_epochs or use precision=32"
+            f"Lower optimizer.lr, lengthen {length.warmup(self.run.cfg)} or use precision=32"
         )
 
     def _place(self, step: _Pending) -> str:
         terms = ", ".join(f"{k}={v:.4g}" for k, v in self.latest.items() if k.endswith("loss"))
-        return f"in epoch {step.epoch + 1}, batch {step.batch + 1} ({terms})"
+        return f"in {length.batch(self.run.cfg, step.epoch, step.batch)} ({terms})"
 
 
 def _epoch_metrics(logged: dict[str, Any]) -> dict[str, float]:

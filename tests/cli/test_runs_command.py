@@ -143,6 +143,7 @@ def test_a_run_of_steps_is_told_in_steps(command: Command, tmp_path: Path) -> No
     assert "3,000/24,000 steps" in command("ls", tmp_path)[1]
     assert "3,000 of 24,000" in command("show", folder)[1]
     assert read_run(folder).length == ("steps", "3,000 of 24,000")
+    assert read_run(folder).when(2) == "step 3,000"
 
 
 def test_json_and_csv_hold_the_same(command: Command, root: Path) -> None:

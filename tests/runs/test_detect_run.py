@@ -17,6 +17,7 @@ from mixmask_solo.evaluation.detection.training import WarmupSteps
 from mixmask_solo.records.checkpoints import read_checkpoint
 from mixmask_solo.runs.detect import detect, resolve
 from mixmask_solo.runs.interrupt import Interrupted
+from mixmask_solo.runs.readback import NonFiniteLoss
 from mixmask_solo.runs.result_file import ResultFile
 from support.detection import coco_file, detection_config, small_voc
 from support.runs import result, rows
@@ -120,6 +121,14 @@ def test_a_process_without_an_image_to_measure_is_refused(
     more = {"accelerator": "cpu", "devices": 4, "strategy": "ddp", "sync_batchnorm": False}
     with pytest.raises(ConfigError, match="val_path has 3 images for 4 processes"):
         detect(detection_config(tmp_path, voc, **more))
+
+
+def test_a_loss_that_is_not_finite_names_keys_that_a_detector_has(
+    voc: dict[str, Any], tmp_path: Path
+) -> None:
+    cfg = detection_config(tmp_path, voc, optimizer={"lr": 1e30})
+    with pytest.raises(NonFiniteLoss, match=r"in round 1, batch 2 .* scheduler\.warmup_steps or"):
+        detect(cfg)
 
 
 def test_accumulation_keeps_steps_schedule_and_images(

@@ -14,7 +14,7 @@ from mixmask_solo.runs.readback import NonFiniteLoss, Readback
 
 
 def readback(newest: Path | None = None) -> Any:
-    run: Any = SimpleNamespace(newest=newest)
+    run: Any = SimpleNamespace(cfg={}, newest=newest)
     return Readback(run)
 
 

@@ -58,6 +58,12 @@ class RunRecord:
         of = "?" if whole is None else f"{whole:,}"
         return unit, f"{self.result.get(unit) or 0:,} of {of}"
 
+    def when(self, epoch: int) -> str:
+        """The end of an epoch, from 0, or of a round of a run of steps: ``step 3,000``."""
+        every: Any = self.config.get("eval_every")
+        steps = every is not None and "max_steps" in self.config
+        return f"step {(epoch + 1) * every:,}" if steps else f"epoch {epoch + 1}"
+
     @property
     def collapse(self) -> str:
         """What was noted of a collapse of its embeddings, epochs from 1; empty without one."""

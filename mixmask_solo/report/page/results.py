@@ -108,9 +108,9 @@ def _online(group: Group, metric: str, name: str, note: str) -> Number | None:
     if not found:
         return None
     best = [(run.record.result.get("best_metrics") or {}).get(metric) for run in group.runs]
-    told = [
-        f"best {float(b['value']):.2f} % in epoch {int(b['epoch']) + 1}" for b in best if b
-    ] or [f"of epoch {found[0]['epoch'] + 1}"]
+    when = group.runs[0].record.when
+    told = [f"best {float(b['value']):.2f} % in {when(int(b['epoch']))}" for b in best if b]
+    told = told or [f"of {when(found[0]['epoch'])}"]
     limits = {str(run.record.config.get("limit_val_batches")) for run in group.runs}
     parts = sorted(limits - {"None", "1.0"})  # a share of all is all, one batch is not
     told += [f"of a part of the images: limit_val_batches {part}" for part in parts]
