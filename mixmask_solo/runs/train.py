@@ -15,6 +15,7 @@ from mixmask_solo.config import ConfigError, to_values
 from mixmask_solo.config.files import read_json
 from mixmask_solo.config.free import has_effect
 from mixmask_solo.data.identity import Images, identity
+from mixmask_solo.records.pretrained import START
 from mixmask_solo.records.provenance import overrides
 from mixmask_solo.records.registry.record import RESULT
 from mixmask_solo.runs.banner import banner
@@ -41,7 +42,7 @@ Build = Callable[[Run, Trainer, Callable[[], None]], tuple[LightningModule, Ligh
 _PATHS = (
     *("data.train_path", "data.val_path", "data.root"),
     *("data.train_images", "data.val_images"),
-    *("init_from", "pretrained_feature_extractor"),
+    *("init_from", START),
     *("method_kwargs.saliency.localizer.weights", "method_kwargs.saliency.localizer.from_run"),
 )
 
@@ -132,7 +133,7 @@ def _distinct(overrides: Sequence[str]) -> list[str]:
     last = dict(o.lstrip("+~").partition("=")[::2] for o in overrides)
     kept = {k: v for k, v in last.items() if v and has_effect(k) and k not in ("seed", *_PATHS)}
     # a path is too long for a name, but none is another run
-    scratch = ["scratch"] if last.get("pretrained_feature_extractor") == "null" else []
+    scratch = ["scratch"] if last.get(START) == "null" else []
     return scratch + [f"{key.rpartition('.')[2]}={value}" for key, value in kept.items()]
 
 

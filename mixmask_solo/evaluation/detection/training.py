@@ -128,7 +128,7 @@ class Detection(LightningModule):
         # Numbers: they are reduced on the module's device, a tensor on its own. All processes have
         # the same; that they may differ is warned of otherwise.
         rows = {f"val_{name}": float(value) for name, value in measured.items()}
-        self.log_dict(rows, batch_size=max(1, len(found)), sync_dist=True)
+        self.log_dict(rows, batch_size=len(found), sync_dist=True)
         self.keep(found)
 
     def _gathered(self) -> list[Prediction]:
